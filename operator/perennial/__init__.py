@@ -1,0 +1,1 @@
+"""Perennial keeps machine learning models alive on Kubernetes: train, roll out, watch, train again."""

@@ -1,0 +1,1 @@
+"""The engine: watches, caches, queue, reconcile loop and writes. It knows no kind of ours."""

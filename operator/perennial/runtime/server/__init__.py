@@ -1,0 +1,1 @@
+"""The model server: Open Inference Protocol v2, drift counts, labels and the companion."""

@@ -1,0 +1,1 @@
+"""The trainer: from data to a gated, sealed version of a model."""

@@ -1,0 +1,58 @@
+"""Drift counts of one server pod, taken in numbered epochs: `POST /perennial/v1/epochs` on the control port.
+
+The pod closes an epoch on each call and keeps it until a later call acknowledges it; the reader acknowledges only what its checkpoint holds.
+An epoch is thus counted exactly once, however often either side dies.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+EPOCHS_PATH = "/perennial/v1/epochs"
+REFERENCE_PATH = "/perennial/v1/reference"
+
+
+class Labels(msgspec.Struct, omit_defaults=True):
+    """Labels that came back for one model's predictions: `loss` counts them by the cells of the reference's loss."""
+
+    loss: list[int] = []
+    by_score: list[int] = []
+    """Positive (or wrong, for many classes and regression) labels by score cell."""
+    score: list[int] = []
+    """All labels by score cell."""
+
+
+class ModelCounts(msgspec.Struct, omit_defaults=True):
+    """Counts for one model digest. `cells` is the reference's flat layout, empty for a retired model that only gets labels."""
+
+    rows: int = 0
+    cells: list[int] = []
+    labels: Labels | None = None
+
+
+class Epoch(msgspec.Struct, omit_defaults=True):
+    """What happened in one pod between two calls. `opened` and `closed` are Unix seconds."""
+
+    number: int
+    opened: float
+    closed: float
+    models: dict[str, ModelCounts] = {}
+
+
+class Take(msgspec.Struct, omit_defaults=True):
+    """The call: forget all epochs up to `acknowledge` of this incarnation; close the open one and answer the rest."""
+
+    incarnation: str | None = None
+    acknowledge: int = 0
+    close: bool = True
+    """False only looks: nothing is closed or forgotten (a monitor that does not act)."""
+
+
+class Epochs(msgspec.Struct):
+    """The answer, oldest first. A new `incarnation` means a new pod file: its numbers start anew."""
+
+    incarnation: str
+    model: str
+    epochs: list[Epoch] = []
+    draining: bool = False
+    """The pod is ending and waits (at most 5 s) for its last epoch to be acknowledged."""

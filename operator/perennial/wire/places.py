@@ -1,0 +1,47 @@
+"""Where things are inside a pod that the operator makes, and how a URI maps to a mount.
+
+The operator mounts by these rules and the runtime resolves by them, so that a `pvc://` or `configmap://` URI means
+the same file on both sides.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+RUN_ENV = "PERENNIAL_RUN"
+SERVE_ENV = "PERENNIAL_SERVE"
+POD_NAME_ENV = "PERENNIAL_POD"
+OUTPUT_ENV = "PERENNIAL_OUTPUT"
+DATA_ENV = "PERENNIAL_DATA"
+
+INFERENCE_PORT = 8080
+CONTROL_PORT = 8081
+
+PVC_ROOT = "/perennial/pvc"
+CONFIGMAP_ROOT = "/perennial/configmap"
+DATA_SECRET = "/perennial/secrets/data"
+STORE_SECRET = "/perennial/secrets/store"
+OUTPUT = "/perennial/output"
+COUNTS = "/perennial/counts"
+SCRATCH = "/tmp"
+
+DEFAULT_CLAIM = "perennial-models"
+
+
+def claim_of(uri: str) -> str | None:
+    """The PersistentVolumeClaim that a `pvc://claim/path` URI names, None for any other scheme."""
+    parts = urlsplit(uri)
+    return parts.netloc if parts.scheme == "pvc" else None
+
+
+def configmap_of(uri: str) -> str | None:
+    """The ConfigMap that a `configmap://name/key` URI names, None for any other scheme."""
+    parts = urlsplit(uri)
+    return parts.netloc if parts.scheme == "configmap" else None
+
+
+def mounted_path(uri: str) -> str | None:
+    """The path in the pod of a `pvc://` or `configmap://` URI, None where the URI is read over the network."""
+    parts = urlsplit(uri)
+    root = {"pvc": PVC_ROOT, "configmap": CONFIGMAP_ROOT}.get(parts.scheme)
+    return f"{root}/{parts.netloc}{parts.path}" if root else None

@@ -1,0 +1,81 @@
+"""The reference of a version: how its held-out rows fell into bins, stored with the model by the run.
+
+The server counts into the same bins and the DriftMonitor compares the two, so that adding up pods and windows is integer
+addition. What needs more than numpy (overdispersion, confidence bounds, quantiles) is computed by the run and stored here.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+MAX_BINS = 32
+MAX_CATEGORIES = 64
+
+
+class Numeric(msgspec.Struct, tag="numeric", omit_defaults=True):
+    """A numeric column. Cell i counts `searchsorted(edges, x, side="right") == i`; the last cell counts missing values.
+
+    The first edge is the smallest reference value and the last the next double above the largest, so that the first
+    cell is *below range* and the cell `len(edges)` is *above range*. Heavily tied columns have fewer edges.
+    """
+
+    name: str
+    edges: list[float]
+    counts: list[int]
+    phi: float = 1.0
+
+    @property
+    def cells(self) -> int:
+        return len(self.edges) + 2
+
+
+class Categorical(msgspec.Struct, tag="categorical", omit_defaults=True):
+    """A categorical or boolean column: the top categories, then *other* (known but not among them), *unseen*, *missing*."""
+
+    name: str
+    categories: list[str]
+    counts: list[int]
+    others: list[str] = []
+    phi: float = 1.0
+
+    @property
+    def cells(self) -> int:
+        return len(self.categories) + 3
+
+
+Column = Numeric | Categorical
+
+
+class Loss(msgspec.Struct):
+    """The loss of the held-out rows, bounded to [0, 1]: cell i of `counts` counts losses in bin i of `values`.
+
+    `values` are the bins' upper ends (0/1 loss: [0, 1]), so that a mean from counts never understates.
+    `upper` is the upper confidence bound of the mean, at `confidence`. `scale` turns a regression error into a loss.
+    """
+
+    values: list[float]
+    counts: list[int]
+    mean: float
+    upper: float
+    confidence: float
+    scale: float = 1.0
+
+
+class Reference(msgspec.Struct, omit_defaults=True):
+    """All that drift is judged against. Counts of a window are one flat list: the columns' cells in order, then the score's."""
+
+    model: str
+    task: Literal["classification", "regression"]
+    rows: int
+    features: list[Column]
+    score: Column
+    loss: Loss | None = None
+    classes: list[str] = []
+    chi2_low: list[float] = []
+    """chi2.ppf(0.1, k) for k = 1..64: what the overdispersion of a baseline taken from serving needs."""
+
+    @property
+    def columns(self) -> list[Column]:
+        return [*self.features, self.score]

@@ -1,0 +1,64 @@
+"""What a run came to. It travels in the pod's termination message (at most 4096 bytes) and stands in the manifest.
+
+The operator never opens the store: all that it knows of a version is this.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+TERMINATION_MESSAGE_LIMIT = 4096
+
+Outcome = Literal["Accepted", "Rejected", "Failed"]
+
+
+class Model(msgspec.Struct, omit_defaults=True):
+    """A published model: the version's folder, the digest of the model's primary file, and what serves it.
+
+    `seal` is the sha256 of the version's manifest, which lists every other file's sha256.
+    """
+
+    uri: str
+    sha256: str
+    seal: str
+    size: int
+    engine: Literal["onnx", "sklearn"]
+
+
+class Gate(msgspec.Struct, omit_defaults=True):
+    """One acceptance rule as it was judged: `value` against `bound`."""
+
+    metric: str
+    rule: Literal["min", "max"]
+    bound: float
+    value: float | None
+    passed: bool
+
+
+class Failure(msgspec.Struct, omit_defaults=True):
+    """Why a run failed, for the person who reads the status. `reason` is CamelCase."""
+
+    reason: str
+    message: str
+
+
+class Rows(msgspec.Struct):
+    """How many rows the run learned from and was judged on."""
+
+    train: int
+    test: int
+
+
+class Result(msgspec.Struct, omit_defaults=True):
+    """The outcome of one run."""
+
+    version: int
+    outcome: Outcome
+    model: Model | None = None
+    metrics: dict[str, float] = {}
+    gates: list[Gate] = []
+    rows: Rows | None = None
+    trained_through: str | None = None
+    failure: Failure | None = None

@@ -1,0 +1,63 @@
+"""A training run as its pod receives it: the whole definition, frozen by the operator when the run was made."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+
+class Sklearn(msgspec.Struct, omit_defaults=True):
+    """The built-in trainer's part: an estimator of the allow-list and its parameters."""
+
+    estimator: str
+    parameters: dict[str, Any] = {}
+    preprocessing: Literal["Auto", "None"] = "Auto"
+
+
+class Test(msgspec.Struct):
+    """How rows are held out: a fraction of them, at random or the newest by time."""
+
+    fraction: float = 0.25
+    split: Literal["Random", "Time"] = "Random"
+
+
+class Data(msgspec.Struct, omit_defaults=True):
+    """Where rows come from and what they mean. `window_seconds` keeps the newest rows by `time`."""
+
+    uri: str
+    target: str
+    features: list[str] = []
+    time: str | None = None
+    window_seconds: int | None = None
+    test: Test = msgspec.field(default_factory=Test)
+
+
+class Bound(msgspec.Struct, omit_defaults=True):
+    """A gate on one metric of the held-out rows."""
+
+    name: str
+    min: float | None = None
+    max: float | None = None
+
+
+class Run(msgspec.Struct, omit_defaults=True):
+    """One run of a TrainingJob. `store` is the root URI, `path` the version's folder below it.
+
+    `sklearn` is None for an own container: the publisher then takes what it left in the output folder.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    version: int
+    store: str
+    path: str
+    image: str
+    definition: str
+    trigger: str
+    data: Data | None = None
+    sklearn: Sklearn | None = None
+    seed: int = 0
+    refit: bool = True
+    metrics: list[Bound] = []

@@ -1,0 +1,51 @@
+"""Cumulative measurements of one server pod, for analysis and autoscaling: `GET /perennial/v1/stats` on the control port.
+
+Every number only grows within an `incarnation`; the counters live in a file that survives the container's crash, so an incarnation ends with the
+pod. The reader takes differences.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+STATS_PATH = "/perennial/v1/stats"
+
+LATENCY_BOUNDS = (
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+)  # fmt: skip
+"""Upper ends in seconds of the latency histogram's cells; one more cell counts what is slower."""
+
+
+class Comparison(msgspec.Struct):
+    """The model against its companion on the same rows: how many were scored by both, labelled, and the summed losses."""
+
+    companion: str
+    compared: int = 0
+    disagreed: int = 0
+    labelled: int = 0
+    loss: float = 0.0
+    companion_loss: float = 0.0
+    loss_difference_squares: float = 0.0
+    """Sum of (loss - companion loss)^2 of the labelled pairs: what the variance of the paired difference needs."""
+
+
+class Stats(msgspec.Struct):
+    """One pod's totals. `errors` are answers 5xx that were not refusals (503), which are `refused`.
+
+    `busy_seconds` is the integral of requests in flight over time: its difference over a span, by the span, is the mean concurrency.
+    `clock` is the pod's monotonic seconds, the span's measure.
+    """
+
+    incarnation: str
+    model: str
+    clock: float
+    requests: int = 0
+    errors: int = 0
+    refused: int = 0
+    rows: int = 0
+    in_flight: int = 0
+    busy_seconds: float = 0.0
+    latency: list[int] = []
+    labels: int = 0
+    loss: float = 0.0
+    comparison: Comparison | None = None
