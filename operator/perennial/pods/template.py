@@ -1,0 +1,71 @@
+"""A pod template from its containers and the user's `spec.pod`: the one place where users' settings meet ours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from perennial.kube.plan import Manifest
+
+from .mounts import Mount, unique
+from .security import pod_security_context, restricted
+
+_TAKEN_AS_IS = ("nodeSelector", "tolerations", "affinity", "imagePullSecrets")
+
+
+def pod_template(
+    *,
+    labels: dict[str, str],
+    containers: Sequence[Manifest],
+    mounts: Sequence[Mount | None],
+    pod: Manifest,
+    init_containers: Sequence[Manifest] = (),
+    annotations: dict[str, str] | None = None,
+) -> Manifest:
+    """The pod template of these containers under `pod` (the user's `spec.pod`, empty where there is none).
+
+    Our labels win over the user's, since children are found by them. The service account's token is mounted only
+    where the user named an account: what runs in a pod needs no Kubernetes by itself.
+    """
+    settings = {key: pod[key] for key in _TAKEN_AS_IS if pod.get(key)}
+    account = pod.get("serviceAccountName")
+    spec: Manifest = {
+        "automountServiceAccountToken": bool(account),
+        **({"serviceAccountName": account} if account else {}),
+        "securityContext": pod_security_context(pod.get("securityContext")),
+        **settings,
+        **({"initContainers": [restricted(c) for c in init_containers]} if init_containers else {}),
+        "containers": [restricted(c) for c in containers],
+        "volumes": [*(m.volume for m in unique(mounts)), *pod.get("volumes", [])],
+    }
+    merged_annotations = (pod.get("annotations") or {}) | (annotations or {})
+    metadata: Manifest = {"labels": (pod.get("labels") or {}) | labels}
+    if merged_annotations:
+        metadata["annotations"] = merged_annotations
+    return {"metadata": metadata, "spec": spec}
+
+
+def container(
+    *,
+    name: str,
+    image: str,
+    args: Sequence[str],
+    env: dict[str, str],
+    mounts: Sequence[Mount | None],
+    pod: Manifest,
+    resources: Manifest | None = None,
+    pull_policy: str | None = None,
+) -> Manifest:
+    """A container of the project's own image. The user's `pod.env` comes first: ours can not be overridden by it."""
+    given = [entry for entry in pod.get("env", []) if entry.get("name") not in env]
+    made: Manifest = {
+        "name": name,
+        "image": image,
+        "args": list(args),
+        "env": [*given, *({"name": key, "value": value} for key, value in env.items())],
+        "volumeMounts": [*(m.volume_mount for m in unique(mounts)), *pod.get("volumeMounts", [])],
+    }
+    if resources:
+        made["resources"] = resources
+    if pull_policy:
+        made["imagePullPolicy"] = pull_policy
+    return made
