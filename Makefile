@@ -1,0 +1,59 @@
+# Two commands matter: `make demo` and `make test`. Both work on a bare Linux machine and install what they need.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo demo-down test check unit cluster-tests bench generate images up down clean
+
+help: ## What can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+$(READY): pyproject.toml constraints.txt
+	@echo "Installing the project and its tools into $(VENV) (about 20 s from an empty cache)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(READY) ## The whole loop on real data, on this machine
+	@$(BIN)/python -m demo
+
+demo-down: $(READY) ## Take the demo's cluster down
+	@$(BIN)/python -m cluster down --name perennial-demo
+
+test: check unit cluster-tests ## Everything that must hold: static checks, unit tests, tests on a real cluster
+
+check: $(READY) ## Formatting, lint, types, import contracts, generated files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m perennial.api --check
+
+unit: $(READY) ## Unit tests, in seconds
+	$(BIN)/pytest tests/unit tests/oracles
+
+cluster-tests: $(READY) ## Tests on a real cluster
+	$(BIN)/pytest tests/cluster
+
+bench: $(READY) ## Measure and print (docs/benchmarks.md says what to expect)
+	$(BIN)/python -m tests.benchmarks
+
+generate: $(READY) ## Write what comes from the models: CRDs, reference docs, schemas
+	$(BIN)/python -m perennial.api
+
+images: $(READY) ## Build the operator's and the runtime's images and load them
+	$(BIN)/python -m cluster images
+
+up: $(READY) ## A cluster on this machine
+	$(BIN)/python -m cluster up
+
+down: $(READY) ## Take it down
+	$(BIN)/python -m cluster down
+
+clean: ## Forget the environment; caches outside the repository stay
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
