@@ -51,12 +51,12 @@ def uri_mount(uri: str, *, read_only: bool = True) -> Mount | None:
 def secret_mount(secret: str, path: str) -> Mount:
     """A Secret of the user's as files below `path`, readable by the pod's group only."""
     role = path.rsplit("/", 1)[-1]
-    return Mount(f"secret-{role}", path, {"secret": {"secretName": secret, "defaultMode": 0o440}})
+    return Mount(f"perennial-secret-{role}", path, {"secret": {"secretName": secret, "defaultMode": 0o440}})
 
 
 def scratch_mount() -> Mount:
     """Writable /tmp under a read-only root file system."""
-    return empty_mount("scratch", places.SCRATCH)
+    return empty_mount("perennial-scratch", places.SCRATCH)
 
 
 def empty_mount(name: str, path: str) -> Mount:
@@ -78,7 +78,7 @@ def unique(mounts: Iterable[Mount | None]) -> tuple[Mount, ...]:
 
 def _volume_name(kind: str, name: str) -> str:
     """A volume's name is a DNS label, a claim's may be longer and hold dots."""
-    readable = f"{kind}-{name}"
+    readable = f"perennial-{kind}-{name}"
     if _LABEL.fullmatch(readable):
         return readable
-    return f"{kind}-{hashlib.sha256(name.encode()).hexdigest()[:10]}"
+    return f"perennial-{kind}-{hashlib.sha256(name.encode()).hexdigest()[:10]}"

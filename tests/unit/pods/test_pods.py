@@ -64,8 +64,8 @@ def test_pod_settings_pass_through() -> None:
     assert (spec["nodeSelector"], spec["tolerations"]) == ({"gpu": "yes"}, [{"operator": "Exists"}])
     assert made["metadata"] == {"labels": {"team": "a", "ours": "1"}, "annotations": {"note": "x"}}
     assert spec["containers"][0]["env"] == [{"name": "B", "value": "2"}, {"name": "A", "value": "1"}]
-    assert [v["name"] for v in spec["volumes"]] == ["scratch", "pvc-lake", "extra"]
-    assert [m["name"] for m in spec["containers"][0]["volumeMounts"]] == ["scratch", "pvc-lake", "extra"]
+    assert [v["name"] for v in spec["volumes"]] == ["perennial-scratch", "perennial-pvc-lake", "extra"]
+    assert [m["name"] for m in spec["containers"][0]["volumeMounts"]] == ["perennial-scratch", "perennial-pvc-lake", "extra"]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_volume_names_are_dns_labels(claim: str) -> None:
 
 def test_secrets_of_two_roles_are_two_volumes_even_of_one_secret() -> None:
     names = {m.name for m in unique([secret_mount("s", places.DATA_SECRET), secret_mount("s", places.STORE_SECRET)])}
-    assert names == {"secret-data", "secret-store"}
+    assert names == {"perennial-secret-data", "perennial-secret-store"}
 
 
 def test_an_empty_folder_is_writable() -> None:
