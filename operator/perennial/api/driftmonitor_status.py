@@ -1,0 +1,149 @@
+"""The status of a DriftMonitor: what it judges, what it found, and what it asks for."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from .conditions import Conditions
+from .model import Status
+from .timestamp import Timestamp
+
+
+class JudgedModel(Status):
+    """The model whose pods are watched."""
+
+    version: int | None = None
+    """Number of the version."""
+    sha256: str
+    """Digest of the model's primary file."""
+
+
+class BaselineStatus(Status):
+    """What is compared with."""
+
+    source: str = Field(alias="from")
+    """Serving or Training."""
+    rows: int
+    """How many rows it has."""
+    of: int
+    """How many rows it shall have."""
+    state: Literal["Learning", "Complete"]
+    """Whether it is whole."""
+    since: Timestamp | None = None
+    """When it was begun."""
+
+
+class WindowCount(Status):
+    """The windows so far."""
+
+    count: int
+    """How many were judged."""
+    last: Timestamp | None = None
+    """When the last one closed."""
+    rows_open: int
+    """Rows in the one that is open."""
+
+
+class FeatureDrift(Status):
+    """A feature that differs."""
+
+    name: str
+    """Its name; the model's own output is `(score)`."""
+    effect: float
+    """How much it differs, in cumulative probability."""
+    statistic: float
+    """How certain that is: the signed root of the likelihood ratio."""
+    kind: str
+    """What differs: Distribution, Category, Missing, Unseen or Range."""
+
+
+class LossChange(Status):
+    """The loss of labelled rows."""
+
+    reference: float
+    """Of the held-out rows of the run."""
+    now: float
+    """Since the change began."""
+
+
+class Verdict(Status):
+    """Something that was found. It stays until a new baseline or a long clean run."""
+
+    id: str
+    """Its name, for requests and Events."""
+    state: Literal["DataFault", "TrainServeSkew", "MinorDrift", "Drift", "Harm"]
+    """What was found."""
+    since: Timestamp
+    """When the change is estimated to have begun."""
+    features: tuple[FeatureDrift, ...] = ()
+    """Which features differ, the largest effect first."""
+    n: int
+    """How many rows or labels it was found on."""
+    loss: LossChange | None = None
+    """The loss before and now."""
+    action: str | None = None
+    """What was done."""
+    next: str | None = None
+    """What comes next, and when."""
+
+
+class RetrainRequest(Status):
+    """A run that is asked of the TrainingJob, which takes it from here and notes it under `handled`."""
+
+    id: str
+    """Its name; a request is taken once."""
+    training_job: str
+    """The TrainingJob that is asked."""
+    model: str
+    """Digest of the model that was judged: the request is about no other."""
+    reason: str
+    """Why."""
+    created_at: Timestamp
+    """When it was made."""
+    expires_at: Timestamp
+    """After this it is not taken any more."""
+    state: str
+    """What became of it."""
+
+
+class GovernorStatus(Status):
+    """What keeps the loop from running away."""
+
+    cooldown_until: Timestamp | None = None
+    """No action before this."""
+    retrains: int = 0
+    """Retrains in a row that did not help."""
+
+
+class DriftMonitorStatus(Status):
+    """What the operator found and did."""
+
+    observed_generation: int = -1
+    """The generation of the spec that this status is about; -1 before the operator has seen the object."""
+    conditions: Conditions = ()
+    """Ready: the monitor sees and judges. Reconciling, Stalled: see the reference. Drifting, DataFault, Harmful:
+    what was found."""
+    training_job: str | None = None
+    """The TrainingJob of the deployment's model: whom requests are for."""
+    model: JudgedModel | None = None
+    """The model whose pods are watched."""
+    baseline: BaselineStatus | None = None
+    """What is compared with."""
+    rows: int | None = None
+    """Rows counted for this model."""
+    labels: int | None = None
+    """Labels counted for this model."""
+    coverage: float | None = None
+    """The share of served rows that was counted."""
+    windows: WindowCount | None = None
+    """The windows so far."""
+    verdicts: tuple[Verdict, ...] = ()
+    """What was found, newest first."""
+    requests: tuple[RetrainRequest, ...] = ()
+    """What is asked of the TrainingJob."""
+    governor: GovernorStatus | None = None
+    """What keeps the loop from running away."""
+    next_window: Timestamp | None = None
+    """When the next window can close."""

@@ -1,0 +1,322 @@
+"""ModelDeployment: which version is served, on how many pods, and how a new one takes over."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, ClassVar, Literal
+
+from annotated_types import Ge, Le, MaxLen, MinLen
+from pydantic import Field
+
+from .duration import Duration
+from .model import Keyed, Matches, Model, Rule, Satisfies
+from .names import ModelUri, ResourceName, SecretReference, Sha256
+from .percent import Percent
+from .pods import PodOptions, Resources
+
+
+class ModelSource(Model):
+    """The model that is served: of a TrainingJob, or by its place and digest."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.trainingJob) != has(self.uri)",
+            "needs exactly one of trainingJob and uri",
+            lambda model: (model.training_job is None) != (model.uri is None),
+        ),
+        Rule(
+            "has(self.uri) == has(self.sha256)",
+            "uri and sha256 belong together: the digest says which model it must be",
+            lambda model: (model.uri is None) == (model.sha256 is None),
+        ),
+        Rule(
+            "!has(self.version) || has(self.trainingJob)",
+            "version pins a version of a trainingJob: with uri the sha256 does",
+            lambda model: model.version is None or model.training_job is not None,
+        ),
+        Rule(
+            "!has(self.secretRef) || has(self.uri)",
+            "secretRef belongs to uri: with trainingJob the store's own Secret is used",
+            lambda model: model.secret_ref is None or model.uri is not None,
+        ),
+    )
+
+    training_job: ResourceName | None = None
+    """The TrainingJob, in the same namespace, whose newest accepted version is served."""
+    version: Annotated[int, Ge(1)] | None = None
+    """Serve this version of the TrainingJob and no other."""
+    uri: ModelUri | None = None
+    """The folder of a version in a store, such as one that another cluster trained."""
+    sha256: Sha256 | None = None
+    """Digest of the model's primary file, as in `status.accepted.sha256` of its TrainingJob; checked before the
+    model is loaded."""
+    secret_ref: SecretReference | None = None
+    """The Secret with the credentials, endpoint and region for the URI."""
+
+
+class ScalingMetric(Model):
+    """What the number of replicas follows."""
+
+    type: Literal["Concurrency"]
+    """Concurrency is the mean number of requests in flight."""
+    target: Annotated[int, Ge(1), Le(1000)]
+    """The value per replica that is aimed at."""
+
+
+class ScalingPolicy(Model):
+    """How much may change within a period, as in autoscaling/v2."""
+
+    type: Literal["Pods", "Percent"]
+    """Whether `value` is a number of pods or a percentage of the replicas there are."""
+    value: Annotated[int, Ge(1), Le(1000)]
+    """How much may change."""
+    period_seconds: Annotated[int, Ge(1), Le(1800)]
+    """Within what time."""
+
+
+class ScaleUpRules(Model):
+    """How fast replicas are added."""
+
+    stabilization_window_seconds: Annotated[int, Ge(0), Le(3600)] = 0
+    """Only the lowest number recommended within this time is gone to."""
+    policies: Annotated[tuple[ScalingPolicy, ...], MinLen(1), MaxLen(8)] = (
+        ScalingPolicy(type="Percent", value=100, period_seconds=15),
+        ScalingPolicy(type="Pods", value=4, period_seconds=15),
+    )
+    """How much may be added; the policy that allows most counts."""
+
+
+class ScaleDownRules(Model):
+    """How fast replicas are taken away."""
+
+    stabilization_window_seconds: Annotated[int, Ge(0), Le(3600)] = 300
+    """Only the highest number recommended within this time is gone to."""
+    policies: Annotated[tuple[ScalingPolicy, ...], MinLen(1), MaxLen(8)] = (
+        ScalingPolicy(type="Percent", value=100, period_seconds=15),
+    )
+    """How much may be taken away; the policy that allows most counts."""
+
+
+class ScalingBehavior(Model):
+    """How fast replicas change, as in autoscaling/v2."""
+
+    scale_up: ScaleUpRules = ScaleUpRules()
+    """How fast replicas are added."""
+    scale_down: ScaleDownRules = ScaleDownRules()
+    """How fast replicas are taken away."""
+
+
+class Autoscaling(Model):
+    """Lets the operator choose the number of replicas. A measurement that is missing never takes replicas away."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.minReplicas <= self.maxReplicas",
+            "minReplicas must not be above maxReplicas",
+            lambda scaling: scaling.min_replicas <= scaling.max_replicas,
+        ),
+    )
+
+    min_replicas: Annotated[int, Ge(1), Le(1000)] = 1
+    """Never fewer."""
+    max_replicas: Annotated[int, Ge(1), Le(1000)]
+    """Never more."""
+    metrics: Annotated[tuple[ScalingMetric, ...], MinLen(1), MaxLen(4), Keyed("type")]
+    """What the number of replicas follows; the metric that asks for most counts."""
+    behavior: ScalingBehavior = ScalingBehavior()
+    """How fast replicas change."""
+
+
+class Step(Model):
+    """A step of a canary: the candidate's share of requests, and what must pass before the next step."""
+
+    weight: Annotated[int, Ge(1), Le(99)]
+    """The candidate's share of requests, in percent. After the last step the candidate is promoted and takes all of
+    them."""
+    min_requests: Annotated[int, Ge(0), Le(1000000000)] = 100
+    """How many requests the candidate must have answered in this step before it is judged."""
+    hold: Duration | None = None
+    """How long the step lasts at least."""
+
+
+class ErrorRate(Model):
+    """The candidate's share of failed requests."""
+
+    max: Percent
+    """Above this, with confidence, the candidate is rolled back."""
+
+
+class Disagreement(Model):
+    """The share of rows on which candidate and stable model predict differently."""
+
+    max: Percent
+    """Above this, with confidence, the candidate is rolled back; for a version trained because of drift it is only
+    reported: the cure must differ."""
+
+
+class LossComparison(Model):
+    """The loss of candidate and stable model on the same labelled rows."""
+
+    margin: Percent
+    """How much greater, relative to the stable model's, the candidate's loss may be."""
+
+
+class Analysis(Model):
+    """What the candidate is judged by, at each step."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.errorRate) || has(self.disagreement) || has(self.loss)",
+            "needs at least one of errorRate, disagreement and loss",
+            lambda analysis: bool(analysis.error_rate or analysis.disagreement or analysis.loss),
+        ),
+    )
+
+    error_rate: ErrorRate | None = None
+    """The candidate's share of failed requests."""
+    disagreement: Disagreement | None = None
+    """How often candidate and stable model differ, on a sample of the candidate's own requests."""
+    loss: LossComparison | None = None
+    """Which of the two is better where labels come back."""
+
+
+class Inconclusive(Model):
+    """What happens when too few requests came to judge a step."""
+
+    after: Duration = Duration("30m")
+    """How long a step may wait for requests."""
+    verdict: Literal["Hold", "Promote", "Rollback"] = "Hold"
+    """Hold waits for a person; low traffic is never a pass unless Promote says so. Rollback takes the candidate away
+    without quarantine."""
+
+
+_STEP_RULES = (
+    Rule("self.size() > 0", "needs at least one step, or is left out", lambda steps: len(steps) > 0),
+    Rule(
+        "self.map(s, s.weight).isSorted() && self.all(s, self.exists_one(t, t.weight == s.weight))",
+        "weights must rise from step to step",
+        lambda steps: all(one.weight < other.weight for one, other in pairwise(steps)),
+    ),
+)
+
+
+class Rollout(Model):
+    """How a new revision takes over."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.strategy != 'Canary' || has(self.steps)",
+            "strategy Canary needs steps",
+            lambda rollout: rollout.strategy != "Canary" or bool(rollout.steps),
+        ),
+        Rule(
+            "self.strategy == 'Canary' || !has(self.steps)",
+            "steps need strategy: Canary",
+            lambda rollout: rollout.strategy == "Canary" or not rollout.steps,
+        ),
+        Rule(
+            "self.strategy == 'Canary' || !has(self.analysis)",
+            "analysis needs strategy: Canary",
+            lambda rollout: rollout.strategy == "Canary" or rollout.analysis is None,
+        ),
+    )
+
+    strategy: Literal["Rolling", "Canary"] = "Rolling"
+    """Rolling replaces pods one after the other; Canary gives the candidate a growing share and judges it at each
+    step."""
+    steps: Annotated[tuple[Step, ...], MaxLen(20), Satisfies(*_STEP_RULES)] | None = None
+    """The candidate's growing shares."""
+    analysis: Analysis | None = None
+    """What the candidate is judged by."""
+    inconclusive: Inconclusive = Inconclusive()
+    """What happens when too few requests came to judge a step."""
+    on_new_version: Literal["Finish", "Supersede"] = "Finish"
+    """A new version while another rolls out: Finish lets it wait, Supersede starts over with it. A change of the
+    spec always supersedes."""
+    progress_deadline_seconds: Annotated[int, Ge(1), Le(86400)] = 600
+    """A candidate whose pods are not ready by then is taken away; holds and analyses do not count."""
+    allow_inexact: bool = False
+    """Whether a step may be taken when replicas give the candidate more than the weight asked for. False adds stable
+    replicas, within `maxReplicas`, or holds with WeightUnreachable."""
+
+
+class LabelRequirement(Model):
+    """A requirement of a label selector, as in Kubernetes."""
+
+    key: Annotated[str, MinLen(1), MaxLen(317)]
+    """The label's key."""
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
+    """How the label is compared."""
+    values: Annotated[tuple[Annotated[str, MaxLen(63)], ...], MaxLen(64)] = ()
+    """What it is compared with, for In and NotIn."""
+
+
+class LabelSelector(Model):
+    """A label selector, as in Kubernetes; an empty one selects all."""
+
+    match_labels: Annotated[dict[str, Annotated[str, MaxLen(63)]], MaxLen(64)] | None = None
+    """Labels that must be there with these values."""
+    match_expressions: Annotated[tuple[LabelRequirement, ...], MaxLen(64)] = ()
+    """Further requirements."""
+
+
+Cidr = Annotated[str, Matches(r"[0-9a-fA-F.:]+/[0-9]{1,3}", "must be a range of addresses such as 10.0.0.0/8", 49)]
+
+
+class IpBlock(Model):
+    """A range of addresses."""
+
+    cidr: Cidr
+    """The range, such as 10.0.0.0/8."""
+    except_: Annotated[tuple[Cidr, ...], MaxLen(64)] = Field(default=(), alias="except")
+    """Ranges within it that are left out."""
+
+
+class NetworkPolicyPeer(Model):
+    """Who may connect, as in a NetworkPolicy."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.ipBlock) != (has(self.podSelector) || has(self.namespaceSelector))",
+            "needs either ipBlock or podSelector and/or namespaceSelector",
+            lambda peer: (
+                (peer.ip_block is not None) != (peer.pod_selector is not None or peer.namespace_selector is not None)
+            ),
+        ),
+    )
+
+    pod_selector: LabelSelector | None = None
+    """Pods, in the same namespace unless `namespaceSelector` says otherwise."""
+    namespace_selector: LabelSelector | None = None
+    """Namespaces."""
+    ip_block: IpBlock | None = None
+    """Addresses."""
+
+
+class Feedback(Model):
+    """Who may send labels to the control port (8081), which is closed to all but the operator."""
+
+    peers: Annotated[tuple[NetworkPolicyPeer, ...], MaxLen(32)] = Field(default=(), alias="from")
+    """Who may connect besides the operator, as in a NetworkPolicy."""
+
+
+class ModelDeploymentSpec(Model):
+    """What is served, and how a new version takes over."""
+
+    model: ModelSource
+    """The model that is served."""
+    replicas: Annotated[int, Ge(0), Le(1000)] = 1
+    """How many pods serve. With `autoscaling` the operator chooses and this is not looked at; `kubectl scale` sets
+    it."""
+    autoscaling: Autoscaling | None = None
+    """Lets the operator choose the number of replicas."""
+    rollout: Rollout = Rollout()
+    """How a new revision takes over."""
+    feedback: Feedback = Feedback()
+    """Who may send labels."""
+    resources: Resources = Resources(requests={"cpu": "100m", "memory": "256Mi"})
+    """Compute resources of the server container."""
+    suspend: bool = False
+    """True starts no rollout and changes no revision; what is served goes on being served."""
+    pod: PodOptions = PodOptions()
+    """How the server pods are made."""

@@ -1,0 +1,150 @@
+"""Every reason that a condition or an Event of ours can have, with its meaning: the reference pages list them from
+here."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """A reason in CamelCase. `meaning` is what the reference page says of it."""
+
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str) -> Reason:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        return member
+
+
+class CommonReason(Reason):
+    """Of all three kinds."""
+
+    READY = "Ready", "The resource does its job."
+    PROGRESSING = "Progressing", "A new generation of the spec is being carried out."
+    SUSPENDED = "Suspended", "`spec.suspend` is true: nothing is started or changed."
+    INVALID_SPEC = (
+        "InvalidSpec",
+        "The spec cannot be carried out; the message names the field. It is retried when the spec changes.",
+    )
+    NAME_TAKEN = (
+        "NameTaken",
+        "An object of the name that a child needs exists and belongs to somebody else; it is left untouched.",
+    )
+    FORBIDDEN = (
+        "Forbidden",
+        "The API server refused a child: Pod Security, a policy or a missing permission. The message has its words.",
+    )
+    QUOTA_EXCEEDED = "QuotaExceeded", "The namespace's quota is used up."
+    INVALID_CHILD = "InvalidChild", "The API server refused a child as invalid; the message has its words."
+    CONTENDED = "Contended", "Something else keeps changing a child back; it is said, not fought over."
+
+
+class TrainingJobReason(Reason):
+    """Of TrainingJobs."""
+
+    FIRST_RUN = "FirstRun", "The first run is under way; there is no accepted version yet."
+    NO_ACCEPTED_VERSION = "NoAcceptedVersion", "No run has been accepted yet."
+    FIRST_RUN_FAILED = "FirstRunFailed", "The first run of this definition failed; the message says why and what to do."
+    FIRST_RUN_REJECTED = (
+        "FirstRunRejected",
+        "The first run of this definition missed a gate; the message has the values.",
+    )
+    STORE_NOT_CONFIGURED = (
+        "StoreNotConfigured",
+        "There is no store that all nodes can reach; the message says what to set.",
+    )
+    RUN_IN_PROGRESS = "RunInProgress", "A run is going on."
+    RUN_PENDING = "RunPending", "A run's pod does not start; the message has the scheduler's or the node's words."
+    RUN_WAITING = (
+        "RunWaiting",
+        "A trigger waits: for the run before it, for `maxRunsPerDay` or for a DataFault to clear.",
+    )
+    IDLE = "Idle", "No run is going on and none waits."
+    ACCEPTED = "Accepted", "The last run passed every gate."
+    UNCHANGED = "Unchanged", "The last run came to the very model that is accepted already."
+    REJECTED = "Rejected", "The last run missed a gate; its version is kept and never deployed."
+    FAILED = "Failed", "The last run failed."
+    BAD_DATA = "BadData", "The data cannot be read or trained on: the message names file and column."
+    BAD_DEFINITION = (
+        "BadDefinition",
+        "The trainer refused the definition: an estimator, parameter or metric that it does not have.",
+    )
+    OUT_OF_MEMORY = (
+        "OutOfMemory",
+        "The container was killed above its memory limit: raise `spec.resources.limits.memory`.",
+    )
+    EVICTED = "Evicted", "The node evicted the pod."
+    PREEMPTED = "Preempted", "The pod had to make room for one of higher priority."
+    CRASHED = "Crashed", "The container exited with an error; the message has its last lines."
+    UNSCHEDULABLE = "Unschedulable", "No node took the pod within `spec.pendingDeadlineSeconds`."
+    IMAGE_UNAVAILABLE = "ImageUnavailable", "The container's image cannot be pulled."
+    DEADLINE_EXCEEDED = "DeadlineExceeded", "The run took longer than `spec.activeDeadlineSeconds`."
+    RESULT_LOST = "ResultLost", "The run ended but left neither a report nor a sealed version."
+    JOB_DELETED = "JobDeleted", "Somebody deleted the run's Job before it finished."
+    LATE_REQUEST = (
+        "LateRequest",
+        "A DriftMonitor's request was about a model that is no longer the accepted one: nothing was done.",
+    )
+
+
+class ModelDeploymentReason(Reason):
+    """Of ModelDeployments."""
+
+    NO_VERSION = "NoVersion", "The TrainingJob has no accepted version yet."
+    TRAINING_JOB_NOT_FOUND = "TrainingJobNotFound", "There is no TrainingJob of that name in the namespace."
+    VERSION_NOT_FOUND = "VersionNotFound", "The pinned version does not exist."
+    VERSION_NOT_ACCEPTED = "VersionNotAccepted", "The pinned version was not accepted."
+    QUARANTINED = (
+        "Quarantined",
+        "The revision was rolled back for what its model did; `perennial.dev/release` lifts this.",
+    )
+    PODS_NOT_READY = "PodsNotReady", "Not enough pods are ready; the message has a pod's own reason."
+    SCALED_TO_ZERO = "ScaledToZero", "`spec.replicas` is 0: nothing is served, as asked."
+    STARTING = "Starting", "The first pods are starting."
+    STABLE = "Stable", "No rollout is going on."
+    ROLLING_OUT = "RollingOut", "A candidate is taking over step by step."
+    ANALYSING = "Analysing", "A step waits for enough requests to judge the candidate."
+    HOLDING = "Holding", "A step waits for its `hold` to pass."
+    INCONCLUSIVE = "Inconclusive", "Too few requests came to judge the candidate; a person may promote or abort."
+    WEIGHT_UNREACHABLE = (
+        "WeightUnreachable",
+        "Replicas cannot give the weight that the step asks for; the message says what would.",
+    )
+    PROMOTED = "Promoted", "The candidate became the stable revision."
+    ROLLED_BACK = "RolledBack", "The candidate was taken away for what its model did, and is quarantined."
+    ABORTED = "Aborted", "The rollout was ended by `perennial.dev/abort` or by a newer one."
+    PROGRESS_DEADLINE_EXCEEDED = (
+        "ProgressDeadlineExceeded",
+        "The candidate's pods were not ready in time; this is no quarantine.",
+    )
+    SCALED = "Scaled", "The autoscaler changed the number of replicas."
+
+
+class DriftMonitorReason(Reason):
+    """Of DriftMonitors."""
+
+    WATCHING = "Watching", "The monitor sees and judges what the deployment serves."
+    LEARNING = "Learning", "The baseline is still being gathered."
+    DEPLOYMENT_NOT_FOUND = "DeploymentNotFound", "There is no ModelDeployment of that name in the namespace."
+    NOTHING_SERVED = "NothingServed", "The deployment has no stable revision yet."
+    COUNTS_UNREACHABLE = "CountsUnreachable", "No pod of the deployment answered; the message says what it tried."
+    NO_REFERENCE = "NoReference", "The version has no reference to compare with."
+    HARM_UNOBSERVABLE = "HarmUnobservable", "No labels come back, so that harm cannot be measured."
+    SECOND_MONITOR = "SecondMonitor", "Another monitor of the deployment acts; this one only watches."
+    NO_DRIFT = "NoDrift", "What is served looks like the baseline."
+    DRIFT = "Drift", "What is served differs from the baseline by a material amount."
+    MINOR_DRIFT = "MinorDrift", "A difference is certain but below `spec.materiality`: reported, never acted upon."
+    MISSING_VALUES = "MissingValues", "Values are missing that were there in the baseline."
+    NO_FAULT = "NoFault", "The data is whole."
+    HARM = "Harm", "Labels show a loss above the reference's by more than `spec.harm.margin`."
+    NO_HARM = "NoHarm", "Labels show no more loss than the reference and `spec.harm.margin` allow."
+    TOO_FEW_LABELS = "TooFewLabels", "Too few labels came back to judge."
+    RETRAIN_REQUESTED = "RetrainRequested", "A retrain was asked of the TrainingJob."
+    COOLDOWN = "Cooldown", "An action waits for `spec.governor.cooldown`."
+    STOPPED = "Stopped", "`spec.governor.stopAfter` retrains did not help: a person has to look."
+    DRY_RUN = "DryRun", "`spec.dryRun` is true: the action is named and not taken."
+
+
+REASONS: tuple[type[Reason], ...] = (CommonReason, TrainingJobReason, ModelDeploymentReason, DriftMonitorReason)

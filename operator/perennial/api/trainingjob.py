@@ -1,0 +1,228 @@
+"""TrainingJob: how a model is made and when a version of it is good enough."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Ge, Le, MaxLen, MinLen
+from pydantic import Field
+
+from .duration import Duration
+from .model import Keyed, Model, Rule
+from .names import DataUri, Identifier, ImportPath, SecretReference, StoreUri
+from .pods import EnvVar, PodOptions, Resources, VolumeMount, VolumeName
+
+Column = Annotated[str, MinLen(1), MaxLen(256)]
+Argument = Annotated[str, MaxLen(8192)]
+
+
+class Sklearn(Model):
+    """The built-in trainer: a scikit-learn estimator with its preprocessing."""
+
+    estimator: ImportPath
+    """Import path of the estimator, of the trainer's allow-list: sklearn.ensemble.HistGradientBoostingClassifier."""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    """The estimator's parameters, by their scikit-learn names."""
+    preprocessing: Literal["Auto", "None"] = "Auto"
+    """Auto imputes, scales and encodes by column type; None passes the columns as they are."""
+    refit: bool = True
+    """Whether, after the gate, the estimator is fitted anew on all rows, so that the newest are learned from and not
+    only tested on."""
+
+
+class TrainContainer(Model):
+    """The container that trains."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.name != 'publisher'",
+            "publisher is the operator's own container: choose another name",
+            lambda container: container.name != "publisher",
+        ),
+    )
+
+    name: VolumeName = "train"
+    """Name of the container."""
+    image: Annotated[str, MinLen(1), MaxLen(1024)]
+    """The image; by digest, a run can be repeated exactly."""
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
+    """When the image is pulled. Kubernetes' default depends on the tag."""
+    command: Annotated[tuple[Argument, ...], MaxLen(64)] = ()
+    """The entry point; by default the image's."""
+    args: Annotated[tuple[Argument, ...], MaxLen(256)] = ()
+    """Its arguments; by default the image's."""
+    working_dir: Annotated[str, MaxLen(512)] | None = None
+    """The working directory; by default the image's."""
+    env: Annotated[tuple[EnvVar, ...], MaxLen(128), Keyed("name")] = ()
+    """Environment variables of this container. PERENNIAL_DATA and PERENNIAL_OUTPUT say where data is and where the
+    model goes."""
+    volume_mounts: Annotated[tuple[VolumeMount, ...], MaxLen(32), Keyed("mount_path")] = ()
+    """Where this container sees volumes of `spec.pod.volumes`."""
+    security_context: dict[str, Any] | None = None
+    """The container's security context, as in Kubernetes, over the operator's own; checked by a dry run of the pod."""
+
+
+class TemplateSpec(Model):
+    """The container; everything else about the pod is in `spec.pod` and `spec.resources`."""
+
+    containers: Annotated[tuple[TrainContainer, ...], MinLen(1), MaxLen(1), Keyed("name")]
+    """Exactly one container. It writes what it trained into the folder $PERENNIAL_OUTPUT and exits with 0; exit code
+    64 says that its input is wrong, and is not retried."""
+
+
+class Template(Model):
+    """A container of your own that trains. A second one, the publisher, uploads what it left, gates it and seals the
+    version."""
+
+    spec: TemplateSpec
+    """What runs."""
+
+
+class TestSplit(Model):
+    """How rows are held out to judge a version."""
+
+    __test__: ClassVar[bool] = False
+
+    fraction: Annotated[float, Ge(0.01), Le(0.9)] = 0.25
+    """The share of rows that is held out."""
+    split: Literal["Random", "Time"] = "Random"
+    """Random picks them by `spec.seed`; Time takes the newest by `data.time`."""
+
+
+class Data(Model):
+    """Where the rows are and what their columns mean."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.window) || has(self.time)",
+            "window needs time: the column that says how old a row is",
+            lambda data: data.window is None or data.time is not None,
+        ),
+        Rule(
+            "!has(self.test) || self.test.split != 'Time' || has(self.time)",
+            "test.split Time needs time: the column that orders the rows",
+            lambda data: data.test.split != "Time" or data.time is not None,
+        ),
+        Rule(
+            "!has(self.target) || !has(self.features) || !self.features.exists(f, f == self.target)",
+            "features must not hold the target: the model would be given the answer",
+            lambda data: data.target not in data.features,
+        ),
+    )
+
+    uri: DataUri
+    """The rows, as CSV or Parquet: s3://, gs://, az://, https:// or http://, pvc://claim/path, configmap://name/key.
+    A path may hold `*`."""
+    secret_ref: SecretReference | None = None
+    """The Secret with the credentials, endpoint and region for the URI."""
+    target: Column | None = None
+    """The column to predict."""
+    features: Annotated[tuple[Column, ...], MaxLen(2000), Keyed()] = ()
+    """The columns to predict from. By default every column but `target` and `time`."""
+    time: Column | None = None
+    """The column that orders the rows: a date, a time, or a number."""
+    window: Duration | None = None
+    """Train on the newest rows only, so far back from the newest: 28d."""
+    test: TestSplit = TestSplit()
+    """How rows are held out."""
+
+
+class MetricBound(Model):
+    """A gate: the metric of the held-out rows must lie within these bounds."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.min) || has(self.max)",
+            "needs min, max or both: without a bound it accepts everything",
+            lambda bound: bound.min is not None or bound.max is not None,
+        ),
+        Rule(
+            "!has(self.min) || !has(self.max) || self.min <= self.max",
+            "min must not be above max: no version could pass",
+            lambda bound: bound.min is None or bound.max is None or bound.min <= bound.max,
+        ),
+    )
+
+    name: Identifier
+    """The metric, by scikit-learn's name: roc_auc, accuracy, f1, log_loss, r2, mean_absolute_error."""
+    min: float | None = None
+    """The least acceptable value."""
+    max: float | None = None
+    """The greatest acceptable value."""
+
+
+class Acceptance(Model):
+    """When a version is good enough to be deployed. One that is not is kept, marked Rejected and never deployed."""
+
+    metrics: Annotated[tuple[MetricBound, ...], MaxLen(20), Keyed("name")] = ()
+    """The gates; all must pass."""
+
+
+class Output(Model):
+    """Where versions are stored."""
+
+    uri: StoreUri
+    """The root of the store: s3://, gs://, az:// or pvc://claim/path; `{namespace}` stands for the namespace. Each
+    version gets a folder of its own below."""
+    secret_ref: SecretReference | None = None
+    """The Secret with the credentials, endpoint and region for the URI."""
+
+
+class TrainingJobSpec(Model):
+    """What is trained, on what, and when the result is good enough. A change of what affects training starts a run."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.sklearn) != has(self.template)",
+            "needs exactly one of sklearn (the built-in trainer) and template (a container of your own)",
+            lambda spec: (spec.sklearn is None) != (spec.template is None),
+        ),
+        Rule(
+            "!has(self.sklearn) || has(self.data)",
+            "sklearn needs data: where the rows are and which column is the target",
+            lambda spec: spec.sklearn is None or spec.data is not None,
+        ),
+        Rule(
+            "!has(self.sklearn) || !has(self.data) || has(self.data.target)",
+            "sklearn needs data.target: the column to predict",
+            lambda spec: spec.sklearn is None or spec.data is None or spec.data.target is not None,
+        ),
+        Rule(
+            "!has(self.template) || !has(self.data) || !(has(self.data.window) || has(self.data.features))",
+            "data.features and data.window belong to sklearn: with template your container reads the data itself",
+            lambda spec: spec.template is None or spec.data is None or not (spec.data.window or spec.data.features),
+        ),
+    )
+
+    sklearn: Sklearn | None = None
+    """Train with scikit-learn, in the built-in trainer. Either this or `template`."""
+    template: Template | None = None
+    """Train in a container of your own. Either this or `sklearn`."""
+    data: Data | None = None
+    """Where the rows are and what their columns mean. With `template`, the container finds them under
+    $PERENNIAL_DATA."""
+    seed: Annotated[int, Ge(0), Le(4294967295)] = 0
+    """Makes random choices repeatable: the same definition, data and image give the same model, byte by byte."""
+    acceptance: Acceptance = Acceptance()
+    """When a version is good enough to be deployed."""
+    output: Output | None = None
+    """Where versions are stored. By default in the store of the installation, else on the claim perennial-models of
+    the namespace."""
+    resources: Resources = Resources(requests={"cpu": "500m", "memory": "1Gi"})
+    """Compute resources of the container that trains."""
+    backoff_limit: Annotated[int, Ge(0), Le(20)] = 2
+    """How often a run's pod is tried again after a failure that a retry may cure. Wrong data and wrong definitions
+    are not retried."""
+    active_deadline_seconds: Annotated[int, Ge(1), Le(31536000)] | None = None
+    """A run that takes longer fails. By default there is no limit."""
+    pending_deadline_seconds: Annotated[int, Ge(1), Le(31536000)] = 600
+    """A run whose pod has not started by then fails, with the scheduler's or the node's own reason."""
+    max_runs_per_day: Annotated[int, Ge(1), Le(1000)] = 24
+    """How many runs may start by themselves within 24 hours; a trigger beyond that waits. `perennial.dev/run` is not
+    held."""
+    version_history_limit: Annotated[int, Ge(1), Le(100)] = 10
+    """How many finished runs are remembered; a version that is served or a rollback target is never dropped."""
+    suspend: bool = False
+    """True starts no run; one that is going on ends by itself."""
+    pod: PodOptions = PodOptions()
+    """How the run's pods are made."""

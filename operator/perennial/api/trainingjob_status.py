@@ -1,0 +1,166 @@
+"""The status of a TrainingJob: a view of its versions and of what the loop is doing. The ControllerRevisions are the
+record."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from .conditions import Conditions
+from .model import Status
+from .timestamp import Timestamp
+
+RunState = Literal["Pending", "Running", "Suspended", "Succeeded", "Unchanged", "Rejected", "Failed"]
+Trigger = Literal["FirstRun", "DefinitionChanged", "Requested", "DriftMonitor"]
+
+
+class SecretName(Status):
+    """A Secret of the namespace."""
+
+    name: str
+    """Its name."""
+
+
+class RunModel(Status):
+    """The model that a run published."""
+
+    uri: str
+    """The version's folder in the store."""
+    sha256: str
+    """Digest of the model's primary file."""
+    size: int | None = None
+    """Size in bytes of that file."""
+    engine: str | None = None
+    """What serves it: onnx or sklearn."""
+
+
+class GateResult(Status):
+    """A gate as it was judged."""
+
+    metric: str
+    """The metric."""
+    rule: Literal["min", "max"]
+    """Which bound."""
+    bound: float
+    """The bound."""
+    value: float | None = None
+    """The value on the held-out rows; none where it could not be computed."""
+    passed: bool
+    """Whether it was kept."""
+
+
+class RunFailure(Status):
+    """Why a run failed."""
+
+    reason: str
+    """In one CamelCase word of the documented list."""
+    message: str
+    """For a person, with what to do."""
+    pod: str | None = None
+    """The pod that failed."""
+    node: str | None = None
+    """The node it ran on."""
+    exit_code: int | None = None
+    """Exit code of its container."""
+
+
+class Cost(Status):
+    """What a run used, by its requests and the time its pods ran."""
+
+    cpu_seconds: float
+    """CPU seconds."""
+    memory_gib_seconds: float
+    """GiB of memory times seconds."""
+
+
+class Run(Status):
+    """A run and the version that it yields."""
+
+    version: int
+    """Number of the version."""
+    state: RunState
+    """How far it is, or how it ended."""
+    trigger: Trigger
+    """What started it."""
+    triggered_by: str | None = None
+    """The token of `perennial.dev/run`, or the DriftMonitor's name."""
+    started_at: Timestamp | None = None
+    """When its Job was made."""
+    finished_at: Timestamp | None = None
+    """When it ended."""
+    model: RunModel | None = None
+    """The model it published."""
+    metrics: dict[str, float] = Field(default_factory=dict)
+    """Metrics of the held-out rows."""
+    gates: tuple[GateResult, ...] = ()
+    """The gates as they were judged."""
+    trained_through: str | None = None
+    """The newest row that was learned from, by `data.time`."""
+    failure: RunFailure | None = None
+    """Why it failed."""
+    message: str | None = None
+    """What it waits for, in the scheduler's or the node's own words."""
+    cost: Cost | None = None
+    """What it used."""
+
+
+class AcceptedVersion(Status):
+    """The newest accepted version: what a ModelDeployment follows."""
+
+    version: int
+    """Its number."""
+    uri: str
+    """Its folder in the store."""
+    sha256: str
+    """Digest of the model's primary file."""
+    seal: str | None = None
+    """Digest of the version's manifest."""
+    engine: str | None = None
+    """What serves it: onnx or sklearn."""
+    secret_ref: SecretName | None = None
+    """The Secret that opens the store."""
+
+
+class HandledTriggers(Status):
+    """Requests that were taken, so that none is taken twice."""
+
+    run: str | None = None
+    """The last token of `perennial.dev/run`."""
+    monitors: dict[str, str] = Field(default_factory=dict)
+    """The last request of each DriftMonitor, by its uid."""
+
+
+class PendingTrigger(Status):
+    """A trigger that waits. Later ones join it."""
+
+    trigger: Trigger
+    """What it is."""
+    since: Timestamp
+    """Since when it waits."""
+    by: str | None = None
+    """The token of `perennial.dev/run`, or the DriftMonitor's name."""
+
+
+class TrainingJobStatus(Status):
+    """What the operator found and did."""
+
+    observed_generation: int = -1
+    """The generation of the spec that this status is about; -1 before the operator has seen the object."""
+    conditions: Conditions = ()
+    """Ready: there is an accepted version. Reconciling, Stalled: see the reference. Training: a run is going on.
+    LastRunAccepted: how the last run ended."""
+    latest_version: int | None = None
+    """Number of the newest version, whatever became of it."""
+    accepted_version: int | None = None
+    """Number of the newest accepted version."""
+    accepted: AcceptedVersion | None = None
+    """The newest accepted version."""
+    runs: tuple[Run, ...] = ()
+    """The last runs, newest first."""
+    handled: HandledTriggers = HandledTriggers()
+    """Requests that were taken."""
+    pending: PendingTrigger | None = None
+    """A trigger that waits."""
+    definition: str | None = None
+    """Digest of the definition that the last run was started with, with the name of its algorithm."""

@@ -1,0 +1,53 @@
+"""From a stored object to a spec, or to words that name the field and say what to do.
+
+The API server checks the same rules when an object is applied; what gets past it (an older CRD, a restored backup)
+ends here, as the `InvalidSpec` reason of a condition and never as an exception that stops a controller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+class InvalidSpecError(ValueError):
+    """A spec that cannot be carried out. `problems` has one sentence for each wrong field."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+def parse_spec(model: type[ModelT], manifest: Mapping[str, Any]) -> ModelT:
+    """The object's spec. Raises InvalidSpecError."""
+    try:
+        return model.model_validate(manifest.get("spec") or {})
+    except ValidationError as error:
+        raise InvalidSpecError(explain(error, "spec")) from None
+
+
+def parse_status(model: type[ModelT], manifest: Mapping[str, Any]) -> ModelT:
+    """The object's status, or an empty one where it cannot be read: a status is a view and can be made anew."""
+    try:
+        return model.model_validate(manifest.get("status") or {})
+    except ValidationError:
+        return model()
+
+
+def explain(error: ValidationError, root: str) -> tuple[str, ...]:
+    """One sentence a problem, each beginning with the path of the field."""
+    return tuple(dict.fromkeys(_sentence(root, details) for details in error.errors(include_url=False)))
+
+
+def _sentence(root: str, details: Any) -> str:
+    path = root + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in details["loc"])
+    if details["type"] == "missing":
+        return f"{path}: is required"
+    if details["type"] == "value_error":
+        return f"{path}: {details['ctx']['error']}"
+    message = details["msg"].removeprefix("Input ")
+    return f"{path}: {message[:1].lower()}{message[1:]}"
