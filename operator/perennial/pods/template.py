@@ -48,19 +48,19 @@ def container(
     *,
     name: str,
     image: str,
-    args: Sequence[str],
+    command: Sequence[str],
     env: dict[str, str],
     mounts: Sequence[Mount | None],
     pod: Manifest,
     resources: Manifest | None = None,
     pull_policy: str | None = None,
 ) -> Manifest:
-    """A container of the project's own image. The user's `pod.env` comes first: ours can not be overridden by it."""
+    """A container of the project's own image, with the environment and mounts that `pod` gives to every container."""
     given = [entry for entry in pod.get("env", []) if entry.get("name") not in env]
     made: Manifest = {
         "name": name,
         "image": image,
-        "args": list(args),
+        "command": list(command),
         "env": [*given, *({"name": key, "value": value} for key, value in env.items())],
         "volumeMounts": [*(m.volume_mount for m in unique(mounts)), *pod.get("volumeMounts", [])],
     }

@@ -17,7 +17,7 @@ from perennial.wire import places
 def template(pod: dict | None = None, **kwargs: object) -> dict:
     pod = pod or {}
     mounts = [scratch_mount(), uri_mount("pvc://lake/a.csv")]
-    made = container(name="c", image="i", args=["python"], env={"A": "1"}, mounts=mounts, pod=pod)
+    made = container(name="c", image="i", command=["python"], env={"A": "1"}, mounts=mounts, pod=pod)
     return pod_template(labels={"ours": "1"}, containers=[made], mounts=mounts, pod=pod, **kwargs)
 
 
