@@ -1,0 +1,64 @@
+"""Writes what is made from the models: `python -m perennial.api`. With `--check` it writes nothing and fails on a
+difference."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .crd import definition
+from .kinds import KINDS
+from .reference import editor_schema, page
+from .resources import GROUP
+
+HEADER = "# Made by `python -m perennial.api` from operator/perennial/api; never edited by hand.\n"
+
+
+class _Dumper(yaml.SafeDumper):
+    """Without anchors: two equal parts of a schema are two parts."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def generated() -> dict[str, str]:
+    """Every generated file by its path below the repository's root."""
+    files = {}
+    for kind in KINDS:
+        crd = yaml.dump(definition(kind), Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
+        files[f"crds/{GROUP}_{kind.resource.plural}.yaml"] = HEADER + crd
+        files[f"docs/reference/{kind.resource.kind.lower()}.md"] = page(kind)
+        schema = json.dumps(editor_schema(kind), indent=2, ensure_ascii=False)
+        files[f"docs/schemas/{kind.resource.kind.lower()}.json"] = schema + "\n"
+    return files
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m perennial.api", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a file differs from the models")
+    parser.add_argument("--root", type=Path, default=Path(), help="the repository's root (default: the current folder)")
+    options = parser.parse_args(arguments)
+    stale = [name for name, text in generated().items() if not _is_current(options.root / name, text)]
+    if options.check:
+        for name in stale:
+            print(f"{name} differs from the models: run `python -m perennial.api` and commit it", file=sys.stderr)
+        return 1 if stale else 0
+    for name in stale:
+        path = options.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(generated()[name])
+        print(f"wrote {name}")
+    return 0
+
+
+def _is_current(path: Path, text: str) -> bool:
+    return path.exists() and path.read_text() == text
+
+
+if __name__ == "__main__":
+    sys.exit(main())
