@@ -1,0 +1,221 @@
+"""Numbered epochs: what was counted between two calls, kept until the reader says that it has it for good.
+
+Counts in the mapped file only grow; an epoch is their difference to where the epoch before it ended. That place, and
+the epochs not yet acknowledged, are one small file that is replaced as a whole, so a crash before or after the
+replacement is a state that makes sense.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from perennial.runtime.server.counts import labels
+from perennial.runtime.server.counts.labels import Label, Ledger
+from perennial.runtime.server.counts.mapped import LABELS, Mapped
+from perennial.wire.counts import Epoch, Epochs, Labels, ModelCounts, Take
+
+KEPT = 8
+"""Epochs kept unacknowledged. With so many waiting no further one is closed: the open one goes on."""
+
+READER_GONE_SECONDS = 600.0
+
+
+class LabelTotals(msgspec.Struct):
+    """Sums over all labels of the pod's own model; the paired ones are those that its companion had scored too."""
+
+    labels: int = 0
+    loss: float = 0.0
+    paired: int = 0
+    paired_loss: float = 0.0
+    companion_loss: float = 0.0
+    loss_difference_squares: float = 0.0
+
+    def add(self, label: Label, companion: str | None) -> None:
+        self.labels += 1
+        self.loss += label.loss
+        if companion is None or label.companion != companion:
+            return
+        self.paired += 1
+        self.paired_loss += label.loss
+        self.companion_loss += label.companion_loss
+        self.loss_difference_squares += (label.loss - label.companion_loss) ** 2
+
+
+class _Waiting(msgspec.Struct):
+    epoch: Epoch
+    sent: bool = False
+
+
+class _State(msgspec.Struct):
+    incarnation: str
+    opened: float
+    number: int = 0
+    counted: bytes = b""
+    labelled: int = 0
+    totals: LabelTotals = msgspec.field(default_factory=LabelTotals)
+    waiting: list[_Waiting] = []
+    taken: float = 0.0
+
+
+class Book:
+    """The epochs of one pod. `read` gives rows, then cells, of everything that was counted since the file began.
+
+    `clock` gives Unix seconds.
+    """
+
+    def __init__(
+        self,
+        mapped: Mapped,
+        read: Callable[[], NDArray[np.int64]],
+        clock: Callable[[], float],
+        companion: str | None = None,
+    ) -> None:
+        self._path = mapped.folder / "epochs"
+        self._mapped = mapped
+        self._read = read
+        self._clock = clock
+        self._companion = companion
+        self._ledger = Ledger(mapped)
+        self._state = _load(self._path, mapped.incarnation) or _State(mapped.incarnation, opened=clock())
+        self._open_labels: dict[str, Labels] = {}
+        self._totals = msgspec.structs.replace(self._state.totals)
+        for label in self._ledger.since(self._state.labelled):
+            self._count(label)
+
+    @property
+    def totals(self) -> LabelTotals:
+        return self._totals
+
+    @property
+    def waiting(self) -> int:
+        """How many closed epochs are not acknowledged."""
+        return len(self._state.waiting)
+
+    def label(self, label: Label) -> bool:
+        """Count a label; False when its receipt was answered before."""
+        if label.id in self._ledger:
+            return False
+        if self._ledger.written - self._state.labelled == LABELS:
+            self.close()
+            self._save()
+        self._ledger.append(label)
+        self._count(label)
+        return True
+
+    def take(self, take: Take, *, draining: bool = False) -> Epochs:
+        """Answer a call of the reader (see `wire/counts.py`)."""
+        if not take.close:
+            return self._answer(draining)
+        if take.incarnation == self._state.incarnation:
+            self._forget(take.acknowledge)
+        self._state.taken = self._clock()
+        if sum(waiting.sent for waiting in self._state.waiting) < KEPT:
+            self.close()
+            for waiting in self._state.waiting:
+                waiting.sent = True
+        self._save()
+        return self._answer(draining)
+
+    def finish(self) -> None:
+        """Close the last epoch, for a pod that counts no more."""
+        self.close()
+        self._save()
+
+    def is_read(self) -> bool:
+        """Whether a reader came lately enough to be waited for."""
+        return self._clock() - self._state.taken < READER_GONE_SECONDS
+
+    def close(self) -> None:
+        """Close the open epoch if anything was counted in it. Beside an epoch that was never sent it joins that one."""
+        now, state = self._clock(), self._state
+        counted = self._read()
+        before = np.frombuffer(state.counted, np.int64) if state.counted else np.zeros_like(counted)
+        models = self._models(counted - before)
+        if models:
+            self._add(models, now)
+        state.opened = now
+        state.counted = counted.tobytes()
+        state.labelled = self._ledger.written
+        state.totals = msgspec.structs.replace(self._totals)
+        self._open_labels = {}
+
+    def _models(self, counted: NDArray[np.int64]) -> dict[str, ModelCounts]:
+        models = {digest: ModelCounts(labels=counts) for digest, counts in self._open_labels.items()}
+        if counted[0]:
+            own = models.setdefault(self._mapped.model, ModelCounts())
+            own.rows, own.cells = int(counted[0]), counted[1:].tolist()
+        return models
+
+    def _add(self, models: dict[str, ModelCounts], now: float) -> None:
+        state = self._state
+        state.number += 1
+        epoch = Epoch(number=state.number, opened=state.opened, closed=now, models=models)
+        if state.waiting and not state.waiting[-1].sent:
+            epoch = _merge(state.waiting.pop().epoch, epoch)
+        state.waiting.append(_Waiting(epoch))
+
+    def _count(self, label: Label) -> None:
+        labels.add(self._open_labels.setdefault(label.model, Labels()), label)
+        if label.model == self._mapped.model:
+            self._totals.add(label, self._companion)
+
+    def _forget(self, acknowledged: int) -> None:
+        """Only what was sent can be acknowledged: a number from elsewhere must not lose an epoch."""
+        state = self._state
+        state.waiting = [w for w in state.waiting if not w.sent or w.epoch.number > acknowledged]
+
+    def _answer(self, draining: bool) -> Epochs:
+        epochs = [waiting.epoch for waiting in self._state.waiting if waiting.sent]
+        return Epochs(self._state.incarnation, self._mapped.model, epochs, draining)
+
+    def _save(self) -> None:
+        fresh = self._path.with_suffix(".new")
+        fresh.write_bytes(msgspec.msgpack.encode(self._state))
+        fresh.replace(self._path)
+
+
+def _load(path: Path, incarnation: str) -> _State | None:
+    try:
+        state = msgspec.msgpack.decode(path.read_bytes(), type=_State)
+    except FileNotFoundError:
+        return None
+    return state if state.incarnation == incarnation else None
+
+
+def _merge(first: Epoch, second: Epoch) -> Epoch:
+    models = dict(first.models)
+    for digest, counts in second.models.items():
+        models[digest] = _merge_counts(models[digest], counts) if digest in models else counts
+    return Epoch(number=second.number, opened=first.opened, closed=second.closed, models=models)
+
+
+def _merge_counts(first: ModelCounts, second: ModelCounts) -> ModelCounts:
+    return ModelCounts(
+        rows=first.rows + second.rows,
+        cells=_sum(first.cells, second.cells),
+        labels=_merge_labels(first.labels, second.labels),
+    )
+
+
+def _merge_labels(first: Labels | None, second: Labels | None) -> Labels | None:
+    if first is None or second is None:
+        return first or second
+    return Labels(
+        loss=_sum(first.loss, second.loss),
+        by_score=_sum(first.by_score, second.by_score),
+        score=_sum(first.score, second.score),
+    )
+
+
+def _sum(first: list[int], second: list[int]) -> list[int]:
+    length = max(len(first), len(second))
+    return [sum(pair) for pair in zip(_padded(first, length), _padded(second, length), strict=True)]
+
+
+def _padded(cells: list[int], length: int) -> list[int]:
+    return cells + [0] * (length - len(cells))

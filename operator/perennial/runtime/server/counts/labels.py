@@ -1,0 +1,113 @@
+"""The ledger of labels: fixed-size records in a ring of the counts file, each made whole before it is counted as
+written.
+
+The ring is a log between two epochs (a crash replays it) and the memory against duplicates: a receipt that is among
+the newest records was already answered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from perennial.runtime.server.counts.mapped import LABELS, Mapped
+from perennial.wire import counts as wire
+
+
+@dataclass(frozen=True)
+class Label:
+    """A label that came back, already judged: which cells it counts in, under which model's digest.
+
+    `score_cells` 0 means that the score's cell is not known; `companion` is empty where the companion did not score
+    the row.
+    """
+
+    id: int
+    model: str
+    loss: float
+    loss_cell: int
+    loss_cells: int
+    score_cell: int
+    score_cells: int
+    positive: bool
+    companion: str = ""
+    companion_loss: float = 0.0
+
+
+class Ledger:
+    """Labels in the order in which they came."""
+
+    def __init__(self, mapped: Mapped) -> None:
+        self._words, self._records = mapped.labels()
+        self._seen = {int(id_) for id_ in self._records["id"][: min(self.written, LABELS)]}
+
+    @property
+    def written(self) -> int:
+        """How many labels were ever written."""
+        return int(self._words[0])
+
+    def __contains__(self, id_: int) -> bool:
+        return id_ in self._seen
+
+    def append(self, label: Label) -> None:
+        """Write a label over the oldest one, which must be in an epoch by then."""
+        position = self.written % LABELS
+        if self.written >= LABELS:
+            self._seen.discard(int(self._records["id"][position]))
+        self._records[position] = (
+            label.id,
+            bytes.fromhex(label.model),
+            bytes.fromhex(label.companion),
+            label.loss_cells,
+            label.loss_cell,
+            label.score_cells,
+            label.score_cell,
+            label.positive,
+            bool(label.companion),
+            label.loss,
+            label.companion_loss,
+        )
+        self._seen.add(label.id)
+        self._words[0] = self.written + 1
+
+    def since(self, start: int) -> list[Label]:
+        """The labels from the `start`-th on; at most the ring's length of them are left."""
+        return [_label(self._records[number % LABELS]) for number in range(start, self.written)]
+
+
+def count(labels: list[Label]) -> dict[str, wire.Labels]:
+    """Labels as an epoch has them, by model digest."""
+    counted: dict[str, wire.Labels] = {}
+    for label in labels:
+        add(counted.setdefault(label.model, wire.Labels()), label)
+    return counted
+
+
+def add(counts: wire.Labels, label: Label) -> None:
+    """Count one label."""
+    _increment(counts.loss, label.loss_cells, label.loss_cell)
+    if not label.score_cells:
+        return
+    _increment(counts.score, label.score_cells, label.score_cell)
+    _increment(counts.by_score, label.score_cells, label.score_cell, int(label.positive))
+
+
+def _increment(cells: list[int], length: int, cell: int, by: int = 1) -> None:
+    cells.extend([0] * (length - len(cells)))
+    cells[cell] += by
+
+
+def _label(record: np.void) -> Label:
+    return Label(
+        id=int(record["id"]),
+        model=record["model"].tobytes().hex(),
+        companion=record["companion"].tobytes().hex() if record["paired"] else "",
+        loss_cells=int(record["loss_cells"]),
+        loss_cell=int(record["loss_cell"]),
+        score_cells=int(record["score_cells"]),
+        score_cell=int(record["score_cell"]),
+        positive=bool(record["positive"]),
+        loss=float(record["loss"]),
+        companion_loss=float(record["companion_loss"]),
+    )

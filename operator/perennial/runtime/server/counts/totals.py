@@ -1,0 +1,101 @@
+"""Cumulative totals of one worker, in its slot: answers by code, latency, rows, busy time, comparisons.
+
+Each is one word that its worker alone increments, so that any process can read it at any time and the sum over the
+slots is the pod's.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass, field
+
+from perennial.runtime.server.counts.mapped import Mapped
+from perennial.wire.stats import LATENCY_BOUNDS
+
+CODES = (200, 400, 404, 405, 408, 413, 415, 499, 500, 503)
+
+_BUSY, _LATENCY_SUM, _COMPANION_SECONDS = 0, 1, 2
+_ROWS, _COMPARED, _DISAGREED, _SKIPPED = 8, 9, 10, 11
+_CODES = 16
+_LATENCY = 32
+_CELLS = len(LATENCY_BOUNDS) + 1
+
+
+class Totals:
+    """What one worker adds to. Seconds are floats, everything else is a count."""
+
+    def __init__(self, words: memoryview) -> None:
+        self._counts = words.cast("q")
+        self._seconds = words.cast("d")
+
+    def answered(self, code: int, seconds: float) -> None:
+        """An answer of one of `CODES` after `seconds` of being in flight."""
+        self._counts[_CODES + _POSITION[code]] += 1
+        self._counts[_LATENCY + bisect_left(LATENCY_BOUNDS, seconds)] += 1
+        self._seconds[_LATENCY_SUM] += seconds
+
+    def busy(self, seconds: float) -> None:
+        self._seconds[_BUSY] += seconds
+
+    def predicted(self, rows: int) -> None:
+        self._counts[_ROWS] += rows
+
+    def compared(self, rows: int, disagreed: int, seconds: float) -> None:
+        """Rows that the companion scored too, in how many of them it disagreed, and what that took."""
+        self._counts[_COMPARED] += rows
+        self._counts[_DISAGREED] += disagreed
+        self._seconds[_COMPANION_SECONDS] += seconds
+
+    def not_compared(self, rows: int) -> None:
+        """Rows that the companion did not score, to stay within its budget."""
+        self._counts[_SKIPPED] += rows
+
+
+_POSITION = {code: position for position, code in enumerate(CODES)}
+
+
+@dataclass
+class PodTotals:
+    """The sum over a pod's workers."""
+
+    codes: dict[int, int] = field(default_factory=lambda: dict.fromkeys(CODES, 0))
+    latency: list[int] = field(default_factory=lambda: [0] * _CELLS)
+    latency_seconds: float = 0.0
+    busy_seconds: float = 0.0
+    rows: int = 0
+    compared: int = 0
+    disagreed: int = 0
+    not_compared: int = 0
+    companion_seconds: float = 0.0
+
+    @property
+    def requests(self) -> int:
+        return sum(self.codes.values())
+
+    @property
+    def refused(self) -> int:
+        return self.codes[503]
+
+    @property
+    def errors(self) -> int:
+        return sum(count for code, count in self.codes.items() if code >= 500 and code != 503)
+
+
+def read(mapped: Mapped) -> PodTotals:
+    """Totals of all workers, dead ones included."""
+    total = PodTotals()
+    for index in range(mapped.layout.slots):
+        words = mapped.slot(index).totals
+        counts, seconds = words.cast("q"), words.cast("d")
+        for position, code in enumerate(CODES):
+            total.codes[code] += counts[_CODES + position]
+        for cell in range(_CELLS):
+            total.latency[cell] += counts[_LATENCY + cell]
+        total.latency_seconds += seconds[_LATENCY_SUM]
+        total.busy_seconds += seconds[_BUSY]
+        total.companion_seconds += seconds[_COMPANION_SECONDS]
+        total.rows += counts[_ROWS]
+        total.compared += counts[_COMPARED]
+        total.disagreed += counts[_DISAGREED]
+        total.not_compared += counts[_SKIPPED]
+    return total

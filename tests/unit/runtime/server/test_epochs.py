@@ -1,0 +1,269 @@
+"""Exactly once: whatever dies between the pod and its reader, and whenever, each row and label is in one epoch that
+the reader keeps.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from perennial.runtime.server.counts import epochs as module
+from perennial.runtime.server.counts import slot as slots
+from perennial.runtime.server.counts.epochs import KEPT, Book
+from perennial.runtime.server.counts.labels import Label
+from perennial.runtime.server.counts.mapped import Layout, open_counts
+from perennial.runtime.server.counts.tally import Tally
+from perennial.wire.counts import Epoch, Epochs, Take
+from perennial.wire.reference import Numeric, Reference
+
+OWN, RETIRED, COMPANION = "ab" * 32, "cd" * 32, "ef" * 32
+REFERENCE = Reference(
+    model=OWN,
+    task="classification",
+    rows=4,
+    features=[Numeric("x", [0.0, 1.0, 2.0], [1, 1, 1, 1, 0])],
+    score=Numeric("score", [0.0, 0.5, 1.0], [1, 1, 1, 1, 0]),
+)
+TALLY = Tally(REFERENCE)
+
+
+class Died(Exception):
+    """The pod was killed here."""
+
+
+class Pod:
+    """A server pod's counting, which can be killed: what is in the folder is all that its next process has."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.now = 1_000_000.0
+        self.dies_at: str | None = None
+        self.start()
+
+    def start(self) -> None:
+        self.mapped = open_counts(self.folder, Layout(1, TALLY.cells), OWN)
+        self.slot = slots.claim(self.mapped, TALLY)
+        self.book = DyingBook(self)
+
+    def kill(self) -> None:
+        os.close(self.slot._lock)
+        self.dies_at = None
+        self.start()
+
+    def read(self) -> np.ndarray:
+        self.slot.flush()
+        return slots.snapshot_all(self.mapped)
+
+
+class DyingBook(Book):
+    def __init__(self, pod: Pod) -> None:
+        self.pod = pod
+        super().__init__(pod.mapped, pod.read, lambda: pod.now, COMPANION)
+
+    def _save(self) -> None:
+        if self.pod.dies_at == "before":
+            raise Died
+        super()._save()
+        if self.pod.dies_at == "after":
+            raise Died
+
+
+class Reader:
+    """The DriftMonitor's side: it counts an epoch when its number is new, and acknowledges what its checkpoint holds.
+    """
+
+    def __init__(self) -> None:
+        self.incarnation: str | None = None
+        self.checkpoint = 0
+        self.cells = np.zeros(TALLY.cells, np.int64)
+        self.rows = 0
+        self.labels: Counter[tuple[str, int]] = Counter()
+
+    def ask(self) -> Take:
+        return Take(self.incarnation, self.checkpoint)
+
+    def keep(self, answer: Epochs) -> None:
+        numbers = [epoch.number for epoch in answer.epochs]
+        assert numbers == sorted(set(numbers))
+        for epoch in answer.epochs:
+            if epoch.number > self.checkpoint:
+                self._add(epoch)
+        self.incarnation = answer.incarnation
+        self.checkpoint = max([self.checkpoint, *numbers])
+
+    def _add(self, epoch: Epoch) -> None:
+        assert epoch.opened <= epoch.closed
+        for digest, counts in epoch.models.items():
+            self.rows += counts.rows
+            self.cells += np.array(counts.cells or [0] * TALLY.cells)
+            for cell, count in enumerate(counts.labels.loss if counts.labels else []):
+                self.labels[digest, cell] += count
+
+
+def label(id_: int, model: str = OWN, wrong: bool = False, companion: str = "") -> Label:
+    return Label(id_, model, float(wrong), int(wrong), 2, id_ % 4, 5, not wrong, companion, 0.0)
+
+
+class ExactlyOnce(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.pod, self.reader = Pod(Path(self.folder.name)), Reader()
+        self.rows: list[tuple[float, float]] = []
+        self.labels: Counter[tuple[str, int]] = Counter()
+        self.ids = 0
+
+    def teardown(self) -> None:
+        self.pod.dies_at = None
+        for _ in range(KEPT + 2):
+            self.reader.keep(self.pod.book.take(self.reader.ask()))
+        assert self.pod.book.waiting == 0 or self.reader.checkpoint
+        assert self.reader.rows == len(self.rows)
+        if self.rows:
+            assert self.reader.cells.tolist() == TALLY(np.array(self.rows)).tolist()
+        assert self.reader.labels == self.labels
+        assert self.pod.book.totals.labels == sum(n for (model, _), n in self.labels.items() if model == OWN)
+        os.close(self.pod.slot._lock)
+        self.folder.cleanup()
+
+    @rule(
+        values=st.lists(
+            st.tuples(st.sampled_from([-1.0, 0.5, 1.5, 7.0, float("nan")]), st.sampled_from([0.2, 0.7])), max_size=300
+        )
+    )
+    def count(self, values: list[tuple[float, float]]) -> None:
+        if values:
+            rows = np.array(values)
+            self.pod.slot.add(rows[:, :1], rows[:, 1])
+            self.rows += values
+
+    @rule(model=st.sampled_from([OWN, RETIRED]), wrong=st.booleans())
+    def label(self, model: str, wrong: bool) -> None:
+        self.ids += 1
+        assert self.pod.book.label(label(self.ids, model, wrong))
+        self.labels[model, int(wrong)] += 1
+
+    @precondition(lambda self: self.ids)
+    @rule(data=st.data())
+    def label_again(self, data: st.DataObject) -> None:
+        assert not self.pod.book.label(label(data.draw(st.integers(1, self.ids))))
+
+    @rule()
+    def take(self) -> None:
+        self.reader.keep(self.pod.book.take(self.reader.ask()))
+
+    @rule()
+    def take_and_lose_the_answer(self) -> None:
+        self.pod.book.take(self.reader.ask())
+
+    @rule()
+    def look(self) -> None:
+        before = self.pod.book.waiting
+        self.pod.book.take(Take(self.reader.incarnation, self.reader.checkpoint, close=False))
+        assert self.pod.book.waiting == before
+
+    @rule(where=st.sampled_from(["before", "after"]))
+    def die_while_taking(self, where: str) -> None:
+        self.pod.dies_at = where
+        with pytest.raises(Died):
+            self.pod.book.take(self.reader.ask())
+        self.pod.kill()
+
+    @rule(number=st.integers(0, 50))
+    def a_stranger_acknowledges(self, number: int) -> None:
+        self.pod.book.take(Take("another", number))
+
+    @rule()
+    def die(self) -> None:
+        self.pod.kill()
+
+    @rule()
+    def finish(self) -> None:
+        self.pod.book.finish()
+
+    @rule(seconds=st.integers(0, 1000))
+    def wait(self, seconds: int) -> None:
+        self.pod.now += seconds
+
+    @invariant()
+    def bounded(self) -> None:
+        assert self.pod.book.waiting <= KEPT + 1
+
+
+TestExactlyOnce = ExactlyOnce.TestCase
+TestExactlyOnce.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+@pytest.fixture
+def pod(tmp_path: Path) -> Pod:
+    return Pod(tmp_path)
+
+
+def test_an_empty_pod_closes_no_epoch(pod: Pod) -> None:
+    assert [pod.book.take(Take()).epochs for _ in range(3)] == [[], [], []]
+
+
+def test_an_unacknowledged_epoch_is_answered_again_unchanged(pod: Pod) -> None:
+    pod.slot.add(np.array([[0.5]]), np.array([0.7]))
+    first = pod.book.take(Take()).epochs
+    pod.slot.add(np.array([[1.5]]), np.array([0.7]))
+    again = pod.book.take(Take()).epochs
+    assert again[0] == first[0]
+    assert [epoch.number for epoch in again] == [1, 2]
+
+
+def test_without_acknowledgement_the_open_epoch_goes_on(pod: Pod) -> None:
+    for _ in range(3 * KEPT):
+        pod.slot.add(np.array([[0.5]]), np.array([0.7]))
+        answer = pod.book.take(Take())
+    assert len(answer.epochs) == KEPT
+    after = pod.book.take(Take(answer.incarnation, KEPT)).epochs
+    assert [epoch.number for epoch in after] == [KEPT + 1]
+    assert after[0].models[OWN].rows == 2 * KEPT
+
+
+def test_a_full_ledger_closes_into_one_unsent_epoch(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LABELS", 10)
+    for id_ in range(1, 36):
+        assert pod.book.label(label(id_, wrong=id_ % 5 == 0))
+    assert pod.book.waiting == 1
+    pod.kill()
+    [epoch] = pod.book.take(Take()).epochs
+    labels = epoch.models[OWN].labels
+    assert labels is not None
+    assert labels.loss == [28, 7]
+
+
+def test_paired_losses_are_of_this_companion_only(pod: Pod) -> None:
+    right = label(1, companion=COMPANION)
+    pod.book.label(right)
+    pod.book.label(dataclasses.replace(right, id=2, loss=1.0, companion_loss=0.25))
+    pod.book.label(dataclasses.replace(right, id=3, companion=RETIRED))
+    pod.book.label(label(4))
+    pod.kill()
+    totals = pod.book.totals
+    assert (totals.labels, totals.paired, totals.paired_loss, totals.companion_loss) == (4, 2, 1.0, 0.25)
+    assert totals.loss_difference_squares == 0.75**2
+
+
+def test_a_reader_is_waited_for_only_when_it_came_lately(pod: Pod) -> None:
+    assert not pod.book.is_read()
+    pod.book.take(Take())
+    assert pod.book.is_read()
+    pod.now += 601
+    assert not pod.book.is_read()
+
+
+def test_cells_are_those_of_the_layout(pod: Pod) -> None:
+    pod.slot.add(np.array([[np.nan]]), np.array([0.2]))
+    [epoch] = pod.book.take(Take()).epochs
+    assert epoch.models[OWN].cells == [0, 0, 0, 0, 1, 0, 1, 0, 0, 0]

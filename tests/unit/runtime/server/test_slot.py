@@ -1,0 +1,186 @@
+"""The counts file against real deaths: child processes killed at random moments, their counts compared row by row."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from perennial.runtime.server.counts import slot as slots
+from perennial.runtime.server.counts.mapped import RING, Layout, Mapped, open_counts
+from perennial.runtime.server.counts.tally import Tally
+from perennial.wire.reference import Reference
+
+MODEL = "ab" * 32
+
+
+def layout_of(reference: Reference, workers: int = 1) -> Layout:
+    return Layout(len(reference.features), Tally(reference).cells, workers)
+
+
+def rows(start: int, end: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows `start` to `end` of a sequence that every process knows, and their scores."""
+    number = np.arange(start, end)
+    return np.stack([np.sin(number), number % 3, number % 5, number % 2 + 1.5], axis=1), number % 11 / 10
+
+
+def row(number: int) -> tuple[np.ndarray, np.ndarray]:
+    return rows(number, number + 1)
+
+
+def expected(reference: Reference, end: int) -> list[int]:
+    features, scores = rows(0, end)
+    return Tally(reference)(np.column_stack([features, scores])).tolist()
+
+
+def test_rows_and_batches_count_the_same(tmp_path: Path, reference: Reference) -> None:
+    tally, total = Tally(reference), 2 * RING + 57
+    single = slots.claim(open_counts(tmp_path, layout_of(reference, 2), MODEL), tally)
+    batched = slots.claim(mapped := open_counts(tmp_path, layout_of(reference, 2), MODEL), tally)
+    features, scores = rows(0, total)
+    for number in range(total):
+        single.add(*row(number))
+    start = 0
+    for size in (1, 3, RING, 200, total):
+        batched.add(features[start : start + size], scores[start : start + size])
+        start = min(start + size, total)
+    single.flush()
+    batched.flush()
+    read = [slots.snapshot(mapped, index).tolist() for index in (0, 1)]
+    assert read[0] == read[1] == [total, *expected(reference, total)]
+    assert slots.snapshot_all(mapped)[0] == 2 * total
+
+
+def test_a_living_workers_slot_is_not_given_away(tmp_path: Path, reference: Reference) -> None:
+    tally = Tally(reference)
+    mapped = open_counts(tmp_path, layout_of(reference, 2), MODEL)
+    first, second = slots.claim(mapped, tally), slots.claim(mapped, tally)
+    assert {first.index, second.index} == {0, 1}
+    with pytest.raises(slots.NoFreeSlot):
+        slots.claim(mapped, tally)
+    first.release()
+    assert slots.claim(mapped, tally).index == 0
+
+
+def test_another_model_or_shape_begins_a_new_incarnation(tmp_path: Path, reference: Reference) -> None:
+    first = open_counts(tmp_path, layout_of(reference), MODEL)
+    slots.claim(first, Tally(reference)).add(*row(0))
+    assert open_counts(tmp_path, layout_of(reference), MODEL).incarnation == first.incarnation
+    other = open_counts(tmp_path, layout_of(reference), "cd" * 32)
+    assert other.incarnation != first.incarnation
+    assert slots.snapshot_all(other).sum() == 0
+    assert open_counts(tmp_path, layout_of(reference, 2), "cd" * 32).incarnation != other.incarnation
+
+
+def test_a_truncated_file_is_begun_anew(tmp_path: Path, reference: Reference) -> None:
+    first = open_counts(tmp_path, layout_of(reference), MODEL)
+    os.truncate(tmp_path / "counts", 5000)
+    assert open_counts(tmp_path, layout_of(reference), MODEL).incarnation != first.incarnation
+
+
+def test_death_between_the_cells_and_the_generation(tmp_path: Path, reference: Reference) -> None:
+    mapped = open_counts(tmp_path, layout_of(reference), MODEL)
+
+    class Died(Exception):
+        pass
+
+    def dying(rows: np.ndarray) -> np.ndarray:
+        raise Died
+
+    worker = slots.claim(mapped, Tally(reference))
+    for number in range(10):
+        worker.add(*row(number))
+    worker._tally = dying
+    mapped.slot(0).buffers[1][:] = 12345
+    with pytest.raises(Died):
+        worker.flush()
+    os.close(worker._lock)
+    slots.recover(mapped, Tally(reference))
+    assert slots.snapshot_all(mapped).tolist() == [10, *expected(reference, 10)]
+
+
+@pytest.fixture
+def spawn() -> Iterator[Callable[[Callable[[], None]], int]]:
+    """Run a function in a child process that the test may kill; none is left behind."""
+    children: list[int] = []
+
+    def start(work: Callable[[], None]) -> int:
+        child = os.fork()
+        if not child:
+            try:
+                work()
+            finally:
+                os._exit(1)
+        children.append(child)
+        return child
+
+    yield start
+    for child in children:
+        try:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        except (ProcessLookupError, ChildProcessError):
+            continue
+
+
+class Counter:
+    """A child that counts the known sequence from where the file is, and tells each row that it has counted."""
+
+    def __init__(self, mapped: Mapped, reference: Reference, progress: Path, sizes: tuple[int, ...]) -> None:
+        self.mapped, self.reference, self.progress, self.sizes = mapped, reference, progress, sizes
+
+    def __call__(self) -> None:
+        slot = slots.claim(self.mapped, Tally(self.reference))
+        number = start = int(slots.snapshot(self.mapped, slot.index)[0])
+        told = os.open(self.progress, os.O_RDWR | os.O_CREAT)
+        pick = random.Random(start)
+        while True:
+            size = pick.choice(self.sizes)
+            slot.add(*rows(number, number + size))
+            number += size
+            os.pwrite(told, number.to_bytes(8, "little"), 8 * slot.index)
+
+
+def told(progress: Path, index: int) -> int:
+    return int.from_bytes(progress.read_bytes()[8 * index : 8 * index + 8], "little") if progress.exists() else 0
+
+
+@pytest.mark.parametrize("sizes", [(1,), (1, 3, 40)], ids=["rows", "batches"])
+def test_killed_at_random_nothing_is_lost_or_doubled(
+    tmp_path: Path, reference: Reference, spawn: Callable[[Callable[[], None]], int], sizes: tuple[int, ...]
+) -> None:
+    layout = layout_of(reference, 2)
+    mapped, progress = open_counts(tmp_path, layout, MODEL), tmp_path / "progress"
+    reached = [0, 0]
+    for death in range(12):
+        children = [spawn(Counter(mapped, reference, progress, sizes)) for _ in range(2)]
+        time.sleep(random.Random(death).uniform(0.02, 0.12))
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        slots.recover(mapped, Tally(reference))
+        for index in (0, 1):
+            counted, *cells = slots.snapshot(mapped, index).tolist()
+            assert told(progress, index) <= counted <= told(progress, index) + max(sizes)
+            assert cells == expected(reference, counted)
+            reached[index] = counted
+    assert min(reached) > RING
+
+
+def test_a_reader_never_sees_half_a_flush(
+    tmp_path: Path, reference: Reference, spawn: Callable[[Callable[[], None]], int]
+) -> None:
+    mapped = open_counts(tmp_path, layout_of(reference), MODEL)
+    spawn(Counter(mapped, reference, tmp_path / "progress", (RING,)))
+    seen, end = set(), time.monotonic() + 1
+    while time.monotonic() < end:
+        counted, *cells = slots.snapshot(mapped, 0).tolist()
+        assert sum(cells) == counted * len(reference.columns)
+        seen.add(counted)
+    assert len(seen) > 5
