@@ -1,7 +1,7 @@
 """The world outside, in one pod: flights depart and ask for a prediction, land and send back how long they took.
 
-Runs in the cluster with nothing but the runtime image. It knows the model server and the data folder; it knows nothing of the three
-resources, and it says what it sees as one JSON line a simulated week.
+Runs in the cluster with nothing but the runtime image. It knows the model server and the data folder; it knows nothing
+of the three resources, and it says what it sees as one JSON line a simulated week.
 """
 
 from __future__ import annotations

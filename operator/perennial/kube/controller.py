@@ -1,6 +1,7 @@
 """What the engine asks of a kind: observe, plan, and which objects' events concern which key.
 
-The engine knows no kind; each room hands it one `Controller` and the engine does the rest: queue, caches, writes, retries, metrics.
+The engine knows no kind; each room hands it one `Controller` and the engine does the rest: queue, caches, writes,
+retries, metrics.
 """
 
 from __future__ import annotations

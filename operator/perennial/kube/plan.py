@@ -1,7 +1,7 @@
 """What a plan is: everything one reconcile wants, as data.
 
-Planners of any kind return a `Plan`; only the engine carries it out. A plan is complete: what it does not name among the children is
-left alone, what it names in `deletions` goes, and the status is the whole desired status.
+Planners of any kind return a `Plan`; only the engine carries it out. A plan is complete: what it does not name among
+the children is left alone, what it names in `deletions` goes, and the status is the whole desired status.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ class Mode(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """One desired object. The manifest is complete: apiVersion, kind, metadata with name, labels and ownerReferences."""
+    """One desired object. The manifest is complete: apiVersion, kind, metadata with name, labels and
+    ownerReferences."""
 
     resource: Resource
     manifest: Manifest

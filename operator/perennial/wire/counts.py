@@ -1,7 +1,7 @@
 """Drift counts of one server pod, taken in numbered epochs: `POST /perennial/v1/epochs` on the control port.
 
-The pod closes an epoch on each call and keeps it until a later call acknowledges it; the reader acknowledges only what its checkpoint holds.
-An epoch is thus counted exactly once, however often either side dies.
+The pod closes an epoch on each call and keeps it until a later call acknowledges it; the reader acknowledges only what
+its checkpoint holds. An epoch is thus counted exactly once, however often either side dies.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ class Labels(msgspec.Struct, omit_defaults=True):
 
 
 class ModelCounts(msgspec.Struct, omit_defaults=True):
-    """Counts for one model digest. `cells` is the reference's flat layout, empty for a retired model that only gets labels."""
+    """Counts for one model digest. `cells` is the reference's flat layout, empty for a retired model that only gets
+    labels."""
 
     rows: int = 0
     cells: list[int] = []

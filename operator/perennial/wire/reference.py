@@ -1,7 +1,8 @@
 """The reference of a version: how its held-out rows fell into bins, stored with the model by the run.
 
-The server counts into the same bins and the DriftMonitor compares the two, so that adding up pods and windows is integer
-addition. What needs more than numpy (overdispersion, confidence bounds, quantiles) is computed by the run and stored here.
+The server counts into the same bins and the DriftMonitor compares the two, so that adding up pods and windows is
+integer addition. What needs more than numpy (overdispersion, confidence bounds, quantiles) is computed by the run and
+stored here.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class Numeric(msgspec.Struct, tag="numeric", omit_defaults=True):
 
 
 class Categorical(msgspec.Struct, tag="categorical", omit_defaults=True):
-    """A categorical or boolean column: the top categories, then *other* (known but not among them), *unseen*, *missing*."""
+    """A categorical or boolean column: the top categories, then *other* (known but not among them), *unseen*,
+    *missing*."""
 
     name: str
     categories: list[str]
@@ -64,7 +66,8 @@ class Loss(msgspec.Struct):
 
 
 class Reference(msgspec.Struct, omit_defaults=True):
-    """All that drift is judged against. Counts of a window are one flat list: the columns' cells in order, then the score's."""
+    """All that drift is judged against. Counts of a window are one flat list: the columns' cells in order, then the
+    score's."""
 
     model: str
     task: Literal["classification", "regression"]

@@ -1,7 +1,8 @@
-"""Cumulative measurements of one server pod, for analysis and autoscaling: `GET /perennial/v1/stats` on the control port.
+"""Cumulative measurements of one server pod, for analysis and autoscaling: `GET /perennial/v1/stats` on the control
+port.
 
-Every number only grows within an `incarnation`; the counters live in a file that survives the container's crash, so an incarnation ends with the
-pod. The reader takes differences.
+Every number only grows within an `incarnation`; the counters live in a file that survives the container's crash, so an
+incarnation ends with the pod. The reader takes differences.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ LATENCY_BOUNDS = (
 
 
 class Comparison(msgspec.Struct):
-    """The model against its companion on the same rows: how many were scored by both, labelled, and the summed losses."""
+    """The model against its companion on the same rows: how many were scored by both, labelled, and the summed
+    losses."""
 
     companion: str
     compared: int = 0
@@ -32,8 +34,8 @@ class Comparison(msgspec.Struct):
 class Stats(msgspec.Struct):
     """One pod's totals. `errors` are answers 5xx that were not refusals (503), which are `refused`.
 
-    `busy_seconds` is the integral of requests in flight over time: its difference over a span, by the span, is the mean concurrency.
-    `clock` is the pod's monotonic seconds, the span's measure.
+    `busy_seconds` is the integral of requests in flight over time: its difference over a span, by the span, is the mean
+    concurrency. `clock` is the pod's monotonic seconds, the span's measure.
     """
 
     incarnation: str

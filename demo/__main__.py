@@ -1,0 +1,149 @@
+"""`python -m demo`: from a bare machine to the whole loop on real data, told as it happens.
+
+Cold it compiles a Kubernetes first; it says so, and how long that takes. What it prints at the end is read from the
+cluster.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from . import flights, narrator, stage
+from .kubectl import CommandFailed, Kubectl
+from .report import Report
+
+MANIFESTS = Path(__file__).parent / "manifests"
+FIRST_WEEKS = (0, 3)
+STREAMED_WEEKS = (4, 30)
+PACE_SECONDS = 5.0
+LOOKS_EVERY_SECONDS = 0.5
+KINDS = (
+    ("trainingjob", "TrainingJob", narrator.training),
+    ("modeldeployment", "ModelDeployment", narrator.serving),
+    ("driftmonitor", "DriftMonitor", narrator.monitoring),
+)
+
+
+class Story:
+    """Prints lines with the time since the start, and who is speaking."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._lock = threading.Lock()
+
+    def tell(self, who: str, line: str) -> None:
+        elapsed = int(time.monotonic() - self._began)
+        with self._lock:
+            print(f"{elapsed // 60:2d}:{elapsed % 60:02d}  {who:<16} {line}", flush=True)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+
+class Watcher(threading.Thread):
+    """Looks at the three resources twice a second and tells what is new."""
+
+    def __init__(self, kubectl: Kubectl, story: Story) -> None:
+        super().__init__(daemon=True)
+        self._kubectl, self._story = kubectl, story
+        self._seen: dict[str, dict[str, Any]] = {}
+        self._stop = threading.Event()
+
+    def run(self) -> None:
+        while not self._stop.wait(LOOKS_EVERY_SECONDS):
+            self.look()
+
+    def look(self) -> None:
+        for kind, who, tell in KINDS:
+            found = self._kubectl.get(kind, "flights")
+            if found is None:
+                continue
+            status = found.get("status", {})
+            for line in tell(self._seen.get(kind, {}), status):
+                self._story.tell(who, line)
+            self._seen[kind] = status
+
+    def finish(self) -> None:
+        self._stop.set()
+        self.join(timeout=30)
+        self.look()
+
+
+def airport(kubectl: Kubectl, *arguments: str) -> list[str]:
+    """The command line of the world outside, in its pod."""
+    table = ["--table", "/lake/.demo/table.parquet", "--lake", "/lake/flights"]
+    return kubectl.argv("exec", "airport", "--", "python3", "/lake/.demo/airport.py", *table, *arguments)
+
+
+def open_airport(kubectl: Kubectl, table: Path) -> None:
+    """The namespace, the data folder and the pod, with the first weeks landed."""
+    kubectl.apply(MANIFESTS / "namespace.yaml")
+    kubectl.apply(MANIFESTS / "airport.yaml")
+    kubectl.run("wait", "--for=condition=Ready", "pod/airport", "--timeout=120s")
+    kubectl.run("exec", "airport", "--", "mkdir", "-p", "/lake/.demo")
+    kubectl.run("cp", str(table), "airport:/lake/.demo/table.parquet")
+    kubectl.run("cp", str(Path(__file__).parent / "airport.py"), "airport:/lake/.demo/airport.py")
+    first, last = (str(week) for week in FIRST_WEEKS)
+    subprocess.run(airport(kubectl, "--first", first, "--last", last, "--land-only"), check=True, timeout=120)
+
+
+def fly(kubectl: Kubectl) -> Iterator[dict[str, Any]]:
+    """The year passes: one record a simulated week. Raises CommandFailed when the traffic could not go on."""
+    first, last = (str(week) for week in STREAMED_WEEKS)
+    command = airport(kubectl, "--first", first, "--last", last, "--pace", str(PACE_SECONDS))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for line in process.stdout:
+            yield json.loads(line)
+        problem = process.stderr.read()
+    if process.returncode:
+        raise CommandFailed(f"the traffic stopped:\n{problem.strip()}")
+
+
+def play(story: Story) -> Report:
+    cluster = stage.prepare(lambda line: story.tell("stage", line))
+    kubectl = Kubectl(cluster.kubectl, cluster.kubeconfig, "flights")
+    table = flights.prepared()
+    story.tell("stage", "327,346 real flights of 2013; the question: how long will a flight be in the air?")
+    open_airport(kubectl, table)
+    story.tell("airport", "January has landed in the data folder")
+
+    watcher = Watcher(kubectl, story)
+    watcher.start()
+    for manifest in ("trainingjob", "modeldeployment", "driftmonitor"):
+        kubectl.apply(MANIFESTS / f"{manifest}.yaml")
+    story.tell("you", "kubectl apply: a TrainingJob, a ModelDeployment, a DriftMonitor")
+    kubectl.run("wait", "--for=condition=Ready", "modeldeployment/flights", "--timeout=300s", timeout=310)
+
+    report = Report(kubectl)
+    for week in fly(kubectl):
+        report.add(week)
+        story.tell("airport", report.line(week))
+    watcher.finish()
+    return report
+
+
+def main() -> int:
+    story = Story()
+    try:
+        report = play(story)
+    except CommandFailed as problem:
+        print(
+            f"\nThe demo could not go on.\n{problem}\n\nThe cluster is left as it is; `make demo-down` takes it away."
+        )
+        return 1
+    print(report.ending(story.seconds))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
