@@ -114,9 +114,11 @@ def _verdict(verdict: Status) -> Iterator[str]:
     worse = f", loss {loss['reference']:.3g} -> {loss['now']:.3g}" if loss else ""
     yield f"VERDICT {verdict['state']} on {verdict['n']} rows{worse}"
     for feature in verdict.get("features", ())[:5]:
-        yield f"  {feature['name']}: {feature['kind']} differs by {feature['effect']:.1%} (z =
-        {feature['statistic']:.1f})" for key in ("action", "next"): if verdict.get(key): yield f"  {key}:
-        {verdict[key]}"
+        size = f"{feature['effect']:.1%} (z = {feature['statistic']:.1f})"
+        yield f"  {feature['name']}: {feature['kind']} differs by {size}"
+    for key in ("action", "next"):
+        if verdict.get(key):
+            yield f"  {key}: {verdict[key]}"
 
 
 def _ready(status: Status) -> bool:
