@@ -43,15 +43,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a file differs from the models")
     parser.add_argument("--root", type=Path, default=Path(), help="the repository's root (default: the current folder)")
     options = parser.parse_args(arguments)
-    stale = [name for name, text in generated().items() if not _is_current(options.root / name, text)]
+    stale = {name: text for name, text in generated().items() if not _is_current(options.root / name, text)}
     if options.check:
         for name in stale:
             print(f"{name} differs from the models: run `python -m perennial.api` and commit it", file=sys.stderr)
         return 1 if stale else 0
-    for name in stale:
+    for name, text in stale.items():
         path = options.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(generated()[name])
+        path.write_text(text)
         print(f"wrote {name}")
     return 0
 

@@ -79,7 +79,7 @@ class Verdict(Status):
     """When the change is estimated to have begun."""
     features: tuple[FeatureDrift, ...] = ()
     """Which features differ, the largest effect first."""
-    n: int
+    samples: int
     """How many rows or labels it was found on."""
     loss: LossChange | None = None
     """The loss before and now."""

@@ -53,7 +53,7 @@ class AnalysisResult(Status):
     """The value measured."""
     bound: float | None = None
     """The greatest value allowed."""
-    n: int
+    samples: int
     """How many requests, rows or labels it is of."""
     verdict: Literal["Pass", "Fail", "Inconclusive", "Reported"]
     """Reported is measured and does not gate."""
