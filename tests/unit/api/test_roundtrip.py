@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, reject, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -61,18 +61,9 @@ def _objects(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
 
 
 EXAMPLES = (
-    "28d",
-    "1h30m",
-    "5%",
-    "flights",
-    "a.b",
-    "sklearn.svm.SVC",
-    "s3://lake/x/*.csv",
-    "pvc://c/v1",
-    "10.0.0.0/8",
-    "/certs",
+    *("28d", "1h30m", "5%", "flights", "a.b", "sklearn.svm.SVC", "0123456789abcdef" * 4),
+    *("s3://lake/x/*.csv", "pvc://claim/v1", "10.0.0.0/8", "/certs"),
 )
-DIGEST = "0123456789abcdef" * 4
 
 
 def _strings(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
@@ -97,7 +88,7 @@ def test_a_spec_loses_nothing(model: type[Model], data: st.DataObject) -> None:
     try:
         read = model.model_validate(manifest)
     except ValidationError:
-        reject()
+        return  # a random one may break a rule across fields
     assert read.to_manifest() == manifest
 
 
@@ -106,10 +97,7 @@ def test_a_spec_loses_nothing(model: type[Model], data: st.DataObject) -> None:
 @given(data=st.data())
 def test_a_status_that_was_read_is_written_alike(model: type[Status], data: st.DataObject) -> None:
     manifest = data.draw(manifests(tree(model)))
-    try:
-        written = model.model_validate(manifest).to_manifest()
-    except ValidationError:
-        reject()
+    written = model.model_validate(manifest).to_manifest()
     assert model.model_validate(written).to_manifest() == written
     assert written["observedGeneration"] == manifest.get("observedGeneration", -1)
 
