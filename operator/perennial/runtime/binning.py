@@ -47,7 +47,8 @@ def count_numeric(column: Numeric, values: ArrayLike) -> NDArray[np.int64]:
     array = np.sort(np.asarray(values, np.float64))
     below = array.searchsorted(np.asarray(column.edges), side="left").tolist()
     present = int(array.searchsorted(np.nan))
-    return np.diff(np.array([0, *below, present, len(array)], np.int64))
+    ends = np.array([0, *below, present, len(array)], np.int64)
+    return ends[1:] - ends[:-1]
 
 
 def category_cells(column: Categorical) -> dict[str, int]:

@@ -1,0 +1,19 @@
+"""What can go wrong with a place outside the process, told apart by whether trying again may help."""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """A place could not be read or written. The message names it and is for the person who configured it."""
+
+
+class NotInStoreError(StoreError):
+    """There is nothing of that name."""
+
+
+class StoreRefusedError(StoreError):
+    """Credentials or configuration are wrong: trying again does not help."""
+
+
+class StoreUnreachableError(StoreError):
+    """The place did not answer, or not as it should: trying again may help."""
