@@ -1,0 +1,58 @@
+"""The digest of what a server's pods are made of: the listed fields of the spec, defaults dropped, the algorithm named.
+
+It says whether a change of the spec needs new pods. It must say the same in every release: so it reads the stored
+object, not our models, and has its own frozen list of defaults, which the schema may leave behind. A field that a later
+release adds comes with a new algorithm; an algorithm that is not known here (the operator was downgraded) is adopted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from perennial.kube.plan import Manifest
+
+_V1_FIELDS = ("pod", "resources")
+_V1_DEFAULTS: Mapping[str, Any] = {"resources": {"requests": {"cpu": "100m", "memory": "256Mi"}}}
+
+
+def _v1(spec: Manifest) -> str:
+    fields = {name: _without_empty(spec.get(name)) for name in _V1_FIELDS}
+    said = {name: value for name, value in fields.items() if value and value != _V1_DEFAULTS.get(name)}
+    canonical = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+_ALGORITHMS: Mapping[str, Callable[[Manifest], str]] = {"v1": _v1}
+CURRENT = "v1"
+
+
+def server_digest(spec: Manifest, algorithm: str = CURRENT) -> str:
+    """`v1:<sha256>` of the stored spec."""
+    return f"{algorithm}:{_ALGORITHMS[algorithm](spec)}"
+
+
+def is_known(digest: str) -> bool:
+    return digest.partition(":")[0] in _ALGORITHMS
+
+
+def matching_digest(spec: Manifest, known: str, adopted: str | None) -> str:
+    """`known`, the digest of a revision that runs, where the spec still means it; else the spec's own of today.
+
+    `adopted` is what the spec's digest was when an unknown `known` was first seen; None means it is seen now.
+    """
+    today = server_digest(spec)
+    if is_known(known):
+        return known if server_digest(spec, known.partition(":")[0]) == known else today
+    return known if adopted in (None, today) else today
+
+
+def _without_empty(value: Any) -> Any:
+    if isinstance(value, dict):
+        kept = {key: _without_empty(item) for key, item in value.items()}
+        return {key: item for key, item in kept.items() if item not in (None, {}, [])}
+    if isinstance(value, list):
+        return [_without_empty(item) for item in value]
+    return value

@@ -1,0 +1,144 @@
+"""A revision: a model as a certain server serves it, and the record of what became of it.
+
+Both live in a ControllerRevision that the deployment owns, so that a lost status loses neither which revision is stable
+nor which is quarantined. Its data never changes: the model, the server's digest and the pod template as it was rendered
+once, by whatever release of the operator made it. The record is one annotation, replaced whole: no crash leaves half of
+a decision behind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from perennial.kube.plan import Manifest
+from perennial.wire.serve import ServedModel
+
+RECORD = "perennial.dev/record"
+MODEL = "perennial.dev/model"
+REVISION_LABEL = "perennial.dev/revision"
+
+Outcome = Literal["Promoted", "RolledBack", "Aborted", "Superseded", "Failed"]
+
+
+class ModelRef(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The model of a revision. `secret` opens its store; `cure`: it was trained because the one before drifted."""
+
+    uri: str
+    sha256: str
+    version: int | None = None
+    seal: str | None = None
+    secret: str | None = None
+    cure: bool = False
+
+    @property
+    def served(self) -> ServedModel:
+        return ServedModel(uri=self.uri, sha256=self.sha256, version=self.version, seal=self.seal)
+
+    @property
+    def title(self) -> str:
+        return f"version {self.version}" if self.version else f"model {self.sha256[:10]}"
+
+
+class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How far a candidate is. `number` orders rollouts, `source` is the part of the spec that it was asked for by.
+
+    `reached` is when the step's pods were all ready, `requests` how many its pods had answered then. `blocked`: no
+    number of replicas gives the step's weight.
+    """
+
+    number: int
+    source: str
+    step: int
+    since: datetime
+    reached: datetime | None = None
+    requests: int = 0
+    blocked: bool = False
+
+
+class Quarantine(msgspec.Struct, frozen=True):
+    """Why the revision is never rolled out again, until it is released."""
+
+    reason: str
+    since: datetime
+
+
+class Setback(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A rollout that ended for no fault of the model: not tried again before `until`, or before a person says so."""
+
+    reason: str
+    message: str
+    attempts: int = 1
+    until: datetime | None = None
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """How the last rollout of this revision ended."""
+
+    outcome: Outcome
+    at: datetime
+
+
+class Record(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of a revision. The highest `promotion` is the stable one, the one with `progress` the candidate."""
+
+    promotion: int = 0
+    progress: Progress | None = None
+    companion: ModelRef | None = None
+    quarantine: Quarantine | None = None
+    setback: Setback | None = None
+    ended: Ended | None = None
+    adopted: str | None = None
+    """Digest of the spec, by an algorithm that is known here, that stands for the revision's own, which is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A ControllerRevision, read. `name` is the ten digits; `uid` is None where it is still to be made."""
+
+    name: str
+    digest: str
+    model: ModelRef
+    template: Manifest
+    record: Record = field(default_factory=Record)
+    uid: str | None = None
+    number: int = 1
+
+
+def revision_name(sha256: str, digest: str) -> str:
+    """Ten hex digits for this model under this server."""
+    return hashlib.sha256(f"{sha256}\n{digest}".encode()).hexdigest()[:10]
+
+
+class _Data(msgspec.Struct):
+    digest: str
+    model: ModelRef
+    template: dict[str, object]
+
+
+def to_data(revision: Revision) -> Manifest:
+    model: Manifest = msgspec.to_builtins(revision.model)
+    return {"digest": revision.digest, "model": model, "template": revision.template}
+
+
+def to_annotation(record: Record) -> str:
+    return msgspec.json.encode(record).decode()
+
+
+def read(manifest: Manifest) -> Revision | None:
+    """The revision in a ControllerRevision of ours; None where somebody else wrote it and it cannot be understood."""
+    metadata = manifest["metadata"]
+    name = (metadata.get("labels") or {}).get(REVISION_LABEL)
+    try:
+        data = msgspec.convert(manifest.get("data"), _Data)
+        record = msgspec.json.decode((metadata.get("annotations") or {}).get(RECORD, "{}"), type=Record)
+    except msgspec.MsgspecError:
+        return None
+    if not name:
+        return None
+    number = manifest.get("revision", 1)
+    return Revision(name, data.digest, data.model, data.template, record, metadata["uid"], number)

@@ -1,0 +1,102 @@
+"""The situation that a rollout is decided in: the spec, the revisions with their pods, and what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+from perennial.api.modeldeployment import Rollout, Step
+
+from .analysis import Finding, Totals
+from .fleet import Group
+from .revision import ModelRef, Progress, Revision
+from .split import Split, exact_split, inexact_split
+
+Verb: TypeAlias = Literal["release", "abort", "promote"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The revision that the spec asks for now. `source` is the part of the spec that names the model."""
+
+    name: str
+    digest: str
+    source: str
+    model: ModelRef
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that a decision depends on. `groups` has the pods of each revision that has a Deployment; `bound` is how many
+    pods a step may come to; `measured`: every ready pod of the candidate has answered; `verb` is a person's annotation
+    that was not taken yet."""
+
+    now: datetime
+    spec: Rollout
+    wanted: int
+    bound: int
+    target: Target | None
+    stable: Revision | None = None
+    candidate: Revision | None = None
+    revisions: Mapping[str, Revision] = field(default_factory=dict)
+    groups: Mapping[str, Group] = field(default_factory=dict)
+    totals: Totals = field(default_factory=Totals)
+    findings: tuple[Finding, ...] = ()
+    measured: bool = True
+    verb: Verb | None = None
+    suspended: bool = False
+
+    @property
+    def progress(self) -> Progress:
+        """Raises ValueError without a candidate."""
+        if self.candidate is None or self.candidate.record.progress is None:
+            raise ValueError("there is no candidate")
+        return self.candidate.record.progress
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """None where there is nothing to share the requests with: no stable revision, or no pods wanted."""
+        return (self.spec.steps or ()) if self.stable and self.wanted else ()
+
+    @property
+    def step(self) -> Step | None:
+        """The step that the candidate is at; None while it takes over whole."""
+        return self.steps[self.progress.step] if self.progress.step < len(self.steps) else None
+
+    @property
+    def leaving(self) -> dict[str, Group]:
+        staying = {revision.name for revision in (self.stable, self.candidate) if revision}
+        return {name: group for name, group in self.groups.items() if name not in staying}
+
+    def group(self, revision: Revision | None) -> Group:
+        return self.groups.get(revision.name, Group()) if revision else Group()
+
+    def requests_in_step(self) -> int:
+        return max(0, self.totals.requests - self.progress.requests)
+
+
+def goal(situation: Situation) -> Split | None:
+    """The pods that the current step asks for; None where no number of pods gives its weight."""
+    wanted = situation.wanted
+    if situation.candidate is None:
+        return Split(wanted if situation.stable else 0, 0)
+    if situation.step is None:
+        taken = situation.group(situation.candidate).asked if situation.suspended else wanted
+        return Split(max(wanted - taken, 0), taken)
+    split = inexact_split if situation.spec.allow_inexact else exact_split
+    return split(situation.step.weight, wanted, situation.bound)
+
+
+def is_reached(s: Situation) -> bool:
+    """Whether every pod of the step is there, and no other pod takes a share of the requests."""
+    split = goal(s)
+    if split is None:
+        return False
+    stable, candidate = s.group(s.stable), s.group(s.candidate)
+    if s.step is None:
+        return candidate.counted_on >= (split.candidate if s.stable else min(split.candidate, 1))
+    leaving = any(group.ready for group in s.leaving.values())
+    settled = stable.asked == split.stable and candidate.asked == split.candidate
+    return settled and not leaving and stable.counted_on >= split.stable and candidate.counted_on >= split.candidate
