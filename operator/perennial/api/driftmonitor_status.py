@@ -117,6 +117,13 @@ class GovernorStatus(Status):
     """Retrains in a row that did not help."""
 
 
+class HandledVerbs(Status):
+    """The last token of each annotation that was taken, so that none is taken twice."""
+
+    release: str | None = None
+    """Of `perennial.dev/release`: what is served from then on is normal, and the governor starts anew."""
+
+
 class DriftMonitorStatus(Status):
     """What the operator found and did."""
 
@@ -147,3 +154,5 @@ class DriftMonitorStatus(Status):
     """What keeps the loop from running away."""
     next_window: Timestamp | None = None
     """When the next window can close."""
+    handled: HandledVerbs = HandledVerbs()
+    """Annotations that were taken."""

@@ -137,6 +137,17 @@ class DriftMonitorReason(Reason):
     DRIFT = "Drift", "What is served differs from the baseline by a material amount."
     MINOR_DRIFT = "MinorDrift", "A difference is certain but below `spec.materiality`: reported, never acted upon."
     MISSING_VALUES = "MissingValues", "Values are missing that were there in the baseline."
+    UNSEEN_VALUES = "UnseenValues", "Most values of a column are none that training knew."
+    TRAIN_SERVE_SKEW = (
+        "TrainServeSkew",
+        "The first rows served differ materially from the rows that the run held out.",
+    )
+    BASELINE_COMPLETE = "BaselineComplete", "Enough rows were served to know what is normal."
+    OVER = "Over", "What was found is over: it has long looked normal, or there is a new baseline."
+    CHECKPOINT_UNREADABLE = (
+        "CheckpointUnreadable",
+        "The monitor's ConfigMap holds no checkpoint of this release: the baseline is learned anew.",
+    )
     NO_FAULT = "NoFault", "The data is whole."
     HARM = "Harm", "Labels show a loss above the reference's by more than `spec.harm.margin`."
     NO_HARM = "NoHarm", "Labels show no more loss than the reference and `spec.harm.margin` allow."

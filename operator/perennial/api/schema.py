@@ -119,6 +119,12 @@ def _structural_node(node: dict[str, Any]) -> dict[str, Any]:
             result[exclusive] = True
     if result.get("type") == "integer":
         result["format"] = "int64"
+    if isinstance(result.get("default"), dict):
+        # The API server holds a default against the rules before it fills in the defaults within it.
+        within = {name: field["default"] for name, field in result.get("properties", {}).items() if "default" in field}
+        result["default"] = within | result["default"]
+        if not result["default"]:
+            del result["default"]
     if _VALIDATIONS in result and "pattern" in result:
         # The rule says the same with words that a person understands.
         del result["pattern"]

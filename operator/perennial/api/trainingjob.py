@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from annotated_types import Ge, Le, MaxLen, MinLen
+from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from pydantic import Field
 
 from .duration import Duration
@@ -83,7 +83,7 @@ class TestSplit(Model):
 
     __test__: ClassVar[bool] = False
 
-    fraction: Annotated[float, Ge(0.01), Le(0.9)] = 0.25
+    fraction: Annotated[float, Gt(0), Lt(1)] = 0.25
     """The share of rows that is held out."""
     split: Literal["Random", "Time"] = "Random"
     """Random picks them by `spec.seed`; Time takes the newest by `data.time`."""
