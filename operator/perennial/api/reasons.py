@@ -56,6 +56,7 @@ class TrainingJobReason(Reason):
         "There is no store that all nodes can reach; the message says what to set.",
     )
     RUN_IN_PROGRESS = "RunInProgress", "A run is going on."
+    RUN_STARTED = "RunStarted", "A run was started; the message says why."
     RUN_PENDING = "RunPending", "A run's pod does not start; the message has the scheduler's or the node's words."
     RUN_WAITING = (
         "RunWaiting",
@@ -79,6 +80,10 @@ class TrainingJobReason(Reason):
     PREEMPTED = "Preempted", "The pod had to make room for one of higher priority."
     CRASHED = "Crashed", "The container exited with an error; the message has its last lines."
     UNSCHEDULABLE = "Unschedulable", "No node took the pod within `spec.pendingDeadlineSeconds`."
+    NOT_STARTED = (
+        "NotStarted",
+        "The pod has a node and its containers do not start: something that it needs is missing from the namespace.",
+    )
     IMAGE_UNAVAILABLE = "ImageUnavailable", "The container's image cannot be pulled."
     DEADLINE_EXCEEDED = "DeadlineExceeded", "The run took longer than `spec.activeDeadlineSeconds`."
     RESULT_LOST = "ResultLost", "The run ended but left neither a report nor a sealed version."

@@ -57,12 +57,15 @@ def container(
 ) -> Manifest:
     """A container of the project's own image, with the environment and mounts that `pod` gives to every container."""
     given = [entry for entry in pod.get("env", []) if entry.get("name") not in env]
+    theirs = pod.get("volumeMounts", [])
+    # Who mounts something at /tmp gets it instead of our scratch space.
+    ours = [m.volume_mount for m in unique(mounts) if m.path not in {mount["mountPath"] for mount in theirs}]
     made: Manifest = {
         "name": name,
         "image": image,
         "command": list(command),
         "env": [*given, *({"name": key, "value": value} for key, value in env.items())],
-        "volumeMounts": [*(m.volume_mount for m in unique(mounts)), *pod.get("volumeMounts", [])],
+        "volumeMounts": [*ours, *theirs],
     }
     if resources:
         made["resources"] = resources

@@ -108,3 +108,9 @@ def test_secrets_of_two_roles_are_two_volumes_even_of_one_secret() -> None:
 
 def test_an_empty_folder_is_writable() -> None:
     assert empty_mount("counts", places.COUNTS) == Mount("counts", places.COUNTS, {"emptyDir": {}}, read_only=False)
+
+
+def test_who_mounts_their_own_tmp_gets_it() -> None:
+    made = template({"volumeMounts": [{"name": "big", "mountPath": "/tmp"}]})
+    mounted = [m["name"] for m in made["spec"]["containers"][0]["volumeMounts"] if m["mountPath"] == "/tmp"]
+    assert mounted == ["big"]
