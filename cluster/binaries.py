@@ -1,0 +1,149 @@
+"""Kubernetes, CoreDNS and helm, compiled from their published Go modules and kept by the digest of their sources.
+
+The digest covers our Go files with their go.mod and go.sum, the compiler's version and the flags: the same inputs are
+never compiled twice, and a changed version never meets a stale binary.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster.errors import ClusterError
+from cluster.paths import REPOSITORY, cache_home
+from cluster.progress import step
+from cluster.shell import run
+
+SOURCES = REPOSITORY / "cluster" / "go"
+GO = (1, 25)
+#: How long a first build takes on two cores, for the person who waits.
+COLD = {"kubernetes": "5 min", "coredns": "1 min", "helm": "2 min", "pause": "1 s", "kind": "1 min"}
+KUBERNETES_COMMANDS = (
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "kubectl",
+    "local-provisioner",
+)
+
+
+@dataclass(frozen=True)
+class Binaries:
+    """A folder with all of the commands, each under its own name."""
+
+    folder: Path
+
+    def path(self, command: str) -> Path:
+        return self.folder / command
+
+
+def ensure_binaries() -> Binaries:
+    """All that the embedded cluster runs, compiled on first use.
+
+    Raises:
+        ClusterError: when there is no Go compiler, or a build fails.
+    """
+    folder = cache_home() / "cluster" / _short(b"".join(digest(name).encode() for name in ("kubernetes", "coredns", "helm", "pause")))
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("kubernetes", "coredns", "helm", "pause"):
+        _link(folder / name, ensure(name))
+    for command in KUBERNETES_COMMANDS:
+        _link(folder / command, folder / "kubernetes")
+    return Binaries(folder)
+
+
+def ensure(module: str) -> Path:
+    """The binary of one Go module of ours, compiled unless it is in the cache."""
+    target = cache_home() / "bin" / f"{module}-{digest(module)}"
+    if target.exists():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(target.with_suffix(".lock")):
+        if target.exists():
+            return target
+        with step(f"compiling {module} (about {COLD.get(module, '1 min')} on two cores, once)"):
+            partial = target.with_suffix(".partial")
+            run(*_build(module, partial), cwd=SOURCES / module, env={"CGO_ENABLED": "0", "GOWORK": "off"})
+            partial.rename(target)
+    return target
+
+
+def digest(module: str) -> str:
+    folder = SOURCES / module
+    files = sorted(path for path in folder.iterdir() if path.suffix in (".go", ".mod", ".sum"))
+    state = hashlib.sha256(run(_go(), "version").encode())
+    state.update(" ".join(_build(module, Path("binary"))[1:]).encode())
+    for path in files:
+        state.update(path.name.encode() + b"\0" + path.read_bytes())
+    return state.hexdigest()[:16]
+
+
+def kubernetes_version() -> str:
+    return required_version("kubernetes", "k8s.io/kubernetes")
+
+
+def required_version(module: str, dependency: str) -> str:
+    text = (SOURCES / module / "go.mod").read_text()
+    found = re.search(rf"^\s*(?:require )?{re.escape(dependency)} (v\S+)", text, re.MULTILINE)
+    if found is None:
+        raise ClusterError(f"{SOURCES / module / 'go.mod'} does not require {dependency}")
+    return found[1]
+
+
+def go_problem() -> str | None:
+    """Why nothing can be compiled here, or None."""
+    try:
+        found = re.search(r"go(\d+)\.(\d+)", run(_go(), "version"))
+    except ClusterError:
+        found = None
+    if found and (int(found[1]), int(found[2])) >= GO:
+        return None
+    return f"Go {GO[0]}.{GO[1]} or newer (https://go.dev/dl) with access to a Go module proxy"
+
+
+def _build(module: str, target: Path) -> list[str]:
+    flags = f"-s -w {_stamp()}" if module == "kubernetes" else "-s -w"
+    if module == "helm":
+        flags += f" -X helm.sh/helm/v4/internal/version.version={required_version('helm', 'helm.sh/helm/v4')}"
+    return [_go(), "build", "-trimpath", "-buildvcs=false", f"-ldflags={flags}", "-o", str(target), "."]
+
+
+def _stamp() -> str:
+    """Linker flags that give the components their version: clients refuse a server without one."""
+    version = kubernetes_version()
+    major, minor = version.removeprefix("v").split(".")[:2]
+    values = {"gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+    packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+    return " ".join(f"-X {package}.{key}={value}" for package in packages for key, value in values.items())
+
+
+def _go() -> str:
+    return shutil.which("go") or "/usr/local/go/bin/go"
+
+
+def _short(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def _link(link: Path, target: Path) -> None:
+    """A hard link, so that the folder is whole wherever it is mounted."""
+    if link.exists() and link.samefile(target):
+        return
+    temporary = link.with_name(f".{link.name}.{os.getpid()}")
+    temporary.hardlink_to(target)
+    temporary.replace(link)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
