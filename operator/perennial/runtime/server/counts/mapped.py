@@ -47,24 +47,23 @@ LABEL = np.dtype(
 )
 
 _MAGIC = b"PRNLCNT1"
-_HEADER = struct.Struct("<8s6I16s32s36s")
+_HEADER = struct.Struct("<8s7I16s32s36s")
 _HEADER_BYTES = 4096
 _WORD = 8
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Sizes of a counts file: features (columns of a ring row besides the score), cells of the reference, slots for
-    workers.
-    """
+    """Sizes of a counts file: `numbers` and `texts` of a ring row before the score, `cells` of the reference, slots."""
 
-    features: int
+    numbers: int
+    texts: int
     cells: int
     slots: int = 1
 
     @property
     def width(self) -> int:
-        return self.features + 1
+        return self.numbers + self.texts + 1
 
     @property
     def buffer_words(self) -> int:
@@ -142,7 +141,7 @@ def open_counts(folder: Path, layout: Layout, model: str) -> Mapped:
 
 
 def _header(layout: Layout, model: str, incarnation: bytes) -> bytes:
-    sizes = (layout.features, layout.cells, layout.slots, RING, LABELS, TOTALS)
+    sizes = (layout.numbers, layout.texts, layout.cells, layout.slots, RING, LABELS, TOTALS)
     return _HEADER.pack(_MAGIC, *sizes, incarnation, bytes.fromhex(model), _boot())
 
 
@@ -159,7 +158,7 @@ def _read_header(path: Path, layout: Layout, model: str) -> str | None:
         return None
     if len(found) != _HEADER.size or size != layout.size:
         return None
-    incarnation: bytes = _HEADER.unpack(found)[7]
+    incarnation: bytes = _HEADER.unpack(found)[8]
     return incarnation.hex() if found == _header(layout, model, incarnation) else None
 
 

@@ -57,27 +57,26 @@ class Slot:
         self._tally = tally
         self._words = arrays.words
         self._buffers = arrays.buffers
-        self._features = arrays.ring[:, :-1]
+        self._numbers = arrays.ring[:, : mapped.layout.numbers]
+        self._codes = arrays.ring[:, mapped.layout.numbers : -1]
         self._scores = arrays.ring[:, -1]
         self._ring = arrays.ring
         self._written: int = self._words[_WRITTEN]
         self._flushed = int(self._buffers[self._words[_GENERATION] & 1][0])
         self.flush()
 
-    def add(self, features: NDArray[np.float64], scores: NDArray[np.float64]) -> None:
-        """Count rows: `features` (n, columns) as `Tally` wants them, and their n scores."""
-        if len(scores) == 1:
-            pending = self._written - self._flushed
-            self._features[pending] = features[0]
-            self._scores[pending] = scores[0]
-            self._advance(1)
-            return
+    def add(self, numbers: NDArray[np.float64], codes: NDArray[np.float64] | None, scores: NDArray[np.float64]) -> None:
+        """Count n rows: their numbers [n, ...], the codes of their texts [n, ...] if there are some, their scores
+        [n].
+        """
         start, end = 0, len(scores)
         while start < end:
             pending = self._written - self._flushed
             taken = min(RING - pending, end - start)
-            self._features[pending : pending + taken] = features[start : start + taken]
+            self._numbers[pending : pending + taken] = numbers[start : start + taken]
             self._scores[pending : pending + taken] = scores[start : start + taken]
+            if codes is not None:
+                self._codes[pending : pending + taken] = codes[start : start + taken]
             self._advance(taken)
             start += taken
 

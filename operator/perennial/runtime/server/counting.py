@@ -1,0 +1,72 @@
+"""Everything that a pod counts, put together for one model: drift cells, totals, labels and their epochs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perennial.runtime.binning import numeric_cells
+from perennial.runtime.server.counts import slot as slots
+from perennial.runtime.server.counts.epochs import Book
+from perennial.runtime.server.counts.mapped import Layout, open_counts
+from perennial.runtime.server.counts.tally import Coder, Tally
+from perennial.runtime.server.counts.totals import Totals
+from perennial.runtime.server.engine import Answers, Scorer
+from perennial.runtime.server.model import Model
+from perennial.runtime.server.rows import Rows
+from perennial.wire.reference import Numeric
+
+
+class Counting:
+    """One worker's counting into the folder's files. Without a reference there are totals and labels, but no cells."""
+
+    def __init__(self, folder: Path, model: Model, companion: str | None, workers: int = 1) -> None:
+        reference, schema = model.reference, model.schema
+        self._reference = reference
+        self._scorer = self._coder = None
+        tally: slots.Tallies = _no_cells
+        layout = Layout(0, 0, 0, workers)
+        if reference is not None:
+            self._scorer = Scorer(schema, reference)
+            self._coder = Coder(reference, schema) if schema.texts else None
+            tally = cells = Tally(reference, schema)
+            layout = Layout(len(schema.numbers), len(schema.texts), cells.cells, workers)
+        self.mapped = open_counts(folder, layout, model.digest)
+        slots.recover(self.mapped, tally)
+        self._slot = slots.claim(self.mapped, tally)
+        self.totals = Totals(self._slot.totals)
+        self.book = Book(self.mapped, self._read, time.time, companion)
+
+    def add(self, rows: Rows, answers: Answers) -> NDArray[np.float64] | None:
+        """Count rows and what the model said to them; gives their scores, None without a reference."""
+        self.totals.predicted(rows.count)
+        if self._scorer is None:
+            return None
+        scores = self._scorer(answers)
+        codes = self._coder(rows.texts) if self._coder is not None and rows.texts is not None else None
+        self._slot.add(rows.numbers, codes, scores)
+        return scores
+
+    def score_cells(self, scores: NDArray[np.float64]) -> list[int]:
+        """The cells of scores that `add` gave."""
+        if self._reference is None:
+            return []
+        column = self._reference.score
+        cells = numeric_cells(column, scores) if isinstance(column, Numeric) else scores.astype(np.intp)
+        found: list[int] = cells.tolist()
+        return found
+
+    def flush(self) -> None:
+        """Sort buffered rows into cells; once a second, so that an epoch misses less than a second."""
+        self._slot.flush()
+
+    def _read(self) -> NDArray[np.int64]:
+        self._slot.flush()
+        return slots.snapshot_all(self.mapped)
+
+
+def _no_cells(rows: NDArray[np.float64]) -> NDArray[np.int64]:
+    return np.zeros(0, np.int64)

@@ -1,0 +1,174 @@
+"""Labels that come back: each with the receipt of its prediction, judged by what the receipt says and counted under
+its model.
+
+A label may come late, twice, for a model that is not served any more, or be nonsense: every one of them is answered
+for, none spoils the others.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from perennial.runtime.binning import loss_cells
+from perennial.runtime.scoring import regression_loss, same_label
+from perennial.runtime.server import receipt as receipts
+from perennial.runtime.server.counts.epochs import Book
+from perennial.runtime.server.counts.labels import Label
+from perennial.runtime.server.receipt import BadReceipt, Receipt
+from perennial.runtime.server.refusal import malformed
+from perennial.wire.schema import Class, Schema
+
+
+class Item(msgspec.Struct):
+    """One label and the receipt that came with its prediction."""
+
+    receipt: str
+    label: float | Class
+
+
+class Rejected(msgspec.Struct):
+    index: int
+    message: str
+
+
+class Verdict(msgspec.Struct):
+    """What became of the labels. `retired` of the accepted ones were for a model that this pod does not serve."""
+
+    accepted: int = 0
+    duplicates: int = 0
+    retired: int = 0
+    rejected: list[Rejected] = []
+
+
+class _Body(msgspec.Struct):
+    labels: list[msgspec.Raw]
+
+
+_decode_body = msgspec.json.Decoder(_Body).decode
+_decode_item = msgspec.json.Decoder(Item).decode
+
+
+class Feedback:
+    """Takes labels for one pod. `model` is the digest that it serves."""
+
+    def __init__(self, book: Book, model: str, schema: Schema) -> None:
+        self._book = book
+        self._model = model
+        self._schema = schema
+
+    def __call__(self, body: bytes) -> Verdict:
+        """Raises Refusal 400 when the body as a whole is not what it must be."""
+        try:
+            raw = _decode_body(body).labels
+        except (ValueError, RecursionError) as error:
+            raise malformed(error) from error
+        verdict = Verdict(rejected=[])
+        for index, item in enumerate(raw):
+            try:
+                outcome = self._take(item)
+            except (ValueError, RecursionError) as error:
+                verdict.rejected.append(Rejected(index, _said(error)))
+                continue
+            verdict.duplicates += outcome == "duplicate"
+            verdict.accepted += outcome != "duplicate"
+            verdict.retired += outcome == "retired"
+        return verdict
+
+    def _take(self, raw: msgspec.Raw) -> Literal["accepted", "duplicate", "retired"]:
+        item = _decode_item(raw)
+        label = self._judge(receipts.read(item.receipt), item.label)
+        if not self._book.label(label):
+            return "duplicate"
+        return "accepted" if label.model == self._model else "retired"
+
+    def _judge(self, receipt: Receipt, label: float | Class) -> Label:
+        if receipt.model.hex() == self._model:
+            self._check(label)
+        return judge(receipt, label)
+
+    def _check(self, label: float | Class) -> None:
+        classes = self._schema.classes
+        if classes and not any(same_label(label, known) for known in classes):
+            shown = ", ".join(repr(known) for known in classes[:10])
+            raise ValueError(
+                f"label {label!r} is none of the model's classes ({shown}{', ...' if len(classes) > 10 else ''})"
+            )
+
+
+def judge(receipt: Receipt, label: float | Class) -> Label:
+    """The label's loss and cells, from the receipt alone. Raises ValueError for a label that cannot be compared."""
+    if receipt.score == "value":
+        return _judge_value(receipt, label)
+    wrong = not _same(label, receipt.prediction)
+    positive = _same(label, receipt.positive) if receipt.score == "positive" and receipt.positive is not None else wrong
+    companion = receipt.companion
+    return _label(
+        receipt,
+        loss=float(wrong),
+        cell=int(wrong),
+        cells=2,
+        positive=positive,
+        companion_loss=0.0 if companion is None else float(not _same(label, companion.prediction)),
+    )
+
+
+def _judge_value(receipt: Receipt, label: float | Class) -> Label:
+    if isinstance(label, (bool, str)) or not math.isfinite(label):
+        raise ValueError(f"label {label!r} is not a finite number, which a regression's label is")
+    if receipt.loss_ends is None:
+        raise ValueError("the model was published without a reference: no loss is known for it")
+    ends = uniform_ends(receipt.loss_ends) if isinstance(receipt.loss_ends, int) else receipt.loss_ends
+    loss = float(regression_loss(receipt.scale, label, _value(receipt.prediction)))
+    cell = min(int(loss_cells(ends, loss)), len(ends) - 1)
+    companion = receipt.companion
+    return _label(
+        receipt,
+        loss=loss,
+        cell=cell,
+        cells=len(ends),
+        positive=loss > receipt.loss_mean,
+        companion_loss=0.0
+        if companion is None
+        else float(regression_loss(receipt.scale, label, _value(companion.prediction))),
+    )
+
+
+def uniform_ends(bins: int) -> list[float]:
+    """Upper ends of `bins` bins of equal width over [0, 1]."""
+    ends: list[float] = np.linspace(0, 1, bins + 1)[1:].tolist()
+    return ends
+
+
+def _label(receipt: Receipt, *, loss: float, cell: int, cells: int, positive: bool, companion_loss: float) -> Label:
+    return Label(
+        id=receipt.id,
+        model=receipt.model.hex(),
+        loss=loss,
+        loss_cell=cell,
+        loss_cells=cells,
+        score_cell=receipt.score_cell,
+        score_cells=receipt.score_cells,
+        positive=positive,
+        companion="" if receipt.companion is None else receipt.companion.model.hex(),
+        companion_loss=companion_loss,
+    )
+
+
+def _same(label: float | Class, known: float | Class) -> bool:
+    return not isinstance(known, float) and same_label(label, known)
+
+
+def _value(prediction: float | Class) -> float:
+    if isinstance(prediction, str) or not math.isfinite(prediction):
+        raise BadReceipt(f"the prediction was {prediction!r}, which has no loss")
+    return float(prediction)
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, msgspec.ValidationError):
+        return malformed(error).message
+    return str(error)

@@ -1,0 +1,216 @@
+"""From the body of an inference request to the body of its answer, with everything that happens to its rows on the
+way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from perennial.runtime.server import receipt as receipts
+from perennial.runtime.server.companion import Companion, Sample
+from perennial.runtime.server.counting import Counting
+from perennial.runtime.server.engine import Answers, datatype_of
+from perennial.runtime.server.feedback import uniform_ends
+from perennial.runtime.server.http import encode
+from perennial.runtime.server.model import Model
+from perennial.runtime.server.receipt import Ids, Receipt
+from perennial.runtime.server.refusal import Refusal, invalid
+from perennial.runtime.server.rows import Gatherer, Rows
+from perennial.runtime.server.tensors import InferenceRequest, decode
+from perennial.wire.schema import LABEL, PREDICTION, PROBABILITIES, Schema
+
+logger = logging.getLogger(__name__)
+
+PREDICT, PREDICT_PROBA = "predict", "predict_proba"
+"""scikit-learn's names for the outputs, which clients of other servers ask for."""
+
+
+class OutputTensor(msgspec.Struct):
+    name: str
+    shape: list[int]
+    datatype: str
+    data: list[Any]
+
+
+class InferenceResponse(msgspec.Struct, omit_defaults=True):
+    model_name: str
+    model_version: str
+    outputs: list[OutputTensor]
+    id: str | None = None
+    parameters: dict[str, list[str]] | None = None
+
+
+Output = Callable[[str, Answers], OutputTensor]
+NamedOutput = tuple[str, Output]
+Compared = tuple[NDArray[np.intp], Answers]
+"""Which rows the companion scored, and what it said to them."""
+
+
+class Predictor:
+    """Answers inference requests of one model."""
+
+    def __init__(self, name: str, model: Model, counting: Counting) -> None:
+        self.model = model
+        self.companion: Companion | None = None
+        self._name = name
+        self._counting = counting
+        self._gather = Gatherer(model.schema)
+        self._default, self._named = _outputs(model.schema)
+        self._pool = ThreadPoolExecutor(1, "model")
+        self._companion_pool = ThreadPoolExecutor(1, "companion")
+        self._receipt = _receipt_of(model)
+        self._ids = Ids()
+
+    async def infer(self, body: bytes) -> bytes:
+        """Raises Refusal 400 for what the client can mend."""
+        request = decode(body)
+        rows = self._gather(request)
+        outputs = self._asked(request)
+        answers = await self._predict(rows)
+        scores = self._counting.add(rows, answers)
+        wants_receipt = request.parameters is not None and request.parameters.receipt
+        compared = None
+        if self.companion is not None:
+            compared = await self._compare(self.companion, rows, answers, now=wants_receipt)
+        response = InferenceResponse(
+            self._name, self.model.version, [output(name, answers) for name, output in outputs], request.id
+        )
+        if wants_receipt:
+            response.parameters = {"receipts": self._receipts(answers, scores, compared)}
+        return encode(response)
+
+    async def score_samples(self) -> None:
+        """Score what waits for the companion, as far as its budget goes."""
+        companion = self.companion
+        if companion is None:
+            return
+        for sample in companion.due():
+            await self._score(companion, sample, inline=False)
+
+    def _asked(self, request: InferenceRequest) -> list[NamedOutput]:
+        if not request.outputs:
+            return self._default
+        asked = []
+        for position, output in enumerate(request.outputs):
+            if output.name not in self._named:
+                known = ", ".join(self._named)
+                raise invalid(f"outputs[{position}].name", f"{output.name!r} is not an output; there are {known}")
+            asked.append((output.name, self._named[output.name]))
+        return asked
+
+    async def _predict(self, rows: Rows) -> Answers:
+        engine = self.model.engine
+        try:
+            if rows.count <= self.model.inline_rows:
+                return engine(rows)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, engine, rows)
+        except ValueError as error:
+            # scikit-learn's way to say that it cannot work with such values, for example with missing ones.
+            raise Refusal(400, f"the model does not take these rows: {error}") from error
+
+    async def _compare(self, companion: Companion, rows: Rows, answers: Answers, *, now: bool) -> Compared | None:
+        """Give a sample of the rows to the companion: now, for their receipts, or when there is time."""
+        chosen = companion.sample(rows.count)
+        if chosen is None:
+            return None
+        sample = Sample(rows.take(chosen), Answers(answers.predictions[chosen]))
+        if now and companion.afford(len(chosen)):
+            other = await self._score(companion, sample, inline=len(chosen) <= companion.inline_rows)
+            return None if other is None else (chosen, other)
+        if now or not companion.later(sample):
+            self._counting.totals.not_compared(len(chosen))
+        return None
+
+    async def _score(self, companion: Companion, sample: Sample, *, inline: bool) -> Answers | None:
+        """What the companion fails at costs the comparison, never the answer."""
+        try:
+            if inline:
+                other, seconds = companion.score(sample.rows)
+            else:
+                loop = asyncio.get_running_loop()
+                other, seconds = await loop.run_in_executor(self._companion_pool, companion.score, sample.rows)
+        except Exception as error:
+            logger.warning("the companion failed on %d rows: %s", sample.rows.count, error)
+            self._counting.totals.not_compared(sample.rows.count)
+            return None
+        companion.compare(self._counting.totals, sample.answers, other, seconds)
+        return other
+
+    def _receipts(
+        self,
+        answers: Answers,
+        scores: NDArray[np.float64] | None,
+        compared: Compared | None,
+    ) -> list[str]:
+        predictions = answers.predictions.tolist()
+        cells = self._counting.score_cells(scores) if scores is not None else [0] * len(predictions)
+        paired: dict[int, receipts.Companion] = {}
+        if compared is not None and self.companion is not None:
+            digest, said = bytes.fromhex(self.companion.digest), compared[1].predictions.tolist()
+            paired = {
+                row: receipts.Companion(digest, other) for row, other in zip(compared[0].tolist(), said, strict=True)
+            }
+        issued = int(time.time())
+        replace = msgspec.structs.replace
+        return [
+            receipts.write(
+                replace(
+                    self._receipt,
+                    id=self._ids(),
+                    issued=issued,
+                    prediction=prediction,
+                    score_cell=cell,
+                    companion=paired.get(row),
+                )
+            )
+            for row, (prediction, cell) in enumerate(zip(predictions, cells, strict=True))
+        ]
+
+
+def _taken(answers: Answers, indices: NDArray[np.intp]) -> Answers:
+    return Answers(answers.predictions[indices])
+
+
+def _outputs(schema: Schema) -> tuple[list[NamedOutput], dict[str, Output]]:
+    """The outputs given when none are asked for, and all by each of their names."""
+    datatype = datatype_of(schema)
+
+    def predictions(name: str, answers: Answers) -> OutputTensor:
+        return OutputTensor(name, [len(answers.predictions)], datatype, answers.predictions.tolist())
+
+    def probabilities(name: str, answers: Answers) -> OutputTensor:
+        assert answers.probabilities is not None
+        return OutputTensor(name, list(answers.probabilities.shape), "FP64", answers.probabilities.ravel().tolist())
+
+    name = PREDICTION if schema.task == "regression" else LABEL
+    default: list[NamedOutput] = [(name, predictions)]
+    named: dict[str, Output] = {name: predictions, PREDICT: predictions}
+    if schema.task == "classification" and schema.score != "label":
+        default.append((PROBABILITIES, probabilities))
+        named |= {PROBABILITIES: probabilities, PREDICT_PROBA: probabilities}
+    return default, named
+
+
+def _receipt_of(model: Model) -> Receipt:
+    """What all receipts of the model have in common."""
+    reference, schema = model.reference, model.schema
+    receipt = Receipt(0, 0, bytes.fromhex(model.digest), schema.score, 0.0)
+    if schema.score == "positive":
+        receipt.positive = schema.classes[1]
+    if reference is None:
+        return receipt
+    receipt.score_cells = reference.score.cells
+    if schema.task == "regression" and reference.loss is not None:
+        ends = reference.loss.values
+        receipt.loss_ends = len(ends) if np.allclose(ends, uniform_ends(len(ends)), rtol=1e-15) else ends
+        receipt.scale, receipt.loss_mean = reference.loss.scale, reference.loss.mean
+    return receipt

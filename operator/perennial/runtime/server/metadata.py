@@ -1,0 +1,65 @@
+"""A model's description in the Open Inference Protocol: its tensors by name, and which engine serves it and why."""
+
+from __future__ import annotations
+
+import msgspec
+
+from perennial.runtime.server.engine import datatype_of
+from perennial.runtime.server.model import Model
+from perennial.wire.manifest import Agreement
+from perennial.wire.schema import LABEL, PREDICTION, PROBABILITIES, Class, Schema
+
+_DATATYPES = {"numeric": "FP64", "boolean": "BOOL", "categorical": "BYTES"}
+
+
+class TensorMetadata(msgspec.Struct):
+    """`shape` has -1 for the number of rows."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class Properties(msgspec.Struct, omit_defaults=True):
+    """What the protocol has no place for."""
+
+    sha256: str
+    task: str
+    engine: str
+    classes: list[Class] = []
+    why: str | None = None
+    agreement: Agreement | None = None
+
+
+class ModelMetadata(msgspec.Struct):
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+    properties: Properties
+
+
+def describe(name: str, model: Model) -> ModelMetadata:
+    """The answer of `GET /v2/models/NAME`."""
+    served = model.manifest.model
+    return ModelMetadata(
+        name=name,
+        versions=[model.version],
+        platform="onnxruntime_onnx" if served.engine == "onnx" else "sklearn_skops",
+        inputs=[TensorMetadata(feature.name, _DATATYPES[feature.kind], [-1]) for feature in model.schema.features],
+        outputs=_outputs(model.schema),
+        properties=Properties(
+            model.digest, model.schema.task, served.engine, model.schema.classes, served.why, served.agreement
+        ),
+    )
+
+
+def _outputs(schema: Schema) -> list[TensorMetadata]:
+    datatype = datatype_of(schema)
+    if schema.task == "regression":
+        return [TensorMetadata(PREDICTION, datatype, [-1])]
+    label = TensorMetadata(LABEL, datatype, [-1])
+    if schema.score == "label":
+        return [label]
+    return [label, TensorMetadata(PROBABILITIES, "FP64", [-1, len(schema.classes)])]

@@ -1,0 +1,157 @@
+"""From tensors to rows: a model's inputs as the two matrices that every engine takes (see `runtime/model_format.md`).
+
+A request brings one tensor a feature, by name, or one matrix with the features as columns. Tensors of names that the
+model does not know are ignored, so that clients may send a new version's features before it is rolled out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perennial.runtime.server.refusal import invalid
+from perennial.runtime.server.tensors import BYTES, AnyTensor, InferenceRequest, numbers_of, texts_of
+from perennial.wire.schema import Example, Feature, Schema
+
+
+@dataclass(slots=True)
+class Rows:
+    """`numbers` is float64 [n, numeric and boolean features], `texts` str [n, categorical features] or None without
+    any.
+    """
+
+    count: int
+    numbers: NDArray[np.float64]
+    texts: NDArray[np.object_] | None = None
+
+    def take(self, indices: NDArray[np.intp] | slice) -> Rows:
+        numbers = self.numbers[indices]
+        return Rows(len(numbers), numbers, None if self.texts is None else self.texts[indices])
+
+
+class Gatherer:
+    """Makes Rows for one model's schema."""
+
+    def __init__(self, schema: Schema) -> None:
+        self._features = schema.features
+        self._numbers = len(schema.numbers)
+        self._texts = len(schema.texts)
+        self._by_name = {feature.name: feature for feature in schema.features}
+        self._first = schema.features[0].name if len(schema.features) == 1 else None
+
+    def __call__(self, request: InferenceRequest) -> Rows:
+        """Raises Refusal 400 that names the tensor or the value which does not fit the model."""
+        inputs = request.inputs
+        rows = self._matrix(inputs[0]) if len(inputs) == 1 and self._is_matrix(inputs[0]) else self._columns(inputs)
+        if not rows.count:
+            raise invalid("inputs[0].shape", "there are no rows")
+        # One sum tells whether any value is infinite or missing; only then is it worth looking for the one.
+        if self._numbers and not np.isfinite(rows.numbers.sum()):
+            self._find_infinite(rows, request)
+        return rows
+
+    def _is_matrix(self, tensor: AnyTensor) -> bool:
+        return tensor.name not in self._by_name or (len(tensor.shape) == 2 and tensor.shape[1] != 1)
+
+    def _matrix(self, tensor: AnyTensor) -> Rows:
+        features = len(self._features)
+        if self._numbers and self._texts:
+            raise invalid(
+                "inputs", "this model has numeric and categorical features: send one tensor a feature, by name"
+            )
+        if len(tensor.shape) != 2 or tensor.shape[1] != features:
+            raise invalid(
+                "inputs[0].shape", f"is {tensor.shape}, but the model takes [rows, {features}]{self._names()}"
+            )
+        if self._texts:
+            return Rows(tensor.shape[0], np.empty((tensor.shape[0], 0)), self._text(tensor, 0, self._features[0]))
+        return Rows(tensor.shape[0], self._number(tensor, 0, self._features[0]))
+
+    def _columns(self, inputs: list[AnyTensor]) -> Rows:
+        found = self._by_feature(inputs)
+        missing = [feature.name for feature in self._features if feature.name not in found]
+        if missing:
+            raise invalid(
+                "inputs", f"there is no tensor for {'feature' if len(missing) == 1 else 'features'} {_quoted(missing)}"
+            )
+        count = inputs[next(iter(found.values()))].shape[0]
+        numbers, texts = np.empty((count, self._numbers)), np.empty((count, self._texts), object)
+        number = text = 0
+        for feature in self._features:
+            position = found[feature.name]
+            tensor = inputs[position]
+            if tensor.shape[0] != count:
+                raise invalid(
+                    f"inputs[{position}].shape", f"has {tensor.shape[0]} rows, but other tensors have {count}"
+                )
+            if feature.kind == "categorical":
+                texts[:, text] = self._text(tensor, position, feature).reshape(count)
+                text += 1
+            else:
+                numbers[:, number] = self._number(tensor, position, feature).reshape(count)
+                number += 1
+        return Rows(count, numbers, texts if self._texts else None)
+
+    def _by_feature(self, inputs: list[AnyTensor]) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for position, tensor in enumerate(inputs):
+            if tensor.name not in self._by_name:
+                continue
+            if tensor.name in found:
+                raise invalid(f"inputs[{position}].name", f"feature {tensor.name!r} is there twice")
+            if not tensor.shape or len(tensor.shape) > 2 or (len(tensor.shape) == 2 and tensor.shape[1] != 1):
+                raise invalid(f"inputs[{position}].shape", f"is {tensor.shape}, but a feature's is [rows] or [rows, 1]")
+            found[tensor.name] = position
+        return found
+
+    def _number(self, tensor: AnyTensor, position: int, feature: Feature) -> NDArray[np.float64]:
+        where = f"inputs[{position}]"
+        if isinstance(tensor, BYTES):
+            raise invalid(f"{where}.datatype", f"feature {feature.name!r} is {feature.kind}: BYTES is not, send FP64")
+        return numbers_of(tensor, where)
+
+    def _text(self, tensor: AnyTensor, position: int, feature: Feature) -> NDArray[np.object_]:
+        where = f"inputs[{position}]"
+        if not isinstance(tensor, BYTES):
+            raise invalid(f"{where}.datatype", f"feature {feature.name!r} is categorical: send BYTES")
+        return texts_of(tensor, where)
+
+    def _find_infinite(self, rows: Rows, request: InferenceRequest) -> None:
+        infinite = np.argwhere(np.isinf(rows.numbers))
+        if not len(infinite):
+            return
+        row, column = (int(index) for index in infinite[0])
+        name = [feature.name for feature in self._features if feature.kind != "categorical"][column]
+        if len(request.inputs) == 1 and self._is_matrix(request.inputs[0]):
+            raise invalid(f"inputs[0].data[{row * self._numbers + column}]", "is not finite")
+        position = self._by_feature(request.inputs)[name]
+        raise invalid(f"inputs[{position}].data[{row}]", "is not finite")
+
+    def _names(self) -> str:
+        names = [feature.name for feature in self._features]
+        return f", columns {_quoted(names)}" if len(names) <= 10 else ""
+
+
+def rows_of(schema: Schema, examples: list[Example]) -> Rows:
+    """Rows of a schema's examples, in which None is missing."""
+    numbers, texts = (
+        np.empty((len(examples), len(schema.numbers))),
+        np.empty((len(examples), len(schema.texts)), object),
+    )
+    for row, example in enumerate(examples):
+        number = text = 0
+        for feature, value in zip(schema.features, example.values, strict=True):
+            if feature.kind == "categorical":
+                texts[row, text] = "" if value is None else str(value)
+                text += 1
+            else:
+                numbers[row, number] = np.nan if value is None else value
+                number += 1
+    return Rows(len(examples), numbers, texts if schema.texts else None)
+
+
+def _quoted(names: list[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:10])
+    return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"
