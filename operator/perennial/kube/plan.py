@@ -45,11 +45,13 @@ class Mode(Enum):
     APPLY: created with POST, later changed by server-side apply where it differs and only under our owner uid.
     CREATE: created once and never fought over (Jobs, ControllerRevisions).
     ENSURE: made where it is missing, owned by nobody, kept when its cause goes (the default store).
+    TRIAL: asked of the API server as a dry run and never made; its refusal is a Problem (a pod that a Job does not get).
     """
 
     APPLY = "apply"
     CREATE = "create"
     ENSURE = "ensure"
+    TRIAL = "trial"
 
 
 @dataclass(frozen=True, slots=True)
