@@ -45,7 +45,7 @@ class Mode(Enum):
     APPLY: created with POST, later changed by server-side apply where it differs and only under our owner uid.
     CREATE: created once and never fought over (Jobs, ControllerRevisions).
     ENSURE: made where it is missing, owned by nobody, kept when its cause goes (the default store).
-    TRIAL: asked of the API server as a dry run and never made; its refusal is a Problem (a pod that a Job does not get).
+    TRIAL: asked as a dry run and never made; its refusal is a Problem (a pod that a Job does not get).
     """
 
     APPLY = "apply"

@@ -1,0 +1,69 @@
+"""What is deleted: Jobs that have told all they know, and the oldest records beyond the history that is asked for.
+
+A version that is accepted, served or may be gone back to keeps its record. The store is never touched from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from perennial.kube.plan import Deletion, Manifest, Resource
+from perennial.kube.resources import CONTROLLERREVISIONS, JOBS
+
+from .history import history_of
+from .observe import Observed, RunSeen, finished
+from .record import Record, from_manifest
+
+JOBS_KEPT = 3
+"""Finished Jobs that stay for their logs."""
+_DAY = timedelta(days=1)
+
+
+def deletions(observed: Observed, ended: Iterable[Record], now: datetime) -> tuple[Deletion, ...]:
+    """`ended` are the records that this plan writes: deletions come after all writes have succeeded."""
+    told = {record.version for record in ended}
+    done = [run for run in observed.runs if run.record or run.version in told]
+    return (*_spent_jobs(done), *_old_records(observed, now), *_adopted_orphans(observed))
+
+
+def _spent_jobs(done: list[RunSeen]) -> Iterable[Deletion]:
+    """A recorded run's Job that still goes on was given up; a report Job has nothing more to say."""
+    newest = [run.version for run in done][-JOBS_KEPT:]
+    for run in done:
+        if run.report:
+            yield _deletion(JOBS, run.report)
+        if run.job and (run.version not in newest or not finished(run.job)):
+            yield _deletion(JOBS, run.job)
+
+
+def _old_records(observed: Observed, now: datetime) -> Iterable[Deletion]:
+    if observed.spec is None:
+        return
+    accepted = history_of(observed).accepted
+    needed = observed.in_use | ({accepted.version} if accepted else set())
+    recorded = [run for run in observed.runs if run.record and run.revision]
+    for run in recorded[: -observed.spec.version_history_limit]:
+        if run.version not in needed and not _is_of_today(run.record, now) and run.revision:
+            yield _deletion(CONTROLLERREVISIONS, run.revision)
+
+
+def _is_of_today(record: Record | None, now: datetime) -> bool:
+    """`maxRunsPerDay` is counted from the records, so that those of a day stay whatever their number."""
+    if record is None or record.started_at is None:
+        return False
+    return datetime.fromisoformat(record.started_at) > now - _DAY
+
+
+def _adopted_orphans(observed: Observed) -> Iterable[Deletion]:
+    """An orphan goes when a record of our own says what it said."""
+    kept = {run.version for run in observed.runs if run.revision}
+    for orphan in observed.orphans:
+        record = from_manifest(orphan)
+        if record and record.version in kept:
+            yield _deletion(CONTROLLERREVISIONS, orphan)
+
+
+def _deletion(resource: Resource, manifest: Manifest) -> Deletion:
+    metadata = manifest["metadata"]
+    return Deletion(resource, metadata["namespace"], metadata["name"], metadata["uid"])

@@ -1,0 +1,246 @@
+"""What has become of a run that no record tells of yet: it goes on, its result must be looked for, or it has ended.
+
+An end is recorded as it is told by the run itself. Where its last words were lost with a pod, a Job or a dead operator,
+a report Job reads the sealed manifest in the store; only when that holds nothing has the run failed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from perennial.api.reasons import Reason, TrainingJobReason
+from perennial.api.timestamp import to_text
+from perennial.api.trainingjob_status import RunState
+from perennial.kube.plan import Manifest
+from perennial.wire.result import Result
+
+from .cost import cost_of
+from .failures import condition_of, why_failed
+from .names import Identity
+from .observe import Bucket, RunSeen, failed, finished
+from .origin import Origin
+from .pending import Wait, why_pending
+from .record import Failure, Record
+from .results import ended_at, exit_code, failed_result, failure_in, reported, state_of
+
+CACHE_GRACE = timedelta(seconds=10)
+"""How long a finished Job's pods are waited for: pods and Jobs come by watches of their own, in no common order."""
+QUIET = timedelta(seconds=15)
+"""How long a pod may take to start before the status says what it waits for."""
+REFUSAL_AFTER = timedelta(seconds=5)
+"""A Job without any pod after this long is asked about: its pods are refused, by Pod Security or a quota."""
+REPORT_PATIENCE = timedelta(hours=1)
+NO_MANIFEST = 66
+"""Exit code of a report that found no sealed version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What else an intake depends on.
+
+    `refusal` is the API server's answer to a trial of the run's pod: reason and words. `origin` is the run's, None
+    where nothing tells it.
+    """
+
+    identity: Identity
+    accepted_sha256: str | None
+    pending_deadline: timedelta
+    origin: Origin | None
+    refusal: tuple[Reason, str] | None
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Going:
+    """A run that has not ended. `recheck` is in seconds."""
+
+    run: RunSeen
+    state: RunState
+    message: str | None = None
+    reason: Reason = TrainingJobReason.RUN_IN_PROGRESS
+    needs_report: bool = False
+    needs_trial: bool = False
+    recheck: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A run whose record can be written."""
+
+    run: RunSeen
+    record: Record
+
+
+def take_in(run: RunSeen, context: Context) -> Going | Ended:
+    """What has become of the run. Called for any bucket but RECORDED and UNREADABLE."""
+    look = {
+        Bucket.GOING: _going,
+        Bucket.ENDED: _ended,
+        Bucket.REPORTING: _reporting,
+        Bucket.LOST: _lost,
+    }[run.bucket]
+    return look(run, context)
+
+
+def _going(run: RunSeen, context: Context) -> Going | Ended:
+    assert run.job is not None
+    suspended = condition_of(run.job, "Suspended")
+    if suspended and suspended["status"] == "True":
+        return Going(run, "Suspended", "the Job is suspended: a queue, or a person, lets it go on")
+    if not run.pods:
+        return _without_pods(run, run.job, context)
+    wait = why_pending(run.pods[-1])
+    if wait:
+        return _pending(run, wait, context)
+    return Going(run, "Running", _attempts(run))
+
+
+def _without_pods(run: RunSeen, job: Manifest, context: Context) -> Going | Ended:
+    since = datetime.fromisoformat(job.get("status", {}).get("startTime") or job["metadata"]["creationTimestamp"])
+    if context.refusal:
+        reason, words = context.refusal
+        return _pending(run, Wait(reason, f"its pod is refused: {words}", since), context, needs_trial=True)
+    left = (since + REFUSAL_AFTER - context.now).total_seconds()
+    return Going(run, "Pending", needs_trial=left <= 0, recheck=left if left > 0 else QUIET.total_seconds())
+
+
+def _pending(run: RunSeen, wait: Wait, context: Context, *, needs_trial: bool = False) -> Going | Ended:
+    left = wait.since + context.pending_deadline - context.now
+    if wait.hopeless or left <= timedelta(0):
+        return _fail(run, context, Failure(wait.reason.value, _gave_up(wait, context), wait.pod, wait.node))
+    quiet = wait.since + QUIET - context.now
+    if wait.starting and quiet > timedelta(0):
+        return Going(run, "Pending", recheck=min(left, quiet).total_seconds())
+    recheck = min(left, QUIET) if needs_trial else left
+    message = f"{wait.reason.value}: {wait.message}"
+    return Going(
+        run,
+        "Pending",
+        message,
+        TrainingJobReason.RUN_PENDING,
+        needs_trial=needs_trial,
+        recheck=recheck.total_seconds(),
+    )
+
+
+def _gave_up(wait: Wait, context: Context) -> str:
+    if wait.hopeless:
+        return wait.message
+    seconds = int(context.pending_deadline.total_seconds())
+    return f"{wait.message}; the run was given up after spec.pendingDeadlineSeconds ({seconds} s)"
+
+
+def _attempts(run: RunSeen) -> str | None:
+    """What earlier pods of a run that is tried again failed of."""
+    failures = [failure for pod in run.pods if (failure := why_failed(pod))]
+    if not failures:
+        return None
+    return f"attempt {len(failures) + 1}; the one before failed: {failures[-1].reason}: {failures[-1].message}"
+
+
+def _ended(run: RunSeen, context: Context) -> Going | Ended:
+    assert run.job is not None
+    if found := reported(run.pods, run.version):
+        return _tell(run, context, *found)
+    since_end = context.now - datetime.fromisoformat(ended_at(run.job) or run.job["metadata"]["creationTimestamp"])
+    if timedelta(0) <= since_end < CACHE_GRACE and not _all_ended(run.pods):
+        return Going(run, "Running", recheck=(CACHE_GRACE - since_end).total_seconds())
+    if failure := _known_failure(run, run.job):
+        return _fail(run, context, failure)
+    return _look_for_result(run)
+
+
+def _known_failure(run: RunSeen, job: Manifest) -> Failure | None:
+    """Why the Job failed, where that is known without looking into the store."""
+    condition = failed(job)
+    if condition is None:
+        return None
+    if condition.get("reason") == "DeadlineExceeded":
+        seconds = job["spec"].get("activeDeadlineSeconds")
+        message = f"the run took longer than spec.activeDeadlineSeconds ({seconds} s)"
+        return Failure(TrainingJobReason.DEADLINE_EXCEEDED.value, message)
+    failures = [failure for pod in run.pods if (failure := why_failed(pod))]
+    return failures[-1] if failures else None
+
+
+def _all_ended(pods: tuple[Manifest, ...]) -> bool:
+    return bool(pods) and all(pod.get("status", {}).get("phase") in ("Succeeded", "Failed") for pod in pods)
+
+
+def _look_for_result(run: RunSeen) -> Going:
+    message = "its last words were lost: a report Job reads the result from the store"
+    return Going(run, "Running", message, needs_report=True)
+
+
+def _lost(run: RunSeen, context: Context) -> Going | Ended:
+    return _look_for_result(run)
+
+
+def _reporting(run: RunSeen, context: Context) -> Going | Ended:
+    assert run.report is not None
+    if found := reported(run.report_pods, run.version):
+        return _tell(run, context, *found)
+    made = datetime.fromisoformat(run.report["metadata"]["creationTimestamp"])
+    if not finished(run.report) and context.now < made + REPORT_PATIENCE:
+        left = (made + REPORT_PATIENCE - context.now).total_seconds()
+        return Going(run, "Running", _report_message(run), recheck=left)
+    return _fail(run, context, _report_failure(run))
+
+
+def _report_message(run: RunSeen) -> str:
+    wait = why_pending(run.report_pods[-1]) if run.report_pods else None
+    message = _look_for_result(run).message or ""
+    return f"{message} ({wait.reason.value}: {wait.message})" if wait and not wait.starting else message
+
+
+def _report_failure(run: RunSeen) -> Failure:
+    """What is known of a run of which nothing is in the store."""
+    if any(exit_code(pod) == NO_MANIFEST for pod in run.report_pods):
+        if run.job is None:
+            message = (
+                "the run's Job was deleted before a version was published; annotate perennial.dev/run to run again"
+            )
+            return Failure(TrainingJobReason.JOB_DELETED.value, message)
+        condition = failed(run.job)
+        words = f": {condition.get('message', '')}" if condition else ""
+        message = f"the run left neither a report nor a sealed version{words}"
+        return Failure(TrainingJobReason.RESULT_LOST.value, message)
+    failures = [failure for pod in run.report_pods if (failure := why_failed(pod))]
+    words = failures[-1].message if failures else _report_message(run)
+    message = f"the run left no report and the store could not be read: {words}"
+    return Failure(TrainingJobReason.RESULT_LOST.value, message)
+
+
+def _tell(run: RunSeen, context: Context, result: Result, pod: Manifest) -> Going | Ended:
+    return _record(run, context, result, failure_in(result, pod))
+
+
+def _fail(run: RunSeen, context: Context, failure: Failure) -> Going | Ended:
+    return _record(run, context, failed_result(run.version, failure), failure)
+
+
+def _record(run: RunSeen, context: Context, result: Result, failure: Failure | None) -> Going | Ended:
+    origin = context.origin
+    if origin is None:
+        return Going(run, "Running", "its store is not known until the spec is valid again")
+    started = run.job["metadata"]["creationTimestamp"] if run.job else _told_start(run)
+    finished_at = (run.job and ended_at(run.job)) or to_text(context.now)
+    record = Record(
+        result=result,
+        state=state_of(result, context.accepted_sha256),
+        definition=origin.definition,
+        trigger=origin.trigger,
+        job=context.identity.run_job(run.version),
+        store=origin.store,
+        started_at=started,
+        finished_at=finished_at,
+        failure=failure,
+        cost=cost_of(run.pods),
+        handled=origin.handled,
+    )
+    return Ended(run, record)
+
+
+def _told_start(run: RunSeen) -> str | None:
+    return to_text(run.told.started_at) if run.told and run.told.started_at else None

@@ -1,0 +1,228 @@
+"""Everything that a TrainingJob's plan is decided on, as one immutable record, with its runs sorted into buckets.
+
+A run is in exactly one bucket, whatever was lost of it: its Job and pods, its report Job, its record and what the
+status last said are put together by the version's number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from perennial.api.driftmonitor_status import DriftMonitorStatus
+from perennial.api.modeldeployment_status import ModelDeploymentStatus
+from perennial.api.trainingjob import TrainingJobSpec
+from perennial.api.trainingjob_status import Run, TrainingJobStatus
+from perennial.api.validation import InvalidSpecError, parse_spec, parse_status
+from perennial.kube.plan import Manifest
+from perennial.settings import Settings
+
+from . import origin, record
+from .failures import condition_of
+from .names import TRAININGJOB, Identity
+from .origin import Origin
+from .record import Record
+
+_UNFINISHED = ("Pending", "Running", "Suspended")
+
+
+class Bucket(Enum):
+    """Where a run stands. A record ends it; a report Job looks for the result of one that left none."""
+
+    GOING = "its Job has not finished"
+    ENDED = "its Job has finished and no record tells of it"
+    REPORTING = "a report Job looks for its result"
+    LOST = "the status knows it, and neither Job nor record is left"
+    RECORDED = "its record tells all"
+    UNREADABLE = "its record is of another release and is left as it is"
+
+
+@dataclass(frozen=True, slots=True)
+class RunSeen:
+    """All that is left of one run. Pods are oldest first. A record without a revision is an orphan's, not adopted yet."""
+
+    version: int
+    job: Manifest | None = None
+    pods: tuple[Manifest, ...] = ()
+    report: Manifest | None = None
+    report_pods: tuple[Manifest, ...] = ()
+    record: Record | None = None
+    revision: Manifest | None = None
+    told: Run | None = None
+
+    @property
+    def bucket(self) -> Bucket:
+        if self.record:
+            return Bucket.RECORDED
+        if self.revision:
+            return Bucket.UNREADABLE
+        if self.report:
+            return Bucket.REPORTING
+        if self.job:
+            return Bucket.ENDED if finished(self.job) else Bucket.GOING
+        return Bucket.LOST
+
+    @property
+    def origin(self) -> Origin | None:
+        return origin.from_job(self.job) if self.job else None
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorSeen:
+    """A DriftMonitor that judges a model of this TrainingJob."""
+
+    name: str
+    uid: str
+    status: DriftMonitorStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The TrainingJob and what concerns it. `spec` is None where `invalid` says what is wrong with it.
+
+    `in_use` are the versions that ModelDeployments serve or may go back to.
+    """
+
+    identity: Identity
+    manifest: Manifest
+    spec: TrainingJobSpec | None
+    invalid: str | None
+    status: TrainingJobStatus
+    runs: tuple[RunSeen, ...]
+    orphans: tuple[Manifest, ...]
+    monitors: tuple[MonitorSeen, ...]
+    in_use: frozenset[int]
+    schedulable_nodes: int
+    settings: Settings
+
+    @property
+    def generation(self) -> int:
+        return int(self.manifest["metadata"].get("generation", 0))
+
+
+def observe(
+    manifest: Manifest,
+    *,
+    settings: Settings,
+    jobs: Iterable[Manifest] = (),
+    pods: Iterable[Manifest] = (),
+    revisions: Iterable[Manifest] = (),
+    orphans: Iterable[Manifest] = (),
+    monitors: Iterable[Manifest] = (),
+    deployments: Iterable[Manifest] = (),
+    nodes: Iterable[Manifest] = (),
+) -> Observed:
+    """The record of a TrainingJob. Jobs and revisions are those that carry its uid as owner, pods those of such Jobs.
+
+    `orphans` are revisions that carry its label and no owner at all: what a backup leaves of them.
+    """
+    metadata = manifest["metadata"]
+    identity = Identity(metadata["namespace"], metadata["name"], metadata["uid"])
+    status = parse_status(TrainingJobStatus, manifest)
+    spec, invalid = _spec(manifest)
+    left = tuple(orphan for orphan in orphans if orphan["metadata"]["labels"].get(TRAININGJOB) == identity.name)
+    return Observed(
+        identity=identity,
+        manifest=manifest,
+        spec=spec,
+        invalid=invalid,
+        status=status,
+        runs=_runs(identity, status, tuple(jobs), tuple(pods), tuple(revisions), left),
+        orphans=left,
+        monitors=_monitors(identity, monitors),
+        in_use=frozenset(number for deployment in deployments for number in versions_in_use(identity.name, deployment)),
+        schedulable_nodes=sum(1 for node in nodes if not node.get("spec", {}).get("unschedulable")),
+        settings=settings,
+    )
+
+
+def versions_in_use(trainingjob: str, deployment: Manifest) -> frozenset[int]:
+    """The versions that a ModelDeployment pins, serves, rolls out or may go back to."""
+    pinned = deployment.get("spec", {}).get("model", {})
+    status = parse_status(ModelDeploymentStatus, deployment)
+    if trainingjob not in (pinned.get("trainingJob"), status.training_job):
+        return frozenset()
+    served = [place.version for place in (status.stable, status.candidate, *status.history) if place]
+    return frozenset(number for number in (pinned.get("version"), *served) if isinstance(number, int))
+
+
+def finished(job: Manifest) -> bool:
+    return succeeded(job) or failed(job) is not None
+
+
+def succeeded(job: Manifest) -> bool:
+    condition = condition_of(job, "Complete")
+    return condition is not None and condition["status"] == "True"
+
+
+def failed(job: Manifest) -> Manifest | None:
+    """The condition by which the Job failed."""
+    condition = condition_of(job, "Failed")
+    return condition if condition and condition["status"] == "True" else None
+
+
+def _spec(manifest: Manifest) -> tuple[TrainingJobSpec | None, str | None]:
+    try:
+        return parse_spec(TrainingJobSpec, manifest), None
+    except InvalidSpecError as error:
+        return None, str(error)
+
+
+def _monitors(identity: Identity, manifests: Iterable[Manifest]) -> tuple[MonitorSeen, ...]:
+    seen = [
+        MonitorSeen(
+            manifest["metadata"]["name"], manifest["metadata"]["uid"], parse_status(DriftMonitorStatus, manifest)
+        )
+        for manifest in manifests
+    ]
+    return tuple(sorted((m for m in seen if m.status.training_job == identity.name), key=lambda m: m.name))
+
+
+def _runs(
+    identity: Identity,
+    status: TrainingJobStatus,
+    jobs: tuple[Manifest, ...],
+    pods: tuple[Manifest, ...],
+    revisions: tuple[Manifest, ...],
+    orphans: tuple[Manifest, ...],
+) -> tuple[RunSeen, ...]:
+    run_jobs = _by_number(jobs, identity.version_of)
+    report_jobs = _by_number(jobs, identity.reported_version_of)
+    kept = _by_number(revisions, identity.version_of)
+    adopted = _orphaned_records(orphans)
+    told = {run.version: run for run in status.runs}
+    # An ended run whose record is gone was pruned. One that had not ended, or that is the accepted one, was lost.
+    missed = {n for n, run in told.items() if run.state in _UNFINISHED or n == status.accepted_version}
+    return tuple(
+        RunSeen(
+            version=number,
+            job=run_jobs.get(number),
+            pods=_pods_of(run_jobs.get(number), pods),
+            report=report_jobs.get(number),
+            report_pods=_pods_of(report_jobs.get(number), pods),
+            record=record.from_manifest(kept[number]) if number in kept else adopted.get(number),
+            revision=kept.get(number),
+            told=told.get(number),
+        )
+        for number in sorted({*run_jobs, *report_jobs, *kept, *adopted, *missed})
+    )
+
+
+def _orphaned_records(orphans: Iterable[Manifest]) -> dict[int, Record]:
+    """By version, the youngest where two predecessors left one each."""
+    by_age = sorted(orphans, key=lambda orphan: str(orphan["metadata"]["creationTimestamp"]))
+    return {found.version: found for orphan in by_age if (found := record.from_manifest(orphan))}
+
+
+def _by_number(manifests: Iterable[Manifest], number_of: Callable[[str], int | None]) -> dict[int, Manifest]:
+    found = ((number_of(manifest["metadata"]["name"]), manifest) for manifest in manifests)
+    return {number: manifest for number, manifest in found if number is not None}
+
+
+def _pods_of(job: Manifest | None, pods: Iterable[Manifest]) -> tuple[Manifest, ...]:
+    if job is None:
+        return ()
+    uid = job["metadata"]["uid"]
+    owned = [pod for pod in pods if any(ref["uid"] == uid for ref in pod["metadata"].get("ownerReferences", []))]
+    return tuple(sorted(owned, key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"])))

@@ -1,0 +1,79 @@
+"""The result that a pod left in its termination message, and the record that a run's end becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from perennial.api.reasons import TrainingJobReason as Reason
+from perennial.kube.plan import Manifest
+from perennial.wire import result as wire
+from perennial.wire.result import Result
+
+from .failures import LINES_LIMIT, tail
+from .names import PUBLISHER, REPORT, TRAINER
+from .record import Failure, State
+
+_MAIN = {TRAINER, PUBLISHER, REPORT}
+
+
+def reported(pods: Iterable[Manifest], version: int) -> tuple[Result, Manifest] | None:
+    """The newest result of this version among the pods' last words, and the pod that said it."""
+    for pod in reversed(tuple(pods)):
+        for status in pod.get("status", {}).get("containerStatuses", []):
+            ended = status.get("state", {}).get("terminated") or {}
+            if status["name"] in _MAIN and (found := _decoded(ended.get("message", ""), version)):
+                return found, pod
+    return None
+
+
+def state_of(result: Result, accepted_sha256: str | None) -> State:
+    """The state that a result means: Unchanged where the run came to the very model that is accepted already."""
+    if result.outcome == "Accepted" and result.model:
+        return "Unchanged" if result.model.sha256 == accepted_sha256 else "Succeeded"
+    return "Rejected" if result.outcome == "Rejected" else "Failed"
+
+
+def failure_in(result: Result, pod: Manifest) -> Failure | None:
+    """The failure that the run itself reported, with where it happened."""
+    if result.outcome != "Failed":
+        return None
+    said = result.failure or wire.Failure(Reason.FAILED.value, "the run failed and does not say why")
+    node = pod["spec"].get("nodeName")
+    return Failure(said.reason, said.message, pod["metadata"]["name"], node, exit_code(pod))
+
+
+def failed_result(version: int, failure: Failure) -> Result:
+    """The result of a run that could not report one itself."""
+    message = tail(failure.message, LINES_LIMIT)
+    return Result(version=version, outcome="Failed", failure=wire.Failure(failure.reason, message))
+
+
+def exit_code(pod: Manifest) -> int | None:
+    """The exit code of the pod's main container, None where it has not ended."""
+    for status in pod.get("status", {}).get("containerStatuses", []):
+        ended = status.get("state", {}).get("terminated")
+        if status["name"] in _MAIN and ended:
+            return int(ended["exitCode"])
+    return None
+
+
+def ended_at(job: Manifest) -> str | None:
+    """When the Job finished."""
+    status = job.get("status", {})
+    if moment := status.get("completionTime"):
+        return str(moment)
+    ends = [c for c in status.get("conditions", []) if c["type"] in ("Complete", "Failed") and c["status"] == "True"]
+    return str(ends[0]["lastTransitionTime"]) if ends else None
+
+
+def _decoded(message: str, version: int) -> Result | None:
+    """The message as a result; None where it is something else: a log's end, or another run's words."""
+    try:
+        found = msgspec.json.decode(message, type=Result)
+    except msgspec.DecodeError:
+        return None
+    if found.version != version or (found.outcome == "Accepted" and found.model is None):
+        return None
+    return found

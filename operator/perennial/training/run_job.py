@@ -1,0 +1,206 @@
+"""The Job of a run. It is made once and never rendered again: a queue may write to it, an upgrade changes nothing.
+
+The built-in trainer is one container. A container of the user's own is the last init container, and the publisher,
+which uploads, gates and seals what it left, is the main one: its termination message is the run's result in both cases.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from perennial.api.trainingjob import Data, TrainingJobSpec
+from perennial.kube.ownership import owner_reference
+from perennial.kube.plan import Child, Manifest, Mode
+from perennial.kube.resources import JOBS
+from perennial.pods.mounts import Mount, empty_mount, scratch_mount, secret_mount, uri_mount
+from perennial.pods.template import container, pod_template
+from perennial.settings import Settings
+from perennial.wire import places
+from perennial.wire import run as wire
+
+from .failures import BAD_INPUT
+from .names import PUBLISHER, TRAINER, Identity
+from .origin import Origin, to_annotation
+
+INTERNAL = 65
+"""Exit code of a failure of ours that another attempt would repeat."""
+COMMAND = ("python", "-m", "perennial.runtime.trainer")
+_COMPUTE = ("cpu", "memory", "ephemeral-storage")
+
+
+def run_job(spec: TrainingJobSpec, origin: Origin, identity: Identity, owner: Manifest, settings: Settings) -> Child:
+    """The Job of this run of this definition."""
+    template = _own_container_pod(spec, origin, identity, settings) if spec.template else None
+    template = template or _built_in_pod(spec, origin, identity, settings)
+    job_spec: Manifest = {
+        "backoffLimit": spec.backoff_limit,
+        "podFailurePolicy": {"rules": _failure_rules(spec)},
+        "template": template,
+    }
+    if spec.active_deadline_seconds:
+        job_spec["activeDeadlineSeconds"] = spec.active_deadline_seconds
+    return job_child(identity.run_job(origin.version), TRAINER, job_spec, identity, owner, to_annotation(origin))
+
+
+def job_child(
+    name: str, role: str, spec: Manifest, identity: Identity, owner: Manifest, annotations: dict[str, str]
+) -> Child:
+    """A Job that the TrainingJob owns, created once."""
+    spec["template"]["spec"]["restartPolicy"] = "Never"
+    manifest: Manifest = {
+        "apiVersion": JOBS.api_version,
+        "kind": JOBS.kind,
+        "metadata": {
+            "name": name,
+            "namespace": identity.namespace,
+            "labels": identity.labels(role),
+            "annotations": annotations,
+            "ownerReferences": [owner_reference(owner)],
+        },
+        "spec": spec,
+    }
+    return Child(JOBS, manifest, Mode.CREATE)
+
+
+def exit_code_rule(name: str, *codes: int) -> Manifest:
+    """Exit codes of a container that fail the Job at once."""
+    return {"action": "FailJob", "onExitCodes": {"containerName": name, "operator": "In", "values": list(codes)}}
+
+
+DISRUPTION_RULE: Manifest = {
+    "action": "Ignore",
+    "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+}
+"""A pod that was preempted or drained says nothing about the run: it is not counted among the attempts."""
+
+
+def _failure_rules(spec: TrainingJobSpec) -> list[Manifest]:
+    if spec.template is None:
+        return [exit_code_rule(TRAINER, BAD_INPUT, INTERNAL), DISRUPTION_RULE]
+    own = spec.template.spec.containers[0].name
+    return [exit_code_rule(PUBLISHER, BAD_INPUT, INTERNAL), exit_code_rule(own, BAD_INPUT), DISRUPTION_RULE]
+
+
+def _built_in_pod(spec: TrainingJobSpec, origin: Origin, identity: Identity, settings: Settings) -> Manifest:
+    pod = spec.pod.to_manifest()
+    mounts = [scratch_mount(), *_data_mounts(spec.data), *store_mounts(origin, read_only=False)]
+    trainer = container(
+        name=TRAINER,
+        image=settings.runtime_image,
+        command=COMMAND,
+        env=run_environment(_wire_run(spec, origin, identity, settings)),
+        mounts=mounts,
+        pod=pod,
+        resources=spec.resources.to_manifest(),
+        pull_policy=settings.image_pull_policy,
+    )
+    return pod_template(labels=identity.labels(TRAINER), containers=[trainer], mounts=mounts, pod=pod)
+
+
+def _own_container_pod(spec: TrainingJobSpec, origin: Origin, identity: Identity, settings: Settings) -> Manifest:
+    pod = spec.pod.to_manifest()
+    output = empty_mount("perennial-output", places.OUTPUT)
+    shared = [scratch_mount(), output, *_data_mounts(spec.data)]
+    publishing = [*shared, *store_mounts(origin, read_only=False)]
+    publisher = container(
+        name=PUBLISHER,
+        image=settings.runtime_image,
+        command=(*COMMAND, "publish"),
+        env=run_environment(_wire_run(spec, origin, identity, settings)) | {places.OUTPUT_ENV: places.OUTPUT},
+        mounts=publishing,
+        pod=pod,
+        resources=_compute(spec),
+        pull_policy=settings.image_pull_policy,
+    )
+    return pod_template(
+        labels=identity.labels(TRAINER),
+        init_containers=[_own_container(spec, shared, pod)],
+        containers=[publisher],
+        mounts=publishing,
+        pod=pod,
+    )
+
+
+def _own_container(spec: TrainingJobSpec, mounts: list[Mount], pod: Manifest) -> Manifest:
+    """The user's container with what the operator gives it: data, a place for its output, and the pod's settings."""
+    assert spec.template is not None
+    own = spec.template.spec.containers[0]
+    said = own.to_manifest()
+    # An image that expects to run as root has a home that this user cannot write to.
+    env = {"HOME": places.SCRATCH, places.OUTPUT_ENV: places.OUTPUT}
+    if spec.data:
+        env[places.DATA_ENV] = places.mounted_path(spec.data.uri) or spec.data.uri
+    given = container(
+        name=own.name,
+        image=own.image,
+        command=own.command,
+        env={},
+        mounts=mounts,
+        pod=pod,
+        resources=spec.resources.to_manifest(),
+    )
+    entries = [{"name": name, "value": value} for name, value in env.items()] + given["env"] + said.get("env", [])
+    last_wins = list({entry["name"]: entry for entry in entries}.values())
+    mounted = [*given["volumeMounts"], *said.get("volumeMounts", [])]
+    made = given | said | {"env": last_wins, "volumeMounts": mounted}
+    return {key: value for key, value in made.items() if value != []}
+
+
+def run_environment(run: wire.Run) -> dict[str, str]:
+    return {places.RUN_ENV: msgspec.json.encode(run).decode()}
+
+
+def store_mounts(origin: Origin, *, read_only: bool) -> list[Mount | None]:
+    secret = secret_mount(origin.store.secret, places.STORE_SECRET) if origin.store.secret else None
+    return [uri_mount(origin.store.uri, read_only=read_only), secret]
+
+
+def _data_mounts(data: Data | None) -> list[Mount | None]:
+    if data is None:
+        return []
+    secret = secret_mount(data.secret_ref.name, places.DATA_SECRET) if data.secret_ref else None
+    return [uri_mount(data.uri), secret]
+
+
+def _compute(spec: TrainingJobSpec) -> Manifest:
+    """The publisher runs after the container that trains, so that asking for as much reserves nothing more."""
+    said: dict[str, dict[str, Any]] = spec.resources.to_manifest()
+    return {kind: {name: amounts[name] for name in _COMPUTE if name in amounts} for kind, amounts in said.items()}
+
+
+def _wire_run(spec: TrainingJobSpec, origin: Origin, identity: Identity, settings: Settings) -> wire.Run:
+    return wire.Run(
+        namespace=identity.namespace,
+        name=identity.name,
+        uid=identity.uid,
+        version=origin.version,
+        store=origin.store.uri,
+        path=identity.path(origin.version),
+        image=settings.runtime_image,
+        definition=origin.definition,
+        trigger=origin.trigger.type,
+        data=_wire_data(spec.data) if spec.data else None,
+        sklearn=_wire_sklearn(spec),
+        seed=spec.seed,
+        refit=spec.sklearn.refit if spec.sklearn else False,
+        metrics=[wire.Bound(bound.name, bound.min, bound.max) for bound in spec.acceptance.metrics],
+    )
+
+
+def _wire_data(data: Data) -> wire.Data:
+    return wire.Data(
+        uri=data.uri,
+        target=data.target or "",
+        features=list(data.features),
+        time=data.time,
+        window_seconds=data.window.seconds if data.window else None,
+        test=wire.Test(data.test.fraction, data.test.split),
+    )
+
+
+def _wire_sklearn(spec: TrainingJobSpec) -> wire.Sklearn | None:
+    if spec.sklearn is None:
+        return None
+    return wire.Sklearn(spec.sklearn.estimator, spec.sklearn.parameters, spec.sklearn.preprocessing)

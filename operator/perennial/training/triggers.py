@@ -1,0 +1,78 @@
+"""What asks for a run: a definition that changed, a person, a DriftMonitor. All that wait become one run.
+
+Each is found by comparing what is with what was taken, never by noticing an event: one that came while the operator was
+down is there when it is back, and one that was taken stays taken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from perennial.api.driftmonitor_status import RetrainRequest
+
+from .digest import definition_digest, is_comparable
+from .history import History
+from .names import RUN
+from .observe import MonitorSeen, Observed
+from .origin import Handled, Trigger
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Every trigger that asks for a run, the one that names it first; and requests that came too late.
+
+    A DriftMonitor's comes before a changed definition: of a version that is the cure of drift, disagreement with its
+    predecessor is expected, whatever else changed.
+    """
+
+    triggers: tuple[Trigger, ...]
+    late: dict[str, str]
+    handled: Handled
+    definition: str
+
+
+def asked(observed: Observed, history: History, now: datetime) -> Asked:
+    """What asks for a run now. `handled` is what will have been taken once that run is started."""
+    definition = definition_digest(observed.manifest.get("spec") or {})
+    requests = _requests(observed, history, now)
+    sha256 = history.accepted.sha256 if history.accepted else None
+    valid = {monitor: request for monitor, request in requests if request.model == sha256}
+    late = {monitor.uid: request.id for monitor, request in requests if request.model != sha256}
+    token = _token(observed)
+    triggers = [
+        Trigger("FirstRun") if history.latest == 0 else None,
+        *(Trigger("DriftMonitor", monitor.name) for monitor in valid),
+        Trigger("DefinitionChanged") if _changed(definition, history) else None,
+        Trigger("Requested", token) if token and token != history.handled.run else None,
+    ]
+    taken = {monitor.uid: request.id for monitor, request in valid.items()}
+    return Asked(
+        triggers=tuple(trigger for trigger in triggers if trigger),
+        late=late,
+        handled=Handled(token or history.handled.run, history.handled.monitors | late | taken),
+        definition=definition,
+    )
+
+
+def _changed(definition: str, history: History) -> bool:
+    """A digest of another release's algorithm cannot be compared: it is adopted, and nothing starts."""
+    return history.latest > 0 and is_comparable(history.started) and history.started != definition
+
+
+def _token(observed: Observed) -> str | None:
+    return observed.manifest["metadata"].get("annotations", {}).get(RUN)
+
+
+def _requests(observed: Observed, history: History, now: datetime) -> tuple[tuple[MonitorSeen, RetrainRequest], ...]:
+    """Each monitor's newest request that was not taken and has not expired: an older one is contained in it."""
+    newest = (
+        (monitor, max(mine, key=lambda request: request.created_at))
+        for monitor in observed.monitors
+        if (mine := [r for r in monitor.status.requests if r.training_job == observed.identity.name])
+    )
+    return tuple(
+        (monitor, request)
+        for monitor, request in newest
+        if request.id != history.handled.monitors.get(monitor.uid) and now < request.expires_at
+    )

@@ -1,0 +1,117 @@
+"""Runs as the status shows them: small, newest first, from the records and from the Job that is going on.
+
+An entry is kept to about half a kilobyte: etcd, every watch and every `kubectl get -o yaml` carry all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import cast, get_args
+
+from perennial.api.reasons import TrainingJobReason
+from perennial.api.trainingjob_status import Cost, GateResult, Run, RunFailure, RunModel
+from perennial.api.trainingjob_status import Trigger as TriggerName
+from perennial.wire.result import Gate, Result
+
+from .failures import head, tail
+from .intake import Going
+from .origin import Origin, Trigger
+from .record import Failure, Record
+
+MESSAGE_LIMIT = 200
+METRICS_LIMIT = 4
+GATES_LIMIT = 4
+_DIGITS = 6
+
+
+def finished_run(record: Record) -> Run:
+    result, failure = record.result, record.failure
+    model = result.model
+    return Run(
+        version=record.version,
+        state=record.state,
+        trigger=trigger_name(record.trigger),
+        triggered_by=record.trigger.by,
+        started_at=_moment(record.started_at),
+        finished_at=_moment(record.finished_at),
+        model=RunModel(uri=model.uri, sha256=model.sha256, size=model.size, engine=model.engine) if model else None,
+        metrics=_main_metrics(result),
+        gates=tuple(_gate(gate) for gate in _main_gates(result.gates)),
+        trained_through=result.trained_through,
+        failure=_failure(failure) if failure else None,
+        cost=_cost(record),
+    )
+
+
+def starting_run(origin: Origin, now: datetime) -> Run:
+    return Run(
+        version=origin.version,
+        state="Pending",
+        trigger=trigger_name(origin.trigger),
+        triggered_by=origin.trigger.by,
+        started_at=now,
+    )
+
+
+def going_run(going: Going, origin: Origin | None) -> Run:
+    """A run that has not ended; what was told of its beginning stays."""
+    run = going.run
+    told = run.told
+    trigger = origin.trigger if origin else Trigger(told.trigger if told else "FirstRun")
+    made = _moment(run.job["metadata"]["creationTimestamp"]) if run.job else None
+    return Run(
+        version=run.version,
+        state=going.state,
+        trigger=trigger_name(trigger),
+        triggered_by=trigger.by,
+        started_at=told.started_at if told and told.started_at else made,
+        message=head(going.message, MESSAGE_LIMIT) if going.message else None,
+    )
+
+
+def trigger_name(trigger: Trigger) -> TriggerName:
+    """A trigger that only a newer release knows is shown as the one that asks for the least."""
+    return cast(TriggerName, trigger.type) if trigger.type in get_args(TriggerName) else "Requested"
+
+
+def _main_metrics(result: Result) -> dict[str, float]:
+    """The gated metrics first; all of them are in the record."""
+    gated = [gate.metric for gate in result.gates if gate.metric in result.metrics]
+    names = list(dict.fromkeys([*gated, *result.metrics]))[:METRICS_LIMIT]
+    return {name: _rounded(result.metrics[name]) for name in names}
+
+
+def _main_gates(gates: Iterable[Gate]) -> list[Gate]:
+    """Those that failed first."""
+    return sorted(gates, key=lambda gate: gate.passed)[:GATES_LIMIT]
+
+
+def _gate(gate: Gate) -> GateResult:
+    value = None if gate.value is None else _rounded(gate.value)
+    return GateResult(metric=gate.metric, rule=gate.rule, bound=gate.bound, value=value, passed=gate.passed)
+
+
+def _failure(failure: Failure) -> RunFailure:
+    # A crash is explained at the end of the container's log, everything else at the beginning of its message.
+    cut = tail if failure.reason == TrainingJobReason.CRASHED else head
+    return RunFailure(
+        reason=failure.reason,
+        message=cut(failure.message, MESSAGE_LIMIT),
+        pod=failure.pod,
+        node=failure.node,
+        exit_code=failure.exit_code,
+    )
+
+
+def _cost(record: Record) -> Cost | None:
+    cost = record.cost
+    return Cost(cpu_seconds=cost.cpu_seconds, memory_gib_seconds=cost.memory_gib_seconds) if cost else None
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{_DIGITS}g}")
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
