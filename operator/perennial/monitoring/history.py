@@ -1,0 +1,82 @@
+"""The last windows, merged at doubling lengths: what the scan looks back on, in a few buckets however long it has run.
+
+Every boundary between buckets ends a *stretch*: the newest 1, 2, 4, 6, 10, 14, 22, 30, 46 windows, or fewer. A change
+that began anywhere in the last 32 windows is met by a stretch that covers most of it and little else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from .layout import Ints
+
+LONGEST = 32
+"""The oldest bucket goes when the others still cover so many windows."""
+
+STRETCHES = 9
+"""The most buckets that there are, at any time: the scan's bound pays for so many."""
+
+
+class Bucket(msgspec.Struct, frozen=True):
+    """One or several windows in a row. `opened` and `closed` are Unix seconds."""
+
+    windows: int
+    rows: int
+    opened: float
+    closed: float
+    cells: list[int]
+
+
+History = tuple[Bucket, ...]
+"""Newest first."""
+
+
+def push(history: History, window: Bucket) -> History:
+    """The history with one more window. Of three buckets of a length the older two become one."""
+    buckets = [window, *history]
+    start = 0
+    while start + 2 < len(buckets) and buckets[start].windows == buckets[start + 2].windows:
+        buckets[start + 1 : start + 3] = [_merge(buckets[start + 1], buckets[start + 2])]
+        start += 1
+    while sum(bucket.windows for bucket in buckets[:-1]) >= LONGEST:
+        buckets.pop()
+    return tuple(buckets)
+
+
+def stretches(history: History) -> Ints:
+    """Counts of the newest bucket, of the newest two, and so on: shape (buckets, cells)."""
+    cells = np.array([bucket.cells for bucket in history], dtype=np.int64)
+    return np.cumsum(cells, axis=0)
+
+
+def lengths(history: History) -> list[int]:
+    """How many windows each stretch has."""
+    return [int(length) for length in np.cumsum([bucket.windows for bucket in history])]
+
+
+def newest(history: History, windows: int) -> History:
+    """What lies within the newest so many windows; a bucket that reaches beyond them goes."""
+    kept: list[Bucket] = []
+    for bucket in history:
+        windows -= bucket.windows
+        if windows < 0:
+            break
+        kept.append(bucket)
+    return tuple(kept)
+
+
+def rows(buckets: Sequence[Bucket]) -> int:
+    return sum(bucket.rows for bucket in buckets)
+
+
+def _merge(newer: Bucket, older: Bucket) -> Bucket:
+    return Bucket(
+        windows=newer.windows + older.windows,
+        rows=newer.rows + older.rows,
+        opened=older.opened,
+        closed=newer.closed,
+        cells=[a + b for a, b in zip(newer.cells, older.cells, strict=True)],
+    )

@@ -1,0 +1,143 @@
+"""The multi-scale scan: does any cut of any column, over any of the last stretches of windows, differ from the
+baseline?
+
+Each stretch is compared with the baseline, cut by cut, by the signed root of the two-sample binomial likelihood ratio,
+which is close to standard normal even far out in the tail (Barndorff-Nielsen and Cox, Inference and Asymptotics,
+1994). The bound is the normal quantile for all looks, cuts and stretches within the time that the user allows per
+false alarm (Bonferroni), so that one knob holds however often one looks. Counts are divided by the column's
+overdispersion first: rows of one hour are more alike than independent ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .history import STRETCHES
+from .layout import CutKind, Floats, Ints, Layout
+
+_TINY = np.finfo(np.float64).tiny
+
+
+def signed_root(inside: Floats, n: Floats, reference_inside: Floats, reference_n: Floats) -> Floats:
+    """Signed root of the likelihood ratio of two binomials; positive where `inside / n` is the greater share.
+
+    All shapes broadcast; counts may be fractions (after division by an overdispersion). Zero where either has no rows.
+    """
+    outside, reference_outside = n - inside, reference_n - reference_inside
+    reference = _entropy(reference_inside) + _entropy(reference_outside) - _entropy(reference_n)
+    apart = _entropy(inside) + _entropy(outside) - _entropy(n) + reference
+    pooled = _entropy(inside + reference_inside) + _entropy(outside + reference_outside) - _entropy(n + reference_n)
+    sign = np.sign(inside * reference_n - reference_inside * n)
+    root: Floats = sign * np.sqrt(np.maximum(2.0 * (apart - pooled), 0.0))
+    return root
+
+
+def bound(looks: float, tests: int) -> float:
+    """How far out a statistic must lie for less than one false alarm in `looks` looks at `tests` statistics each."""
+    return -NormalDist().inv_cdf(0.5 / (max(looks, 1.0) * max(tests, 1)))
+
+
+@dataclass(frozen=True)
+class Normal:
+    """What is normal: the baseline's counts, and each cut's overdispersion (at least 1)."""
+
+    cells: Ints
+    dispersion: Floats
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Where a column's statistic is furthest beyond its bound: in which stretch (index from the shortest) and at which
+    cut."""
+
+    column: int
+    stretch: int
+    cut: int
+    statistic: float
+    bound: float
+
+
+class Scan:
+    """A layout's cuts against one baseline.
+
+    `drift_looks` and `fault_looks` are how many windows may pass, on average, before a false alarm at a cut of values
+    or categories, and at one of missing or unseen ones: the two kinds share the monitor's allowance. Columns named in
+    `exclude` never alarm and cost the others nothing.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        normal: Normal,
+        *,
+        drift_looks: float,
+        fault_looks: float,
+        exclude: Collection[str] = (),
+    ) -> None:
+        self.layout = layout
+        self.normal = normal
+        watched = np.array([layout.columns[cut.column].name not in exclude for cut in layout.cuts], dtype=bool)
+        fault = np.isin(layout.kind, (CutKind.MISSING, CutKind.UNSEEN))
+        drift_bound = bound(drift_looks, int((watched & ~fault).sum()) * STRETCHES)
+        fault_bound = bound(fault_looks, int((watched & fault).sum()) * STRETCHES)
+        self.bounds = np.where(watched, np.where(fault, fault_bound, drift_bound), np.inf)
+        self._groups = _groups(layout, fault)
+        inside, n = layout.cut_counts(normal.cells)
+        # The reference's smallest and greatest row made the outermost edges: counted as one row on the far side, or
+        # every new extreme would be a surprise.
+        self._inside = (inside + (layout.outside < 0)) / normal.dispersion
+        self._n = (n + (layout.outside != 0)) / normal.dispersion
+
+    def statistics(self, stretches: Ints) -> Floats:
+        """Signed roots of shape (stretches, cuts) for counts of shape (stretches, cells)."""
+        inside, n = self.layout.cut_counts(stretches)
+        return signed_root(inside / self.normal.dispersion, n / self.normal.dispersion, self._inside, self._n)
+
+    def excess(self, statistics: Floats) -> float:
+        """How far the furthest statistic lies out, as a share of its bound: above 1 it alarms."""
+        return float((np.abs(statistics) / self.bounds).max(initial=0.0))
+
+    def peaks(self, statistics: Floats) -> list[Peak]:
+        """Where columns alarm: at most one peak a column for drift, and one each for missing and unseen values."""
+        excess = np.abs(statistics) / self.bounds
+        if excess.max(initial=0.0) <= 1.0:
+            return []
+        best = excess.max(axis=0)
+        peaks = (self._peak(statistics, excess, best, cuts) for cuts in self._groups if best[cuts].max() > 1.0)
+        return list(peaks)
+
+    def _peak(self, statistics: Floats, excess: Floats, best: Floats, cuts: slice) -> Peak:
+        cut = cuts.start + int(best[cuts].argmax())
+        stretch = int(excess[:, cut].argmax())
+        return Peak(
+            int(self.layout.column[cut]), stretch, cut, float(statistics[stretch, cut]), float(self.bounds[cut])
+        )
+
+
+def _entropy(x: Floats) -> Floats:
+    """x ln x, and 0 at 0."""
+    result: Floats = x * np.log(np.maximum(x, _TINY))
+    return result
+
+
+def _groups(layout: Layout, fault: NDArray[np.bool_]) -> list[slice]:
+    """Cuts that answer for one finding lie together: a column's values or categories; its unseen ones; its missing
+    ones."""
+    if not len(layout.cuts):
+        return []
+    kind = np.where(fault, layout.kind, CutKind.VALUE)
+    begins = np.flatnonzero(np.diff(layout.column) | np.diff(kind)) + 1
+    edges = [0, *begins.tolist(), len(layout.cuts)]
+    return [slice(first, last) for first, last in pairwise(edges)]
+
+
+def looks_in(seconds: float, period: float) -> float:
+    """How many windows of at least `period` seconds can close in `seconds`."""
+    return max(1.0, math.floor(seconds / period))
