@@ -1,0 +1,97 @@
+"""How large a difference is, which way it goes and of what kind it is: significance is not size.
+
+The effect is in cumulative probability, the unit of `materiality`: the largest difference of two cumulative
+distributions for numbers, of one category's share for categories, of the share of rows for missing and unseen values.
+Jensen-Shannon's divergence is given beside it, since dashboards know it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from perennial.wire.reference import Categorical, Numeric
+
+from .layout import CutKind, Floats, Ints, Layout
+from .scan import Peak
+
+Kind = Literal["Distribution", "Category", "Missing", "Unseen", "Range"]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """`size` is in cumulative probability; `words` say what happened, for a person; `rises` is whether what `kind`
+    names became more."""
+
+    kind: Kind
+    size: float
+    rises: bool
+    divergence: float
+    words: str
+
+
+def effect(layout: Layout, peak: Peak, now: Ints, before: Ints) -> Effect:
+    """The effect behind a peak. `now` are the counts of its stretch and `before` the baseline's, all columns of
+    both."""
+    column = layout.columns[peak.column]
+    cells = layout.slice(peak.column)
+    kind = CutKind(int(layout.kind[peak.cut]))
+    if kind is CutKind.MISSING:
+        return _share("Missing", "missing", now[cells], before[cells], -1)
+    values, values_before = now[cells][:-1], before[cells][:-1]
+    if kind is CutKind.UNSEEN:
+        return _share("Unseen", "of no known category", values, values_before, -1)
+    if isinstance(column, Numeric):
+        return _numeric(values, values_before)
+    return _categorical(column, values, values_before)
+
+
+def divergence(now: Floats, before: Floats) -> float:
+    """Jensen-Shannon divergence in bits, from 0 (the same) to 1 (nothing in common)."""
+    middle = (now + before) / 2
+    return (_relative_entropy(now, middle) + _relative_entropy(before, middle)) / 2
+
+
+def _share(kind: Kind, what: str, now: Ints, before: Ints, cell: int) -> Effect:
+    p, q = _shares(now), _shares(before)
+    difference = float(p[cell] - q[cell])
+    words = f"{_percent(q[cell])} -> {_percent(p[cell])} {what}"
+    return Effect(kind, abs(difference), difference > 0, divergence(p, q), words)
+
+
+def _numeric(now: Ints, before: Ints) -> Effect:
+    p, q = _shares(now), _shares(before)
+    differences = np.cumsum(p - q)[:-1]
+    size = float(np.abs(differences).max(initial=0.0))
+    outside, outside_before = float(p[0] + p[-1]), float(q[0] + q[-1])
+    if outside - outside_before >= size / 2 > 0:
+        words = f"{_percent(outside_before)} -> {_percent(outside)} outside the range known before"
+        return Effect("Range", size, True, divergence(p, q), words)
+    lower, higher = float(differences.max(initial=0.0)), float(-differences.min(initial=0.0))
+    if min(lower, higher) > size / 2:
+        rises = int(differences.argmax()) < int(differences.argmin())
+        return Effect("Distribution", size, rises, divergence(p, q), "more spread out" if rises else "less spread out")
+    return Effect("Distribution", size, higher > lower, divergence(p, q), "higher" if higher > lower else "lower")
+
+
+def _categorical(column: Categorical, now: Ints, before: Ints) -> Effect:
+    p, q = _shares(now), _shares(before)
+    cell = int(np.abs(p - q).argmax())
+    names = [*(repr(name) for name in column.categories), "of the rarer categories", "of no known category"]
+    return _share("Category", names[cell], now, before, cell)
+
+
+def _shares(cells: Ints) -> Floats:
+    shares: Floats = cells / max(int(cells.sum()), 1)
+    return shares
+
+
+def _relative_entropy(p: Floats, q: Floats) -> float:
+    some = p > 0
+    return float((p[some] * np.log2(p[some] / q[some])).sum())
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}"

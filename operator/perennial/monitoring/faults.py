@@ -1,0 +1,63 @@
+"""What a difference means: broken data, drift, or too little to matter.
+
+Broken data must not be learned from, so it is told apart from change by its kind and its direction: values that go
+missing, or a column most of whose values training never knew. A new category among the known ones and a new range are
+changes of the world: they are drift.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from .effects import Effect, effect
+from .layout import Ints
+from .scan import Peak, Scan
+
+FindingState = Literal["DataFault", "Drift", "MinorDrift"]
+
+UNKNOWN_COLUMN = 0.5
+"""The share of unseen values from which a column means something else than it did."""
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One column that alarms. `statistic` is the signed root, `n` the rows of its stretch, `since` where that begins
+    (Unix seconds)."""
+
+    state: FindingState
+    name: str
+    kind: str
+    effect: float
+    divergence: float
+    statistic: float
+    words: str
+    n: int
+    since: float
+
+
+def meaning(found: Effect, materiality: float) -> FindingState:
+    """What an effect is: materiality is in cumulative probability."""
+    if found.size < materiality:
+        return "MinorDrift"
+    if found.kind == "Missing" and found.rises:
+        return "DataFault"
+    if found.kind == "Unseen" and found.rises and found.size >= UNKNOWN_COLUMN:
+        return "DataFault"
+    return "Drift"
+
+
+def finding(scan: Scan, peak: Peak, stretch: Ints, *, n: int, since: float, materiality: float) -> Finding:
+    """A peak as what it means. `stretch` are the counts of the peak's stretch."""
+    found = effect(scan.layout, peak, stretch, scan.normal.cells)
+    return Finding(
+        state=meaning(found, materiality),
+        name=scan.layout.columns[peak.column].name,
+        kind=found.kind,
+        effect=found.size,
+        divergence=found.divergence,
+        statistic=peak.statistic,
+        words=found.words,
+        n=n,
+        since=since,
+    )

@@ -1,0 +1,87 @@
+"""Effects: how large, which way, of what kind; and what that means."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from perennial.monitoring.effects import Effect, divergence, effect
+from perennial.monitoring.faults import meaning
+from perennial.monitoring.layout import CutKind, Layout, reference_cells
+from perennial.monitoring.scan import Peak
+from perennial.wire.reference import Categorical, Column, Numeric
+
+X = Numeric("x", [0.0, 1.0, 2.0, 3.0, 4.0], [0, 250, 250, 250, 250, 0, 0])
+C = Categorical("c", ["ash", "birch"], [500, 400, 100, 0, 0], others=["cedar"])
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind", "size", "rises", "words"),
+    [
+        ([0, 100, 150, 250, 500, 0, 0], "Distribution", 0.25, True, "higher"),
+        ([0, 500, 250, 150, 100, 0, 0], "Distribution", 0.25, False, "lower"),
+        ([0, 450, 50, 50, 450, 0, 0], "Distribution", 0.2, True, "more spread out"),
+        ([0, 50, 450, 450, 50, 0, 0], "Distribution", 0.2, False, "less spread out"),
+        ([0, 200, 200, 200, 200, 200, 0], "Range", 0.2, True, "0.0% -> 20.0% outside the range known before"),
+    ],
+)
+def test_numbers(cells: list[int], kind: str, size: float, rises: bool, words: str) -> None:
+    found = _effect(X, CutKind.VALUE, cells)
+    assert (found.kind, found.rises, found.words) == (kind, rises, words)
+    assert found.size == pytest.approx(size)
+
+
+@pytest.mark.parametrize(
+    ("column", "cut", "cells", "kind", "size", "words"),
+    [
+        (C, CutKind.CATEGORY, [200, 700, 100, 0, 0], "Category", 0.3, "50.0% -> 20.0% 'ash'"),
+        (C, CutKind.CATEGORY, [450, 350, 200, 0, 0], "Category", 0.1, "10.0% -> 20.0% of the rarer categories"),
+        (C, CutKind.UNSEEN, [300, 200, 0, 500, 0], "Unseen", 0.5, "0.0% -> 50.0% of no known category"),
+        (C, CutKind.MISSING, [0, 0, 0, 0, 70], "Missing", 1.0, "0.0% -> 100.0% missing"),
+        (X, CutKind.MISSING, [0, 200, 200, 200, 200, 0, 200], "Missing", 0.2, "0.0% -> 20.0% missing"),
+    ],
+)
+def test_shares(column: Column, cut: CutKind, cells: list[int], kind: str, size: float, words: str) -> None:
+    found = _effect(column, cut, cells)
+    assert (found.kind, found.words) == (kind, words)
+    assert found.size == pytest.approx(size)
+
+
+def test_missing_values_do_not_count_as_a_change_of_the_others() -> None:
+    assert _effect(X, CutKind.VALUE, [0, 25, 25, 25, 25, 0, 900]).size == pytest.approx(0)
+
+
+def test_divergence_is_in_bits() -> None:
+    apart = divergence(np.array([1.0, 0.0]), np.array([0.0, 1.0]))
+    same = divergence(np.array([0.3, 0.7]), np.array([0.3, 0.7]))
+    assert apart == pytest.approx(1)
+    assert same == pytest.approx(0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "rises", "state"),
+    [
+        ("Missing", 0.30, True, "DataFault"),
+        ("Missing", 0.30, False, "Drift"),
+        ("Missing", 0.04, True, "MinorDrift"),
+        ("Unseen", 0.30, True, "Drift"),
+        ("Unseen", 0.90, True, "DataFault"),
+        ("Unseen", 0.90, False, "Drift"),
+        ("Range", 0.90, True, "Drift"),
+        ("Distribution", 0.05, True, "Drift"),
+        ("Distribution", 0.049, True, "MinorDrift"),
+        ("Category", 0.60, True, "Drift"),
+    ],
+)
+def test_meaning(kind: str, size: float, rises: bool, state: str) -> None:
+    found = Effect(kind, size, rises, 0.0, "")  # type: ignore[arg-type]  # the table's strings are of the literal
+    assert meaning(found, materiality=0.05) == state
+
+
+def _effect(column: Column, kind: CutKind, cells: list[int]) -> Effect:
+    """Of the second of two columns, so that a mistaken offset shows."""
+    layout = Layout([X, column])
+    cut = next(i for i, each in enumerate(layout.cuts) if each.column == 1 and each.kind == kind)
+    before = reference_cells(layout.columns)
+    now = np.array([*X.counts, *cells])
+    return effect(layout, Peak(column=1, stretch=0, cut=cut, statistic=9.0, bound=5.0), now, before)
