@@ -1,0 +1,126 @@
+"""Harm: has the loss of labelled rows risen beyond what the user tolerates? Proved by betting, with no assumption on
+the losses but their bounds.
+
+The null hypothesis is that the mean loss is at most `tolerated`. Each of eight bettors stakes a fixed share on the
+contrary; a step of labels multiplies his wealth by the product of 1 + stake (loss - tolerated), whose mean is at most
+1 while the null holds (Waudby-Smith and Ramdas, Estimating means of bounded random variables by betting, 2023). The
+Shiryaev-Roberts sum over all times at which he could have begun is an e-detector (Shin, Ramdas and Rinaldo, 2023):
+alarming when the bettors' mean reaches A, one waits at least A steps for a false alarm on average, exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from perennial.wire.reference import Loss
+
+from .layout import Floats
+
+BETTORS = 8
+SMALLEST_STAKE = 0.05
+GREATEST_STAKE = 8.0
+GREATEST_RISK = 0.5
+"""What a bettor can lose on one row, as a share of his wealth."""
+
+
+@dataclass(frozen=True)
+class Game:
+    """The bets against one reference. `gains` has log(1 + stake (loss - tolerated)) of shape (bettors, cells)."""
+
+    reference: float
+    tolerated: float
+    values: Floats
+    gains: Floats
+
+
+class Bettor(msgspec.Struct, frozen=True):
+    """One bettor. `wealth` is log(1 + his Shiryaev-Roberts sum).
+
+    `run` is the log wealth of his best start so far (a cumulative sum, back to 0 when it would be negative): where it
+    began estimates when the loss rose, and `labels` and `loss` are the rows since.
+    """
+
+    wealth: float = 0.0
+    run: float = 0.0
+    since: float = 0.0
+    labels: int = 0
+    loss: float = 0.0
+
+
+class Harm(msgspec.Struct, frozen=True):
+    """What the bettors hold. `evidence` is the log of their mean sum at the last step, `clean` how many steps it has
+    been below the bound."""
+
+    tolerated: float
+    bettors: tuple[Bettor, ...] = (Bettor(),) * BETTORS
+    evidence: float = 0.0
+    clean: int = 0
+    alarm: bool = False
+
+    @property
+    def leader(self) -> Bettor:
+        """Who has the best case."""
+        return max(self.bettors, key=lambda bettor: bettor.run)
+
+
+def game(loss: Loss, margin: float) -> Game:
+    """The bets for a reference loss and a tolerated rise, as a fraction of it.
+
+    Losses are counted at the upper ends of their bins, so the reference's mean is taken there too: the difference goes
+    on top of its confidence bound.
+    """
+    values = np.asarray(loss.values)
+    counts = np.asarray(loss.counts)
+    binned = float(counts @ values) / max(int(counts.sum()), 1)
+    reference = max(loss.mean, binned)
+    tolerated = loss.upper + max(binned - loss.mean, 0.0) + margin * reference
+    tolerated = min(max(tolerated, 1e-6), 1.0)
+    stakes = np.geomspace(SMALLEST_STAKE, min(GREATEST_STAKE, GREATEST_RISK / tolerated), BETTORS)
+    return Game(reference, tolerated, values, np.log1p(stakes[:, None] * (values - tolerated)))
+
+
+def step(harm: Harm, game: Game, counts: list[int], *, opened: float, steps: float) -> Harm:
+    """The next step of labels: how many fell into each cell of the loss. `steps` is A, the mean number of steps to a
+    false alarm.
+
+    Wealth is held at the alarm's bound, so that an alarm can end once the loss is back to normal; that only slows
+    later alarms.
+    """
+    cells = np.zeros(len(game.values), dtype=np.int64)
+    cells[: len(counts)] = counts[: len(cells)]
+    gains = game.gains @ cells
+    sums = gains + np.array([bettor.wealth for bettor in harm.bettors])
+    evidence = float(np.logaddexp.reduce(sums)) - math.log(BETTORS)
+    limit = math.log(max(steps, 1.0))
+    sums -= max(evidence - limit, 0.0)
+    labels, loss = int(cells.sum()), float(cells @ game.values)
+    alarm = evidence >= limit
+    return Harm(
+        tolerated=harm.tolerated,
+        bettors=tuple(
+            _bet(bettor, float(gain), float(total), opened, labels, loss)
+            for bettor, gain, total in zip(harm.bettors, gains, sums, strict=True)
+        ),
+        evidence=evidence,
+        clean=0 if alarm else harm.clean + 1,
+        alarm=alarm,
+    )
+
+
+def _bet(bettor: Bettor, gain: float, total: float, opened: float, labels: int, loss: float) -> Bettor:
+    run = bettor.run + gain
+    wealth = float(np.logaddexp(total, 0.0))
+    if run <= 0:
+        return Bettor(wealth=wealth)
+    began = bettor.run > 0
+    return Bettor(
+        wealth=wealth,
+        run=run,
+        since=bettor.since if began else opened,
+        labels=labels + (bettor.labels if began else 0),
+        loss=loss + (bettor.loss if began else 0.0),
+    )
