@@ -30,12 +30,25 @@ def generated() -> dict[str, str]:
     """Every generated file by its path below the repository's root."""
     files = {}
     for kind in KINDS:
-        crd = yaml.dump(definition(kind), Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
-        files[f"crds/{GROUP}_{kind.resource.plural}.yaml"] = HEADER + crd
+        files[f"crds/{GROUP}_{kind.resource.plural}.yaml"] = HEADER + _yaml(definition(kind))
+        files[f"charts/perennial/templates/crds/{kind.resource.plural}.yaml"] = _templated(definition(kind))
         files[f"docs/reference/{kind.resource.kind.lower()}.md"] = page(kind)
         schema = json.dumps(editor_schema(kind), indent=2, ensure_ascii=False)
         files[f"docs/schemas/{kind.resource.kind.lower()}.json"] = schema + "\n"
     return files
+
+
+def _yaml(manifest: dict[str, Any]) -> str:
+    return yaml.dump(manifest, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
+
+
+def _templated(crd: dict[str, Any]) -> str:
+    """The chart's copy. Helm never upgrades what is in a chart's crds/, so it is a template; uninstalling keeps it."""
+    metadata = {**crd["metadata"], "annotations": {"helm.sh/resource-policy": "keep"}}
+    text = _yaml({**crd, "metadata": metadata})
+    if "{{" in text:
+        raise ValueError("a description that holds {{ cannot be part of a Helm template")
+    return f"{HEADER}{{{{- if .Values.crds.install }}}}\n{text}{{{{- end }}}}\n"
 
 
 def main(arguments: list[str] | None = None) -> int:
