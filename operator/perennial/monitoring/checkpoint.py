@@ -1,0 +1,118 @@
+"""Everything that a monitor remembers, in one ConfigMap: which epochs were taken, the windows, the baseline, the
+verdicts and the requests.
+
+Window, epoch numbers and verdict change together in one write, and pods forget an epoch only after it: so each count
+is taken exactly once, whenever the operator dies. The status is a view of this.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import zlib
+
+import msgspec
+
+from perennial.kube.plan import Manifest
+from perennial.wire.reference import Loss, Reference
+
+from .baseline import Baseline
+from .governor import Governor
+from .harm import Harm
+from .history import History
+from .triage import Triage
+
+FORMAT = 1
+KEY = "checkpoint"
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """How far a pod's epochs were taken. `seen` is when the last one closed, `rate` its rows a second.
+
+    `drained` says that the pod had stopped serving before its last epoch, `gone` when it was first missed.
+    """
+
+    incarnation: str
+    number: int = 0
+    seen: float = 0.0
+    rate: float = 0.0
+    drained: bool = False
+    gone: float | None = None
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """What was counted for a model, also after it was replaced: labels come late. `waiting` are losses since the last
+    step of the bet at `stepped`."""
+
+    rows: int = 0
+    labels: int = 0
+    lost: float = 0.0
+    loss: Loss | None = None
+    waiting: list[int] = []
+    stepped: float = 0.0
+    harm: Harm | None = None
+
+
+class Open(msgspec.Struct, frozen=True):
+    """The window that is filling."""
+
+    opened: float
+    closed: float
+    rows: int
+    cells: list[int]
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """The model whose rows are judged."""
+
+    sha256: str
+    version: int | None = None
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """The whole memory. `calm` counts windows in a row with nothing to act upon; `released` is the last token of
+    `perennial.dev/release`."""
+
+    format: int = FORMAT
+    model: Judged | None = None
+    reference: Reference | None = None
+    baseline: Baseline | None = None
+    pods: dict[str, Mark] = {}
+    tallies: dict[str, Tally] = {}
+    open: Open | None = None
+    history: History = ()
+    windows: int = 0
+    closed: float = 0.0
+    triage: Triage = Triage()
+    calm: int = 0
+    governor: Governor = Governor()
+    released: str | None = None
+
+    @property
+    def tally(self) -> Tally:
+        """Of the judged model."""
+        return self.tallies.get(self.model.sha256, Tally()) if self.model else Tally()
+
+
+class UnreadableCheckpointError(ValueError):
+    """The ConfigMap holds something else than a checkpoint of this release."""
+
+
+def encode(checkpoint: Checkpoint) -> dict[str, str]:
+    """The ConfigMap's `binaryData`."""
+    packed = zlib.compress(msgspec.json.encode(checkpoint), 6)
+    return {KEY: base64.b64encode(packed).decode()}
+
+
+def decode(configmap: Manifest) -> Checkpoint:
+    """The checkpoint in a ConfigMap. Raises UnreadableCheckpointError."""
+    try:
+        packed = base64.b64decode(configmap["binaryData"][KEY])
+        checkpoint = msgspec.json.decode(zlib.decompress(packed), type=Checkpoint)
+    except (KeyError, binascii.Error, zlib.error, msgspec.MsgspecError) as error:
+        raise UnreadableCheckpointError(
+            f"ConfigMap {configmap['metadata']['name']} holds no checkpoint: {error}"
+        ) from None
+    if checkpoint.format != FORMAT:
+        raise UnreadableCheckpointError(f"the checkpoint has format {checkpoint.format}, this release knows {FORMAT}")
+    return checkpoint

@@ -1,0 +1,125 @@
+"""Folding what pods hand over into the open window and the tallies, each epoch exactly once.
+
+A pod sends every epoch until it is acknowledged, so an epoch may come again; its number within the pod's incarnation
+tells. Epochs of several pods are added up: only which model they were counted for matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import msgspec
+
+from perennial.wire.counts import Epoch, Epochs, Labels, ModelCounts
+
+from .checkpoint import Checkpoint, Mark, Open, Tally
+
+MODELS = 8
+"""Models that are counted at a time: the judged one, those before it and candidates."""
+
+FORGOTTEN_AFTER = 3600.0
+"""Seconds after which the mark of a pod that is gone is dropped: no cache lags so far behind."""
+
+
+def fold(checkpoint: Checkpoint, answers: Mapping[str, Epochs], *, cells: int) -> Checkpoint:
+    """The checkpoint with what the pods (by uid) handed over. `cells` is how many a window of the judged model has."""
+    for pod in sorted(answers):
+        checkpoint = _fold_pod(checkpoint, pod, answers[pod], cells)
+    return checkpoint
+
+
+def miss(checkpoint: Checkpoint, present: Collection[str], now: float) -> Checkpoint:
+    """The checkpoint once the pods that are no more have been noticed.
+
+    What a pod served after its last epoch, and did not hand over before it ended, is lost: estimated by its last rate.
+    """
+    pods: dict[str, Mark] = {}
+    lost = 0.0
+    for pod, mark in checkpoint.pods.items():
+        if pod in present:
+            pods[pod] = mark if mark.gone is None else msgspec.structs.replace(mark, gone=None)
+        elif mark.gone is None:
+            pods[pod] = msgspec.structs.replace(mark, gone=now)
+            lost += 0.0 if mark.drained else mark.rate * max(now - mark.seen, 0.0)
+        elif now - mark.gone < FORGOTTEN_AFTER:
+            pods[pod] = mark
+    if pods == checkpoint.pods:
+        return checkpoint
+    missed = msgspec.structs.replace(checkpoint, pods=pods)
+    return _lose(missed, lost)
+
+
+def coverage(tally: Tally) -> float | None:
+    """The share of served rows that was counted; None before the first."""
+    return tally.rows / (tally.rows + tally.lost) if tally.rows else None
+
+
+def _fold_pod(checkpoint: Checkpoint, pod: str, answer: Epochs, cells: int) -> Checkpoint:
+    mark = checkpoint.pods.get(pod)
+    if mark is None or mark.incarnation != answer.incarnation:
+        mark = Mark(answer.incarnation)
+    fresh = [epoch for epoch in answer.epochs if epoch.number > mark.number]
+    for epoch in fresh:
+        checkpoint = _fold_epoch(checkpoint, epoch, cells)
+        mark = _marked(mark, epoch)
+    if answer.draining and not mark.drained:
+        mark = msgspec.structs.replace(mark, drained=True)
+    if checkpoint.pods.get(pod) == mark:
+        return checkpoint
+    return msgspec.structs.replace(checkpoint, pods={**checkpoint.pods, pod: mark})
+
+
+def _marked(mark: Mark, epoch: Epoch) -> Mark:
+    rows = sum(counts.rows for counts in epoch.models.values())
+    rate = rows / max(epoch.closed - epoch.opened, 1.0)
+    return msgspec.structs.replace(mark, number=epoch.number, seen=epoch.closed, rate=rate, gone=None)
+
+
+def _fold_epoch(checkpoint: Checkpoint, epoch: Epoch, cells: int) -> Checkpoint:
+    tallies = dict(checkpoint.tallies)
+    for digest, counts in epoch.models.items():
+        # Labels of a candidate reach the stable pods too: they wait for its promotion.
+        if digest in tallies or len(tallies) < MODELS:
+            tallies[digest] = _tallied(tallies.get(digest, Tally()), counts)
+    checkpoint = msgspec.structs.replace(checkpoint, tallies=tallies)
+    judged = epoch.models.get(checkpoint.model.sha256) if checkpoint.model else None
+    if judged is None or not judged.rows:
+        return checkpoint
+    if len(judged.cells) != cells:
+        return _lose(checkpoint, judged.rows)
+    return msgspec.structs.replace(checkpoint, open=_filled(checkpoint, epoch, judged))
+
+
+def _filled(checkpoint: Checkpoint, epoch: Epoch, counts: ModelCounts) -> Open:
+    window = checkpoint.open
+    if window is None:
+        return Open(max(epoch.opened, checkpoint.closed), epoch.closed, counts.rows, list(counts.cells))
+    return Open(
+        opened=window.opened,
+        closed=max(window.closed, epoch.closed),
+        rows=window.rows + counts.rows,
+        cells=[a + b for a, b in zip(window.cells, counts.cells, strict=True)],
+    )
+
+
+def _tallied(tally: Tally, counts: ModelCounts) -> Tally:
+    labels = counts.labels or Labels()
+    return msgspec.structs.replace(
+        tally,
+        rows=tally.rows + counts.rows,
+        labels=tally.labels + sum(labels.loss),
+        waiting=_sum(tally.waiting, labels.loss),
+    )
+
+
+def _lose(checkpoint: Checkpoint, rows: float) -> Checkpoint:
+    if not rows or not checkpoint.model:
+        return checkpoint
+    tally = checkpoint.tally
+    lossy = msgspec.structs.replace(tally, lost=tally.lost + rows)
+    return msgspec.structs.replace(checkpoint, tallies={**checkpoint.tallies, checkpoint.model.sha256: lossy})
+
+
+def _sum(first: list[int], second: list[int]) -> list[int]:
+    longer, shorter = (first, second) if len(first) >= len(second) else (second, first)
+    return [a + b for a, b in zip(longer, shorter + [0] * (len(longer) - len(shorter)), strict=True)]
