@@ -1,0 +1,126 @@
+"""From findings to verdicts: which state, since when, and when it is over.
+
+A verdict is latched. It goes when the windows since it was last seen, taken alone and together, have looked normal for
+long enough: the merged windows of the scan still hold the change after it has ended, so only stretches within the
+clean run are asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from .faults import Finding, FindingState
+from .harm import Harm
+from .verdict import Loss, State, Verdict, identify
+
+CLEAN: dict[State, int] = {"DataFault": 8, "Drift": 32, "MinorDrift": 32, "Harm": 32}
+"""Clean windows (for harm: steps of labels) after which a verdict is over. A fault holds training, so it goes
+sooner."""
+
+SHOWN = 20
+"""Features named in a verdict, the largest effects first."""
+
+Findings = Callable[[int | None], list[Finding]]
+"""What the scan finds in stretches of at most so many windows; in all for None."""
+
+_FOUND: tuple[FindingState, ...] = ("DataFault", "Drift", "MinorDrift")
+
+
+class Triage(msgspec.Struct, frozen=True):
+    """The verdicts, and per state from when on a stretch must begin to count: what was over is not found again."""
+
+    verdicts: tuple[Verdict, ...] = ()
+    quiet: dict[str, float] = {}
+
+    def of(self, state: State) -> Verdict | None:
+        return next((verdict for verdict in self.verdicts if verdict.state == state), None)
+
+    def replace(self, state: State, verdict: Verdict | None) -> Triage:
+        others = tuple(other for other in self.verdicts if other.state != state)
+        return Triage((*others, verdict) if verdict else others, self.quiet)
+
+
+def triage(before: Triage, findings: Findings, *, model: str, opened: float, closed: float) -> Triage:
+    """The verdicts after one more window, which was open from `opened` to `closed`."""
+    found = [finding for finding in findings(None) if finding.since >= before.quiet.get(finding.state, 0.0)]
+    after = before
+    for state in _FOUND:
+        known = after.of(state)
+        if known:
+            after = _again(after, known, found, findings(known.clean + 1), opened)
+        elif fresh := _new_to(after, state, found):
+            strongest = max(fresh, key=lambda finding: abs(finding.statistic))
+            verdict = Verdict(identify(model, state, closed), state, strongest.since, closed, strongest.n)
+            after = after.replace(state, _with(verdict, fresh))
+    return _without_repetition(after)
+
+
+def triage_harm(before: Triage, harm: Harm, reference: float, *, model: str, closed: float) -> Triage:
+    """The verdicts after one more step of labels."""
+    known = before.of("Harm")
+    if not harm.alarm and known is None:
+        return before
+    if known and harm.clean >= CLEAN["Harm"]:
+        return before.replace("Harm", None)
+    if not harm.alarm:
+        return before
+    leader = harm.leader
+    loss = Loss(reference, harm.tolerated, leader.loss / max(leader.labels, 1))
+    verdict = known or Verdict(identify(model, "Harm", closed), "Harm", leader.since, closed, leader.labels)
+    return before.replace("Harm", msgspec.structs.replace(verdict, loss=loss, n=leader.labels))
+
+
+def skew(findings: Iterable[Finding], *, model: str, closed: float, since: float, n: int) -> Verdict | None:
+    """The one-time comparison of a baseline from serving with training: material differences only."""
+    material = [finding for finding in findings if finding.state != "MinorDrift"]
+    if not material:
+        return None
+    verdict = Verdict(identify(model, "TrainServeSkew", closed), "TrainServeSkew", since, closed, n)
+    return _with(verdict, material)
+
+
+def _again(after: Triage, known: Verdict, found: Sequence[Finding], recent: Sequence[Finding], opened: float) -> Triage:
+    state = known.state
+    if any(_keeps(known, finding) for finding in recent):
+        seen = [finding for finding in found if finding.state == state]
+        updated = msgspec.structs.replace(known, clean=0, clean_since=0.0)
+        return after.replace(state, _with(updated, seen))
+    clean_since = known.clean_since if known.clean else opened
+    if known.clean + 1 < CLEAN[state]:
+        return after.replace(state, msgspec.structs.replace(known, clean=known.clean + 1, clean_since=clean_since))
+    over = after.replace(state, None)
+    return Triage(over.verdicts, {**over.quiet, state: clean_since})
+
+
+def _keeps(known: Verdict, finding: Finding) -> bool:
+    """Drift that has become small is still the same change; a fault that has become small is mended."""
+    if finding.state == known.state:
+        return True
+    named = any(feature.name == finding.name and feature.kind == finding.kind for feature in known.features)
+    return known.state == "Drift" and finding.state == "MinorDrift" and named
+
+
+def _new_to(after: Triage, state: FindingState, found: Sequence[Finding]) -> list[Finding]:
+    drifting = after.of("Drift")
+    larger = {feature.name for feature in drifting.features} if drifting and state == "MinorDrift" else set()
+    return [finding for finding in found if finding.state == state and finding.name not in larger]
+
+
+def _with(verdict: Verdict, findings: Sequence[Finding]) -> Verdict:
+    """The verdict with these features, which replace what it knew of them."""
+    features = {(feature.name, feature.kind): feature for feature in (*verdict.features, *findings)}
+    largest = sorted(features.values(), key=lambda feature: -feature.effect)[:SHOWN]
+    n = max((finding.n for finding in findings), default=verdict.n)
+    return msgspec.structs.replace(verdict, features=tuple(largest), n=n)
+
+
+def _without_repetition(after: Triage) -> Triage:
+    """A feature that drifts materially is no minor drift beside it."""
+    drifting, minor = after.of("Drift"), after.of("MinorDrift")
+    if not drifting or not minor:
+        return after
+    larger = {feature.name for feature in drifting.features}
+    left = tuple(feature for feature in minor.features if feature.name not in larger)
+    return after.replace("MinorDrift", msgspec.structs.replace(minor, features=left) if left else None)
