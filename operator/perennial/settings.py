@@ -1,0 +1,127 @@
+"""What an installation decides: read once from the environment that the chart sets, immutable from then on."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_PREFIX = "PERENNIAL_"
+
+
+class SettingsError(ValueError):
+    """An environment variable that cannot be read. The text names it and says what it should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The installation. `store_uri` None means a PersistentVolumeClaim in each namespace.
+
+    `operator_pod_labels` are what a NetworkPolicy knows the operator's pods by.
+    """
+
+    operator_namespace: str = "perennial-system"
+    operator_pod_labels: Mapping[str, str] = field(default_factory=lambda: {"app.kubernetes.io/name": "perennial"})
+    identity: str = "perennial"
+    runtime_image: str = "perennial/runtime:dev"
+    image_pull_policy: str = "IfNotPresent"
+    store_uri: str | None = None
+    store_size: str = "10Gi"
+    store_access_mode: str = "ReadWriteOnce"
+    storage_class: str | None = None
+    watch_namespaces: tuple[str, ...] = ()
+    leader_election: bool = True
+    workers: int = 16
+    resync_seconds: float = 300.0
+    health_port: int = 8081
+    metrics_port: int = 8080
+    log_format: str = "text"
+    log_level: str = "INFO"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """Raises SettingsError."""
+        read = _Reader(environment)
+        default = cls()
+        return cls(
+            operator_namespace=read.text("NAMESPACE", None) or _own_namespace() or default.operator_namespace,
+            operator_pod_labels=read.labels("POD_LABELS", default.operator_pod_labels),
+            identity=read.text("POD_NAME", None) or socket.gethostname(),
+            runtime_image=read.text("RUNTIME_IMAGE", default.runtime_image) or default.runtime_image,
+            image_pull_policy=read.one_of(
+                "IMAGE_PULL_POLICY", default.image_pull_policy, ("Always", "IfNotPresent", "Never")
+            ),
+            store_uri=read.text("STORE_URI", None),
+            store_size=read.text("STORE_SIZE", default.store_size) or default.store_size,
+            store_access_mode=read.one_of(
+                "STORE_ACCESS_MODE",
+                default.store_access_mode,
+                ("ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"),
+            ),
+            storage_class=read.text("STORAGE_CLASS", None),
+            watch_namespaces=read.names("WATCH_NAMESPACES"),
+            leader_election=read.boolean("LEADER_ELECTION", default.leader_election),
+            workers=int(read.number("WORKERS", default.workers, least=1)),
+            resync_seconds=read.number("RESYNC_SECONDS", default.resync_seconds, least=1),
+            health_port=int(read.number("HEALTH_PORT", default.health_port, least=0)),
+            metrics_port=int(read.number("METRICS_PORT", default.metrics_port, least=0)),
+            log_format=read.one_of("LOG_FORMAT", default.log_format, ("text", "json")),
+            log_level=read.one_of("LOG_LEVEL", default.log_level, ("DEBUG", "INFO", "WARNING", "ERROR")),
+        )
+
+
+class _Reader:
+    """Reads PERENNIAL_* variables; an empty one counts as not set, since that is what charts render for no value."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+
+    def text(self, name: str, default: str | None) -> str | None:
+        return self._environment.get(_PREFIX + name, "").strip() or default
+
+    def one_of(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
+        value = self.text(name, default) or default
+        if value not in allowed:
+            raise SettingsError(f"{_PREFIX}{name}: {value!r} is not one of {', '.join(allowed)}")
+        return value
+
+    def names(self, name: str) -> tuple[str, ...]:
+        listed = (self.text(name, "") or "").split(",")
+        return tuple(entry for part in listed if (entry := part.strip()))
+
+    def number(self, name: str, default: float, least: float) -> float:
+        value = self.text(name, None)
+        try:
+            number = default if value is None else float(value)
+        except ValueError:
+            raise SettingsError(f"{_PREFIX}{name}: {value!r} is not a number") from None
+        if not number >= least:
+            raise SettingsError(f"{_PREFIX}{name}: {value} is less than {least:g}")
+        return number
+
+    def boolean(self, name: str, default: bool) -> bool:
+        value = self.one_of(name, str(default).lower(), ("true", "false"))
+        return value == "true"
+
+    def labels(self, name: str, default: Mapping[str, str]) -> Mapping[str, str]:
+        value = self.text(name, None)
+        if value is None:
+            return default
+        try:
+            labels = json.loads(value)
+        except ValueError:
+            labels = None
+        if not isinstance(labels, dict) or not all(isinstance(v, str) for v in labels.values()):
+            raise SettingsError(f"{_PREFIX}{name}: {value!r} is not a JSON object of strings")
+        return labels
+
+
+def _own_namespace() -> str | None:
+    try:
+        return _NAMESPACE_FILE.read_text().strip() or None
+    except OSError:
+        return None
