@@ -12,7 +12,14 @@ from .driftmonitor_status import DriftMonitorStatus
 from .model import Model, Status
 from .modeldeployment import ModelDeploymentSpec
 from .modeldeployment_status import ModelDeploymentStatus
-from .reasons import CommonReason, DriftMonitorReason, ModelDeploymentReason, Reason, TrainingJobReason
+from .reasons import (
+    CommonReason,
+    DriftMonitorReason,
+    ModelDeploymentReason,
+    Reason,
+    RunFailureReason,
+    TrainingJobReason,
+)
 from .resources import DRIFTMONITORS, MODELDEPLOYMENTS, TRAININGJOBS
 from .trainingjob import TrainingJobSpec
 from .trainingjob_status import TrainingJobStatus
@@ -71,7 +78,7 @@ KINDS = (
             _MESSAGE,
             _AGE,
         ),
-        reasons=(CommonReason, TrainingJobReason),
+        reasons=(CommonReason, TrainingJobReason, RunFailureReason),
     ),
     Kind(
         resource=MODELDEPLOYMENTS,

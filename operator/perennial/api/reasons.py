@@ -82,7 +82,7 @@ class TrainingJobReason(Reason):
     UNSCHEDULABLE = "Unschedulable", "No node took the pod within `spec.pendingDeadlineSeconds`."
     NOT_STARTED = (
         "NotStarted",
-        "The pod has a node and its containers do not start: something that it needs is missing from the namespace.",
+        "The run's pod is refused, or its containers do not start: something that it needs is missing or forbidden.",
     )
     IMAGE_UNAVAILABLE = "ImageUnavailable", "The container's image cannot be pulled."
     DEADLINE_EXCEEDED = "DeadlineExceeded", "The run took longer than `spec.activeDeadlineSeconds`."
@@ -92,6 +92,33 @@ class TrainingJobReason(Reason):
         "LateRequest",
         "A DriftMonitor's request was about a model that is no longer the accepted one: nothing was done.",
     )
+
+
+class RunFailureReason(Reason):
+    """What the built-in trainer finds wrong, in `status.runs[].failure.reason`. The message names the field, the
+    column or the file."""
+
+    DATA_NOT_FOUND = "DataNotFound", "Nothing is at `data.uri`."
+    DATA_FORBIDDEN = "DataForbidden", "The store refuses the credentials of `data.secretRef`, or asks for some."
+    DATA_UNREACHABLE = "DataUnreachable", "The store does not answer; tried again within `backoffLimit`."
+    DATA_UNREADABLE = "DataUnreadable", "A file is neither CSV nor Parquet, or broken, or unlike the others."
+    DATA_CHANGED = "DataChanged", "A file changed while it was read; tried again within `backoffLimit`."
+    DATA_TOO_LARGE = "DataTooLarge", "The rows do not fit into the memory that the container may use."
+    TOO_FEW_ROWS = "TooFewRows", "There are too few rows to train on and to judge by."
+    MISSING_COLUMN = "MissingColumn", "A column of the definition is not in the data."
+    NO_FEATURES = "NoFeatures", "There is no column left to predict from."
+    DATE_FEATURE = (
+        "DateFeature",
+        "A feature is a date or time, which an estimator cannot take: derive numbers from it, or leave it out.",
+    )
+    NOT_A_NUMBER = "NotANumber", "A column that has to be numeric holds text."
+    INFINITE_VALUE = "InfiniteValue", "The target has infinite values."
+    TARGET_MISSING = "TargetMissing", "The target has no value in any row."
+    TARGET_UNFIT = "TargetUnfit", "The estimator cannot learn a target of this kind."
+    TIME_UNREADABLE = "TimeUnreadable", "The column of `data.time` is no date, time or number."
+    ESTIMATOR_NOT_ALLOWED = "EstimatorNotAllowed", "The estimator is not on the trainer's list."
+    INVALID_PARAMETERS = "InvalidParameters", "The estimator does not take these parameters."
+    UNKNOWN_METRIC = "UnknownMetric", "There is no such metric for a model of this kind."
 
 
 class ModelDeploymentReason(Reason):
@@ -163,4 +190,10 @@ class DriftMonitorReason(Reason):
     DRY_RUN = "DryRun", "`spec.dryRun` is true: the action is named and not taken."
 
 
-REASONS: tuple[type[Reason], ...] = (CommonReason, TrainingJobReason, ModelDeploymentReason, DriftMonitorReason)
+REASONS: tuple[type[Reason], ...] = (
+    CommonReason,
+    TrainingJobReason,
+    RunFailureReason,
+    ModelDeploymentReason,
+    DriftMonitorReason,
+)

@@ -44,7 +44,7 @@ def page(kind: Kind) -> str:
         "## status",
         *_fields(tree(kind.status), "status"),
         "## Reasons",
-        "Of conditions and Events.",
+        "Of conditions, Events and failures.",
         _reasons(kind.reasons),
     ]
     return "\n\n".join(parts) + "\n"

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from perennial.api.conditions import ConditionType, Finding, find, health, is_true, settle
-from perennial.api.reasons import REASONS, CommonReason, TrainingJobReason
+from perennial.api.reasons import CommonReason, TrainingJobReason
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 READY = Finding(True, CommonReason.READY, "Version 3 is accepted.")
@@ -78,11 +78,3 @@ def test_health_never_contradicts_itself(ready: Finding, others: dict[str, Findi
 def test_a_long_message_is_cut() -> None:
     finding = Finding(False, CommonReason.FORBIDDEN, "x" * 10_000)
     assert len(settle((), {ConditionType.READY: finding}, generation=1, now=NOON)[0].message) == 2048
-
-
-def test_no_reason_is_said_twice_with_different_meanings() -> None:
-    meanings: dict[str, str] = {}
-    for reason in (reason for group in REASONS for reason in group):
-        assert reason.value.isalnum()
-        assert reason.value[0].isupper()
-        assert meanings.setdefault(reason.value, reason.meaning) == reason.meaning
