@@ -38,15 +38,15 @@ def is_known(digest: str) -> bool:
     return digest.partition(":")[0] in _ALGORITHMS
 
 
-def matching_digest(spec: Manifest, known: str, adopted: str | None) -> str:
-    """`known`, the digest of a revision that runs, where the spec still means it; else the spec's own of today.
+def means_the_same(spec: Manifest, digest: str, adopted: str | None) -> bool:
+    """Whether pods made for `digest` are what the spec asks for.
 
-    `adopted` is what the spec's digest was when an unknown `known` was first seen; None means it is seen now.
+    An algorithm that is not known here is believed the first time, `adopted` None; from then on `adopted`, the spec's
+    digest at that time, stands for it.
     """
-    today = server_digest(spec)
-    if is_known(known):
-        return known if server_digest(spec, known.partition(":")[0]) == known else today
-    return known if adopted in (None, today) else today
+    if is_known(digest):
+        return server_digest(spec, digest.partition(":")[0]) == digest
+    return adopted in (None, server_digest(spec))
 
 
 def _without_empty(value: Any) -> Any:

@@ -7,7 +7,7 @@ lowering a revision to n leaves min(ready, n) ready ones.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -49,13 +49,12 @@ def advance(
     stable: Group,
     candidate: Group,
     leaving: Mapping[str, Group],
-    *,
-    force: bool = False,
+    hastened: Collection[str] = (),
 ) -> Replicas:
     """The next step towards `goal`, with at least `wanted` ready pods kept and no more than a surge above the goal.
 
-    The candidate grows only while the stable pods that its weight is reckoned against are ready. `force` takes leaving
-    pods away although the stable ones that should replace them do not come, as long as there is one.
+    The candidate grows only while the stable pods that its weight is reckoned against are ready. `hastened` ones
+    among the leaving are taken away although the stable pods that should replace them do not come, if there is one.
     """
     ready = stable.counted_on + candidate.counted_on + sum(group.counted_on for group in leaving.values())
     spare = max(0, ready - wanted)
@@ -63,7 +62,8 @@ def advance(
 
     kept: dict[str, int] = {}
     for revision, group in leaving.items():
-        unneeded = group.counted_on if force and stable.counted_on else min(spare, group.counted_on)
+        at_once = revision in hastened and stable.counted_on > 0
+        unneeded = group.counted_on if at_once else min(spare, group.counted_on)
         kept[revision] = group.counted_on - unneeded
         spare = max(0, spare - unneeded)
 

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import msgspec
 
 from perennial.api.reasons import ModelDeploymentReason, Reason
+from perennial.wire.places import claim_of
 
 from .revision import Ended, ModelRef, Outcome, Progress, Quarantine, Record, Revision, Setback
 from .situation import Situation, Target
@@ -122,21 +123,22 @@ def _started(target: Target, s: Situation) -> Record:
     promotions = [revision.record.promotion for revision in s.revisions.values()]
     progress = Progress(
         number=max([*numbers, *promotions, 0]) + 1,
-        source=target.source,
         # A person who retries with `promote` wants it whole.
         step=len(s.steps) if s.verb == "promote" else 0,
         since=s.now,
     )
     fixed = target.name in s.groups
     companion = record.companion if fixed else _companion(target, s)
-    return msgspec.structs.replace(record, progress=progress, companion=companion)
+    return msgspec.structs.replace(record, progress=progress, companion=companion, source=target.source)
 
 
 def _companion(target: Target, s: Situation) -> ModelRef | None:
-    """The stable model, where the candidate's pods can open its store too."""
+    """The stable model, where the candidate's pods can open its store too: the same claim, the same credentials."""
     if s.stable is None or s.stable.model.sha256 == target.model.sha256:
         return None
-    return s.stable.model if s.stable.model.secret == target.model.secret else None
+    ours, theirs = target.model, s.stable.model
+    shared = (ours.secret, claim_of(ours.uri)) == (theirs.secret, claim_of(theirs.uri))
+    return theirs if shared else None
 
 
 def _at_step(s: Situation, step: int) -> Progress:

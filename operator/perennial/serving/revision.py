@@ -45,14 +45,13 @@ class ModelRef(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How far a candidate is. `number` orders rollouts, `source` is the part of the spec that it was asked for by.
+    """How far a candidate is. `number` orders rollouts.
 
     `reached` is when the step's pods were all ready, `requests` how many its pods had answered then. `blocked`: no
     number of replicas gives the step's weight.
     """
 
     number: int
-    source: str
     step: int
     since: datetime
     reached: datetime | None = None
@@ -92,6 +91,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     quarantine: Quarantine | None = None
     setback: Setback | None = None
     ended: Ended | None = None
+    source: str = ""
+    """The part of the spec that it was last asked for by."""
     adopted: str | None = None
     """Digest of the spec, by an algorithm that is known here, that stands for the revision's own, which is not."""
 
@@ -142,3 +143,22 @@ def read(manifest: Manifest) -> Revision | None:
         return None
     number = manifest.get("revision", 1)
     return Revision(name, data.digest, data.model, data.template, record, metadata["uid"], number)
+
+
+class _Said(msgspec.Struct):
+    digest: str
+    model: ModelRef
+
+
+def recovered(deployment: Manifest, promotion: int) -> Revision | None:
+    """The revision that a Deployment was made of, when its ControllerRevision is gone; its pods stay as they are."""
+    metadata = deployment["metadata"]
+    name = (metadata.get("labels") or {}).get(REVISION_LABEL)
+    try:
+        said = msgspec.json.decode((metadata.get("annotations") or {}).get(MODEL, ""), type=_Said)
+    except msgspec.MsgspecError:
+        return None
+    if not name:
+        return None
+    template = deployment["spec"]["template"]
+    return Revision(name, said.digest, said.model, template, Record(promotion=promotion))

@@ -19,7 +19,7 @@ from perennial.api.reasons import ModelDeploymentReason as Reason
 from .analysis import is_failed, is_inconclusive
 from .moves import End, GoTo, Keep, Move, Note, Promote, Release, Start, attempts
 from .revision import Record, Revision, Setback
-from .situation import Situation, Target, goal, is_reached
+from .situation import Situation, Target, asked_split, is_reached
 from .split import pods_needed
 
 Rule: TypeAlias = Callable[[Situation], Move | None]
@@ -63,7 +63,7 @@ def _superseded(s: Situation) -> Move | None:
         return None
     if _barred(s, s.target):
         return None
-    respecified = s.target.digest != s.candidate.digest or s.target.source != s.progress.source
+    respecified = s.target.digest != s.candidate.digest or s.target.source != s.candidate.record.source
     stuck_at_first = s.stable is None and not s.group(s.candidate).ready
     if respecified or stuck_at_first or s.spec.on_new_version == "Supersede":
         return End("Superseded", Reason.ABORTED, f"superseded by {s.target.model.title}")
@@ -85,9 +85,9 @@ def _suspended_candidate(s: Situation) -> Move | None:
 
 def _blocked(s: Situation) -> Move | None:
     """The clock of the deadline stands while no number of pods gives the weight."""
-    reachable = goal(s) is not None
-    if reachable:
-        return Note(msgspec.structs.replace(s.progress, blocked=False, since=s.now)) if s.progress.blocked else None
+    if asked_split(s):
+        began = msgspec.structs.replace(s.progress, blocked=False, since=s.now, reached=None)
+        return Note(began) if s.progress.blocked else None
     if not s.progress.blocked:
         return Note(msgspec.structs.replace(s.progress, blocked=True))
     weight = s.step.weight if s.step else 100

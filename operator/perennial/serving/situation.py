@@ -57,7 +57,7 @@ class Situation:
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """None where there is nothing to share the requests with: no stable revision, or no pods wanted."""
+        """None of them where there is nothing to share the requests: no stable revision, or no pods wanted."""
         return (self.spec.steps or ()) if self.stable and self.wanted else ()
 
     @property
@@ -77,11 +77,9 @@ class Situation:
         return max(0, self.totals.requests - self.progress.requests)
 
 
-def goal(situation: Situation) -> Split | None:
-    """The pods that the current step asks for; None where no number of pods gives its weight."""
+def asked_split(situation: Situation) -> Split | None:
+    """The pods that the candidate's step asks for; None where no number of pods gives its weight."""
     wanted = situation.wanted
-    if situation.candidate is None:
-        return Split(wanted if situation.stable else 0, 0)
     if situation.step is None:
         taken = situation.group(situation.candidate).asked if situation.suspended else wanted
         return Split(max(wanted - taken, 0), taken)
@@ -89,14 +87,20 @@ def goal(situation: Situation) -> Split | None:
     return split(situation.step.weight, wanted, situation.bound)
 
 
-def is_reached(s: Situation) -> bool:
+def goal(situation: Situation) -> Split:
+    """The pods to come to. A candidate whose weight cannot be given gets none."""
+    split = asked_split(situation) if situation.candidate else None
+    return split or Split(situation.wanted if situation.stable else 0, 0)
+
+
+def is_reached(situation: Situation) -> bool:
     """Whether every pod of the step is there, and no other pod takes a share of the requests."""
-    split = goal(s)
-    if split is None:
-        return False
-    stable, candidate = s.group(s.stable), s.group(s.candidate)
-    if s.step is None:
-        return candidate.counted_on >= (split.candidate if s.stable else min(split.candidate, 1))
-    leaving = any(group.ready for group in s.leaving.values())
+    split = goal(situation)
+    stable, candidate = situation.group(situation.stable), situation.group(situation.candidate)
+    if situation.step is None:
+        # A first revision has nothing to go back to: it is stable as soon as it serves.
+        return candidate.counted_on >= (split.candidate if situation.stable else min(split.candidate, 1))
+    leaving = any(group.ready for group in situation.leaving.values())
     settled = stable.asked == split.stable and candidate.asked == split.candidate
-    return settled and not leaving and stable.counted_on >= split.stable and candidate.counted_on >= split.candidate
+    there = stable.counted_on >= split.stable and candidate.counted_on >= split.candidate
+    return settled and there and not leaving

@@ -87,11 +87,11 @@ def test_leaving_pods_that_are_not_ready_go_at_once() -> None:
     assert advance(Split(4, 0), 4, group(3), Group(), {"bad": Group(2, 2, 0)}).leaving == {"bad": 0}
 
 
-def test_force_takes_a_bad_revision_away_when_nothing_replaces_it() -> None:
+def test_haste_takes_a_bad_revision_away_when_nothing_replaces_it() -> None:
     stuck = Group(asked=4, pods=4, ready=2)
     assert advance(Split(4, 0), 4, stuck, Group(), {"bad": group(2)}).leaving == {"bad": 2}
-    assert advance(Split(4, 0), 4, stuck, Group(), {"bad": group(2)}, force=True).leaving == {"bad": 0}
-    assert advance(Split(4, 0), 4, Group(4, 4, 0), Group(), {"bad": group(2)}, force=True).leaving == {"bad": 2}
+    assert advance(Split(4, 0), 4, stuck, Group(), {"bad": group(2)}, hastened={"bad"}).leaving == {"bad": 0}
+    assert advance(Split(4, 0), 4, Group(4, 4, 0), Group(), {"bad": group(2)}, hastened={"bad"}).leaving == {"bad": 2}
 
 
 groups = st.tuples(st.integers(0, 12), st.integers(0, 12), st.integers(0, 12)).map(

@@ -1,0 +1,31 @@
+"""The NetworkPolicy: everybody may ask for predictions, only the operator and whom the user names reach the control
+port.
+
+Labels decide what the loop does next: who can send them can make a model look harmful.
+"""
+
+from __future__ import annotations
+
+from perennial.api.modeldeployment import ModelDeploymentSpec
+from perennial.kube.plan import Child, Manifest
+from perennial.kube.resources import NETWORKPOLICIES
+from perennial.serving.names import Identity
+from perennial.settings import Settings
+from perennial.wire import places
+
+
+def network_policy(spec: ModelDeploymentSpec, identity: Identity, settings: Settings) -> Child:
+    operator: Manifest = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": settings.operator_namespace}},
+        "podSelector": {"matchLabels": dict(settings.operator_pod_labels)},
+    }
+    named = [peer.model_dump(mode="json", by_alias=True, exclude_defaults=True) for peer in spec.feedback.peers]
+    policy: Manifest = {
+        "podSelector": {"matchLabels": identity.selector},
+        "policyTypes": ["Ingress"],
+        "ingress": [
+            {"ports": [{"port": places.INFERENCE_PORT, "protocol": "TCP"}]},
+            {"ports": [{"port": places.CONTROL_PORT, "protocol": "TCP"}], "from": [operator, *named]},
+        ],
+    }
+    return Child(NETWORKPOLICIES, identity.child(NETWORKPOLICIES, identity.name, spec=policy))

@@ -1,0 +1,157 @@
+"""The room's door to the engine: which events concern which ModelDeployment, and what is gathered before a plan.
+
+What the meter remembers is the only state, and it is a cache: without it a rollout waits for the next readings.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from perennial.api.resources import MODELDEPLOYMENTS, TRAININGJOBS
+from perennial.kube.cache import Caches
+from perennial.kube.controller import Watch
+from perennial.kube.ownership import controller_keys
+from perennial.kube.plan import Key, Manifest, Plan, Problem, Resource
+from perennial.kube.podclient import PodClient
+from perennial.kube.resources import (
+    CONTROLLERREVISIONS,
+    DEPLOYMENTS,
+    NETWORKPOLICIES,
+    PODDISRUPTIONBUDGETS,
+    PODS,
+    SERVICES,
+)
+from perennial.settings import Settings
+
+from .autoscaler import Sample
+from .meter import Meter
+from .names import MODELDEPLOYMENT
+from .observe import Observed, observe
+from .plan import is_measured, plan
+from .scaling import remembered
+from .source import version_name, wanted_version
+
+TRAININGJOB = "perennial.dev/trainingjob"
+"""The label of a TrainingJob's records."""
+_BY_TRAININGJOB = "serving.trainingjob"
+_BY_DEPLOYMENT = "serving.modeldeployment"
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What is remembered of one ModelDeployment between reconciles."""
+
+    uid: str
+    meter: Meter = field(default_factory=Meter)
+    scaling_log: tuple[Sample, ...] = ()
+
+
+class ServingController:
+    """ModelDeployments."""
+
+    primary: Resource = MODELDEPLOYMENTS
+
+    def __init__(
+        self,
+        caches: Caches,
+        settings: Settings,
+        pods: PodClient,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._caches = caches
+        self._settings = settings
+        self._pods = pods
+        self._clock = clock
+        self._monotonic = monotonic
+        self._memories: dict[Key, _Memory] = {}
+        caches.of(MODELDEPLOYMENTS).add_index(_BY_TRAININGJOB, _trainingjob_of)
+        caches.of(PODS).add_index(_BY_DEPLOYMENT, _deployment_of)
+        self.watches: Sequence[Watch] = (
+            *(Watch(resource, _owner) for resource in (DEPLOYMENTS, SERVICES, PODDISRUPTIONBUDGETS, NETWORKPOLICIES)),
+            Watch(CONTROLLERREVISIONS, self._revision_keys),
+            Watch(PODS, _pod_keys),
+            Watch(TRAININGJOBS, self._followers),
+        )
+
+    async def observe(self, key: Key) -> Observed | None:
+        manifest = self._caches.of(MODELDEPLOYMENTS).get(key.namespace, key.name)
+        if manifest is None or "deletionTimestamp" in manifest["metadata"]:
+            self._memories.pop(key, None)
+            return None
+        uid = manifest["metadata"]["uid"]
+        trainingjob = self._trainingjob(manifest)
+        observed = observe(
+            manifest,
+            settings=self._settings,
+            revisions=self._caches.of(CONTROLLERREVISIONS).owned_by(uid),
+            deployments=self._caches.of(DEPLOYMENTS).owned_by(uid),
+            pods=self._caches.of(PODS).by(_BY_DEPLOYMENT, str(key)),
+            trainingjob=trainingjob,
+            version_record=self._version_record(manifest, trainingjob),
+        )
+        return await self._measured(key, uid, observed) if is_measured(observed) else observed
+
+    def plan(self, observed: Observed, problems: tuple[Problem, ...], now: datetime) -> Plan:
+        return plan(observed, problems, now)
+
+    async def _measured(self, key: Key, uid: str, observed: Observed) -> Observed:
+        memory = self._memories.get(key)
+        if memory is None or memory.uid != uid:
+            memory = self._memories[key] = _Memory(uid)
+        keep = [revision.name for revision in (observed.candidate,) if revision]
+        readings = await memory.meter.read(self._pods, observed.pods, keep, self._monotonic())
+        assert observed.spec is not None
+        memory.scaling_log = remembered(observed, observed.spec, memory.scaling_log, readings, self._clock())
+        return replace(observed, readings=readings, scaling_log=memory.scaling_log)
+
+    def _trainingjob(self, manifest: Manifest) -> Manifest | None:
+        name = _model(manifest).get("trainingJob")
+        return self._caches.of(TRAININGJOBS).get(manifest["metadata"]["namespace"], name) if name else None
+
+    def _version_record(self, manifest: Manifest, trainingjob: Manifest | None) -> Manifest | None:
+        version = wanted_version(_model(manifest).get("version"), trainingjob)
+        if trainingjob is None or version is None:
+            return None
+        namespace = trainingjob["metadata"]["namespace"]
+        return self._caches.of(CONTROLLERREVISIONS).get(namespace, version_name(trainingjob, version))
+
+    def _revision_keys(self, manifest: Manifest) -> Iterable[Key]:
+        """The owner of one of ours; the followers of the TrainingJob whose version it tells of."""
+        trainingjob = (manifest["metadata"].get("labels") or {}).get(TRAININGJOB)
+        if trainingjob is None:
+            return _owner(manifest)
+        return self._followers_of(manifest["metadata"]["namespace"], trainingjob)
+
+    def _followers(self, trainingjob: Manifest) -> Iterable[Key]:
+        return self._followers_of(trainingjob["metadata"]["namespace"], trainingjob["metadata"]["name"])
+
+    def _followers_of(self, namespace: str, trainingjob: str) -> Iterable[Key]:
+        following = self._caches.of(MODELDEPLOYMENTS).by(_BY_TRAININGJOB, f"{namespace}/{trainingjob}")
+        return [Key(namespace, manifest["metadata"]["name"]) for manifest in following]
+
+
+def _owner(manifest: Manifest) -> Iterable[Key]:
+    return controller_keys(manifest, MODELDEPLOYMENTS.kind)
+
+
+def _pod_keys(manifest: Manifest) -> Iterable[Key]:
+    name = (manifest["metadata"].get("labels") or {}).get(MODELDEPLOYMENT)
+    return (Key(manifest["metadata"]["namespace"], name),) if name else ()
+
+
+def _deployment_of(manifest: Manifest) -> Iterable[str]:
+    return (str(key) for key in _pod_keys(manifest))
+
+
+def _trainingjob_of(manifest: Manifest) -> Iterable[str]:
+    name = _model(manifest).get("trainingJob")
+    return (f"{manifest['metadata']['namespace']}/{name}",) if name else ()
+
+
+def _model(manifest: Manifest) -> Manifest:
+    model: Manifest = (manifest.get("spec") or {}).get("model") or {}
+    return model

@@ -1,0 +1,93 @@
+"""Server pods as the plan sees them: ready for long enough or not, and in whose words not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from perennial.kube.plan import Manifest
+
+from .builders.deployment import MIN_READY_SECONDS
+from .fleet import Group
+from .revision import REVISION_LABEL
+
+
+@dataclass(frozen=True, slots=True)
+class ServerPod:
+    """One pod. `ready_since` is None while it is not ready; `trouble` is what keeps it from it, where it says so."""
+
+    uid: str
+    name: str
+    revision: str
+    created: datetime
+    ip: str | None = None
+    ready_since: datetime | None = None
+    ending: bool = False
+    trouble: str | None = None
+
+    def is_counted_on(self, now: datetime) -> bool:
+        return self._serves and self.ready_since is not None and now - self.ready_since >= _LONG_ENOUGH
+
+    def counted_on_in(self, now: datetime) -> timedelta | None:
+        """How long until a ready pod is counted on; None where time alone changes nothing."""
+        if self.ready_since is None or self.ending or self.is_counted_on(now):
+            return None
+        return _LONG_ENOUGH - (now - self.ready_since)
+
+    @property
+    def _serves(self) -> bool:
+        return not self.ending and self.ip is not None
+
+
+_LONG_ENOUGH = timedelta(seconds=MIN_READY_SECONDS)
+
+
+def read_pod(manifest: Manifest) -> ServerPod:
+    metadata, status = manifest["metadata"], manifest.get("status") or {}
+    ready = _condition(status, "Ready")
+    is_ready = ready is not None and ready.get("status") == "True"
+    ended = status.get("phase") in ("Succeeded", "Failed")
+    return ServerPod(
+        uid=metadata["uid"],
+        name=metadata["name"],
+        revision=(metadata.get("labels") or {}).get(REVISION_LABEL, ""),
+        created=_time(metadata["creationTimestamp"]),
+        ip=status.get("podIP"),
+        ready_since=_time(ready["lastTransitionTime"]) if is_ready and ready else None,
+        ending=ended or "deletionTimestamp" in metadata,
+        trouble=None if is_ready else _trouble(status),
+    )
+
+
+def group(pods: Iterable[ServerPod], asked: int, now: datetime) -> Group:
+    """The pods of one revision, counted."""
+    living = [pod for pod in pods if not pod.ending]
+    counted_on = [pod for pod in living if pod.is_counted_on(now)]
+    return Group(asked, len(living), len(counted_on), max((pod.created for pod in counted_on), default=None))
+
+
+def _trouble(status: dict[str, Any]) -> str | None:
+    scheduled = _condition(status, "PodScheduled")
+    if scheduled and scheduled.get("status") == "False":
+        return f"{scheduled.get('reason', 'Unschedulable')}: {scheduled.get('message', '')}".strip()
+    for container in status.get("containerStatuses") or []:
+        state = container.get("state") or {}
+        last = (container.get("lastState") or {}).get("terminated") or state.get("terminated")
+        if last and (last.get("message") or last.get("reason")):
+            return (
+                f"{last.get('reason', 'Error')} (exit code {last.get('exitCode')}): {last.get('message', '')}".strip()
+            )
+        waiting = state.get("waiting")
+        if waiting and waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
+            return f"{waiting['reason']}: {waiting.get('message', '')}".strip()
+    return None
+
+
+def _condition(status: dict[str, Any], kind: str) -> dict[str, Any] | None:
+    return next((one for one in status.get("conditions") or [] if one.get("type") == kind), None)
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
