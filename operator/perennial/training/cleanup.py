@@ -24,28 +24,36 @@ def deletions(observed: Observed, ended: Iterable[Record], now: datetime) -> tup
     """`ended` are the records that this plan writes: deletions come after all writes have succeeded."""
     told = {record.version for record in ended}
     done = [run for run in observed.runs if run.record or run.version in told]
-    return (*_spent_jobs(done), *_old_records(observed, now), *_adopted_orphans(observed))
+    spent = _spent(observed, now)
+    return (*_jobs(done, spent), *_records(done, spent), *_adopted_orphans(observed))
 
 
-def _spent_jobs(done: list[RunSeen]) -> Iterable[Deletion]:
+def _jobs(done: list[RunSeen], spent: set[int]) -> Iterable[Deletion]:
     """A recorded run's Job that still goes on was given up; a report Job has nothing more to say."""
-    newest = [run.version for run in done][-JOBS_KEPT:]
+    for_logs = {run.version for run in done[-JOBS_KEPT:]} - spent
     for run in done:
         if run.report:
             yield _deletion(JOBS, run.report)
-        if run.job and (run.version not in newest or not finished(run.job)):
+        if run.job and (run.version not in for_logs or not finished(run.job)):
             yield _deletion(JOBS, run.job)
 
 
-def _old_records(observed: Observed, now: datetime) -> Iterable[Deletion]:
+def _records(done: list[RunSeen], spent: set[int]) -> Iterable[Deletion]:
+    """A record goes after its Job is gone: a finished Job without one would be recorded anew."""
+    for run in done:
+        if run.version in spent and run.revision and not run.job:
+            yield _deletion(CONTROLLERREVISIONS, run.revision)
+
+
+def _spent(observed: Observed, now: datetime) -> set[int]:
+    """The versions beyond `versionHistoryLimit` that nobody needs."""
     if observed.spec is None:
-        return
+        return set()
     accepted = history_of(observed).accepted
     needed = observed.in_use | ({accepted.version} if accepted else set())
     recorded = [run for run in observed.runs if run.record and run.revision]
-    for run in recorded[: -observed.spec.version_history_limit]:
-        if run.version not in needed and not _is_of_today(run.record, now) and run.revision:
-            yield _deletion(CONTROLLERREVISIONS, run.revision)
+    old = recorded[: -observed.spec.version_history_limit]
+    return {run.version for run in old if run.version not in needed and not _is_of_today(run.record, now)}
 
 
 def _is_of_today(record: Record | None, now: datetime) -> bool:

@@ -32,7 +32,6 @@ class Standing:
     starting: Origin | None
     waiting: tuple[Trigger, ...]
     hold: Hold | None
-    definition: str
 
     @property
     def newest(self) -> Record | None:
@@ -147,7 +146,5 @@ def _missed_gates(record: Record) -> str:
 
 def _known(reason: str) -> Reason:
     """The documented reason of that name; what the runtime says beyond those is a failure all the same."""
-    for enum in (TrainingJobReason, CommonReason):
-        if reason in enum:
-            return enum(reason)
-    return TrainingJobReason.FAILED
+    known: dict[str, Reason] = {member.value: member for member in (*TrainingJobReason, *CommonReason)}
+    return known.get(reason, TrainingJobReason.FAILED)

@@ -97,38 +97,47 @@ def _going(run: RunSeen, context: Context) -> Going | Ended:
 
 
 def _without_pods(run: RunSeen, job: Manifest, context: Context) -> Going | Ended:
+    """A Job that gets no pod. What the API server said to a trial is in the status by the time that the run is given
+    up, so that its record is made in a plan that no refusal follows.
+    """
     since = datetime.fromisoformat(job.get("status", {}).get("startTime") or job["metadata"]["creationTimestamp"])
+    quiet = since + REFUSAL_AFTER - context.now
+    if quiet > timedelta(0):
+        return Going(run, "Pending", recheck=quiet.total_seconds())
+    left = since + context.pending_deadline - context.now
+    told = run.told.message if run.told else None
+    if left <= timedelta(0) and told and not context.refusal:
+        failure = Failure(TrainingJobReason.NOT_STARTED.value, _given_up(told, context))
+        return _fail(run, context, failure)
+    message = "its Job has no pod yet"
     if context.refusal:
         reason, words = context.refusal
-        return _pending(run, Wait(reason, f"its pod is refused: {words}", since), context, needs_trial=True)
-    left = (since + REFUSAL_AFTER - context.now).total_seconds()
-    return Going(run, "Pending", needs_trial=left <= 0, recheck=left if left > 0 else QUIET.total_seconds())
+        message = f"{reason.value}: its pod is refused: {words}"
+    recheck = min(max(left, timedelta(seconds=1)), QUIET).total_seconds()
+    return Going(run, "Pending", message, TrainingJobReason.RUN_PENDING, needs_trial=True, recheck=recheck)
 
 
-def _pending(run: RunSeen, wait: Wait, context: Context, *, needs_trial: bool = False) -> Going | Ended:
+def _pending(run: RunSeen, wait: Wait, context: Context) -> Going | Ended:
     left = wait.since + context.pending_deadline - context.now
     if wait.hopeless or left <= timedelta(0):
-        return _fail(run, context, Failure(wait.reason.value, _gave_up(wait, context), wait.pod, wait.node))
+        words = wait.message if wait.hopeless else _given_up(wait.message, context)
+        return _fail(run, context, Failure(wait.reason.value, words, wait.pod, wait.node))
     quiet = wait.since + QUIET - context.now
     if wait.starting and quiet > timedelta(0):
         return Going(run, "Pending", recheck=min(left, quiet).total_seconds())
-    recheck = min(left, QUIET) if needs_trial else left
     message = f"{wait.reason.value}: {wait.message}"
     return Going(
         run,
         "Pending",
         message,
         TrainingJobReason.RUN_PENDING,
-        needs_trial=needs_trial,
-        recheck=recheck.total_seconds(),
+        recheck=left.total_seconds(),
     )
 
 
-def _gave_up(wait: Wait, context: Context) -> str:
-    if wait.hopeless:
-        return wait.message
+def _given_up(words: str, context: Context) -> str:
     seconds = int(context.pending_deadline.total_seconds())
-    return f"{wait.message}; the run was given up after spec.pendingDeadlineSeconds ({seconds} s)"
+    return f"{words}; the run was given up after spec.pendingDeadlineSeconds ({seconds} s)"
 
 
 def _attempts(run: RunSeen) -> str | None:

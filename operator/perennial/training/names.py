@@ -16,7 +16,7 @@ TRAININGJOB = "perennial.dev/trainingjob"
 RUN = "perennial.dev/run"
 """The annotation by which a person asks for a run; its value is a token that is taken once."""
 ORIGIN = "perennial.dev/origin"
-"""On a run's Job: why it was made and what it was made from, as JSON of `Origin`."""
+"""On a run's Job and its report Job: why the run was made and what it was made from, as JSON of `Origin`."""
 
 TRAINER = "trainer"
 PUBLISHER = "publisher"

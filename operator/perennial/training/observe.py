@@ -40,7 +40,7 @@ class Bucket(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RunSeen:
-    """All that is left of one run. Pods are oldest first. A record without a revision is an orphan's, not adopted yet."""
+    """All that is left of one run. Pods are oldest first. A record without a revision is an orphan's, to be adopted."""
 
     version: int
     job: Manifest | None = None
@@ -65,7 +65,9 @@ class RunSeen:
 
     @property
     def origin(self) -> Origin | None:
-        return origin.from_job(self.job) if self.job else None
+        """What the run's Job says of its beginning, or its report Job, which was told it."""
+        found = (origin.from_job(job) for job in (self.job, self.report) if job)
+        return next((told for told in found if told), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,6 @@ def plan(observed: Observed, problems: tuple[Problem, ...], now: datetime) -> Pl
         starting=decision.start,
         waiting=decision.waiting,
         hold=decision.hold,
-        definition=wanted.definition,
     )
     status = status_of(standing, going, wanted, now)
     return Plan(
@@ -75,19 +74,25 @@ def plan(observed: Observed, problems: tuple[Problem, ...], now: datetime) -> Pl
 
 def _take_in_all(observed: Observed, problems: tuple[Problem, ...], now: datetime) -> list[Going | Ended]:
     """What has become of every run without a record, oldest first: what is accepted is a matter of order."""
-    accepted = history_of(observed).accepted
-    sha256 = accepted.sha256 if accepted else None
     taken: list[Going | Ended] = []
+    sha256: str | None = None
     for run in observed.runs:
+        if run.record:
+            sha256 = _accepted_digest(run.record) or sha256
         if run.bucket in _SETTLED:
             continue
         result = take_in(run, _context(observed, run, sha256, problems, now))
         if isinstance(result, Ended) and (refusal := _record_refused(result, observed.identity, problems)):
             result = Going(run, "Running", f"its record cannot be written: {refusal}", recheck=30.0)
-        if isinstance(result, Ended) and result.record.state == "Succeeded" and result.record.result.model:
-            sha256 = result.record.result.model.sha256
+        if isinstance(result, Ended):
+            sha256 = _accepted_digest(result.record) or sha256
         taken.append(result)
     return taken
+
+
+def _accepted_digest(record: Record) -> str | None:
+    model = record.result.model
+    return model.sha256 if model and record.state == "Succeeded" else None
 
 
 def _context(

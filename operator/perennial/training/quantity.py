@@ -7,9 +7,16 @@ from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
 
-_BINARY = {f"{prefix}i": 1024**power for power, prefix in enumerate("KMGTPE", start=1)}
-_DECIMAL = {"n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "k": 10**3, "M": 10**6, "G": 10**9}
-_SUFFIXES: dict[str, Decimal | int] = {**_BINARY, **_DECIMAL, "T": 10**12, "P": 10**15, "E": 10**18}
+_BINARY: dict[str, Decimal | int] = {f"{prefix}i": 1024**power for power, prefix in enumerate("KMGTPE", start=1)}
+_DECIMAL: dict[str, Decimal | int] = {
+    "n": Decimal("1e-9"),
+    "u": Decimal("1e-6"),
+    "m": Decimal("1e-3"),
+    "k": 10**3,
+    "M": 10**6,
+    "G": 10**9,
+}
+_SUFFIXES = {**_BINARY, **_DECIMAL, "T": 10**12, "P": 10**15, "E": 10**18}
 
 
 def to_number(quantity: str | int | float) -> float:

@@ -14,7 +14,7 @@ from perennial.wire import run as wire
 
 from .intake import NO_MANIFEST
 from .names import REPORT, Identity
-from .origin import Origin
+from .origin import Origin, to_annotation
 from .run_job import COMMAND, DISRUPTION_RULE, exit_code_rule, job_child, run_environment, store_mounts
 
 _PLACING = ("nodeSelector", "affinity")
@@ -45,7 +45,7 @@ def report_job(
         "podFailurePolicy": {"rules": [exit_code_rule(REPORT, NO_MANIFEST), DISRUPTION_RULE]},
         "template": pod_template(labels=identity.labels(REPORT), containers=[reader], mounts=mounts, pod=pod),
     }
-    return job_child(identity.report_job(origin.version), REPORT, job_spec, identity, owner, {})
+    return job_child(identity.report_job(origin.version), REPORT, job_spec, identity, owner, to_annotation(origin))
 
 
 def _wire_run(origin: Origin, identity: Identity, settings: Settings) -> wire.Run:

@@ -102,7 +102,7 @@ def _built_in_pod(spec: TrainingJobSpec, origin: Origin, identity: Identity, set
 def _own_container_pod(spec: TrainingJobSpec, origin: Origin, identity: Identity, settings: Settings) -> Manifest:
     pod = spec.pod.to_manifest()
     output = empty_mount("perennial-output", places.OUTPUT)
-    shared = [scratch_mount(), output, *_data_mounts(spec.data)]
+    shared: list[Mount | None] = [scratch_mount(), output, *_data_mounts(spec.data)]
     publishing = [*shared, *store_mounts(origin, read_only=False)]
     publisher = container(
         name=PUBLISHER,
@@ -123,7 +123,7 @@ def _own_container_pod(spec: TrainingJobSpec, origin: Origin, identity: Identity
     )
 
 
-def _own_container(spec: TrainingJobSpec, mounts: list[Mount], pod: Manifest) -> Manifest:
+def _own_container(spec: TrainingJobSpec, mounts: list[Mount | None], pod: Manifest) -> Manifest:
     """The user's container with what the operator gives it: data, a place for its output, and the pod's settings."""
     assert spec.template is not None
     own = spec.template.spec.containers[0]

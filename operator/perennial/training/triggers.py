@@ -61,7 +61,8 @@ def _changed(definition: str, history: History) -> bool:
 
 
 def _token(observed: Observed) -> str | None:
-    return observed.manifest["metadata"].get("annotations", {}).get(RUN)
+    token: str | None = observed.manifest["metadata"].get("annotations", {}).get(RUN)
+    return token
 
 
 def _requests(observed: Observed, history: History, now: datetime) -> tuple[tuple[MonitorSeen, RetrainRequest], ...]:

@@ -20,6 +20,8 @@ from .origin import Origin, Trigger
 from .record import Failure, Record
 
 MESSAGE_LIMIT = 200
+WAIT_LIMIT = 600
+"""Characters of what a run waits for: there is only one such run, and Pod Security has a lot to say."""
 METRICS_LIMIT = 4
 GATES_LIMIT = 4
 _DIGITS = 6
@@ -66,7 +68,7 @@ def going_run(going: Going, origin: Origin | None) -> Run:
         trigger=trigger_name(trigger),
         triggered_by=trigger.by,
         started_at=told.started_at if told and told.started_at else made,
-        message=head(going.message, MESSAGE_LIMIT) if going.message else None,
+        message=head(going.message, WAIT_LIMIT) if going.message else None,
     )
 
 

@@ -1,0 +1,667 @@
+"""What a TrainingJob does about what happens to it, told as scenes: triggers, holds, results, failures, losses."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from perennial.kube.plan import Problem
+from perennial.wire.result import Failure, Gate, Result
+from tests.unit.training.world import SPEC, World, accepted, digest, encoded, owned, text
+
+
+def trained(**settings: Any) -> World:
+    """A world whose first version is accepted."""
+    world = World(**settings)
+    world.settle()
+    world.finish(1)
+    world.settle()
+    assert world.said("Ready") == ("True", "Ready")
+    return world
+
+
+def rejected(version: int) -> Result:
+    return Result(
+        version, "Rejected", accepted(version).model, {"roc_auc": 0.6}, [Gate("roc_auc", "min", 0.7, 0.6, False)]
+    )
+
+
+def failed(version: int, reason: str = "BadData", message: str = "column late is missing in rows.csv") -> Result:
+    return Result(version, "Failed", failure=Failure(reason, message))
+
+
+class TestTriggers:
+    def test_the_first_run_starts_by_itself_once(self) -> None:
+        world = World()
+        world.settle()
+        assert len(world.starts) == 1
+        assert world.said("Ready") == ("False", "FirstRun")
+        assert world.said("Reconciling") == ("True", "FirstRun")
+        assert world.said("Training") == ("True", "RunInProgress")
+        assert world.status["runs"][0]["trigger"] == "FirstRun"
+
+    def test_an_accepted_version_is_told_whole(self) -> None:
+        status = trained().status
+        assert (status["latestVersion"], status["acceptedVersion"]) == (1, 1)
+        assert status["accepted"] == {
+            "version": 1,
+            "uri": "pvc://perennial-models/team-a/flights/v1",
+            "sha256": digest(1),
+            "seal": digest("seal"),
+            "engine": "sklearn",
+        }
+
+    def test_an_identical_apply_starts_nothing_and_writes_nothing(self) -> None:
+        world = trained()
+        assert world.reconcile() == 0
+        world.edit(**copy.deepcopy(SPEC))
+        world.settle()
+        assert len(world.starts) == 1
+
+    def test_a_changed_definition_starts_a_run(self) -> None:
+        world = trained()
+        world.edit(seed=7)
+        world.settle()
+        assert len(world.starts) == 2
+        assert world.status["runs"][0]["trigger"] == "DefinitionChanged"
+        assert world.said("Reconciling") == ("True", "Progressing")
+        world.finish(2)
+        world.settle()
+        assert world.condition("Reconciling") is None
+        assert world.status["acceptedVersion"] == 2
+
+    def test_a_token_starts_one_run_and_its_removal_none(self) -> None:
+        world = trained()
+        world.annotate("one")
+        world.settle()
+        assert len(world.starts) == 2
+        assert world.status["handled"] == {"run": "one"}
+        assert world.said("Ready") == ("True", "Ready"), "a retrain leaves Ready as it is"
+        world.finish(2)
+        del world.trainingjob["metadata"]["annotations"]["perennial.dev/run"]
+        world.settle()
+        world.annotate("one")
+        world.settle()
+        assert len(world.starts) == 2
+
+    def test_triggers_that_come_during_a_run_become_one_run(self) -> None:
+        world = trained()
+        world.annotate("one")
+        world.settle()
+        world.edit(seed=7)
+        world.annotate("two")
+        world.settle()
+        world.annotate("three")
+        world.settle()
+        assert len(world.starts) == 2
+        assert world.status["pending"]["trigger"] == "DefinitionChanged"
+        world.finish(2)
+        world.settle()
+        assert len(world.starts) == 3
+        assert world.status["handled"]["run"] == "three"
+        assert "pending" not in world.status
+        world.finish(3)
+        world.settle()
+        assert len(world.starts) == 3
+
+    def test_a_pending_trigger_keeps_its_time(self) -> None:
+        world = World()
+        world.settle()
+        world.annotate("one")
+        world.settle()
+        since = world.status["pending"]["since"]
+        world.pass_time(minutes=3)
+        world.settle()
+        assert world.status["pending"]["since"] == since
+
+    def test_the_status_keeps_half_a_kilobyte_a_run(self) -> None:
+        world = trained()
+        assert len(json.dumps(world.status["runs"][0])) < 512
+
+
+class TestMonitors:
+    def test_a_request_about_the_accepted_model_starts_a_run_once(self) -> None:
+        world = trained()
+        world.monitor("drift", requests=[("r1", digest(1))])
+        world.settle()
+        assert world.status["runs"][0]["trigger"] == "DriftMonitor"
+        assert world.status["runs"][0]["triggeredBy"] == "drift"
+        assert world.status["handled"]["monitors"] == {"uid-drift": "r1"}
+        world.finish(2)
+        world.settle()
+        assert len(world.starts) == 2
+
+    def test_a_request_about_another_model_is_late(self) -> None:
+        world = trained()
+        world.monitor("drift", requests=[("r1", digest("older"))])
+        world.settle()
+        assert len(world.starts) == 1
+        assert world.status["handled"]["monitors"] == {"uid-drift": "r1"}
+        assert world.events.count("Normal LateRequest") == 1
+
+    def test_a_request_becomes_late_when_the_run_before_it_cures(self) -> None:
+        world = trained()
+        world.annotate("one")
+        world.settle()
+        world.monitor("drift", requests=[("r1", digest(1))])
+        world.settle()
+        assert world.status["pending"]["trigger"] == "DriftMonitor"
+        world.finish(2)
+        world.settle()
+        assert len(world.starts) == 2
+        assert world.status["handled"]["monitors"] == {"uid-drift": "r1"}
+
+    def test_an_expired_request_is_not_taken(self) -> None:
+        world = trained()
+        world.monitor("drift", requests=[("r1", digest(1))])
+        world.pass_time(hours=7)
+        world.settle()
+        assert len(world.starts) == 1
+
+    def test_only_the_newest_request_of_a_monitor_counts(self) -> None:
+        world = trained()
+        world.monitor("drift", requests=[("r1", digest(1)), ("r2", digest(1))])
+        world.settle()
+        world.finish(2, accepted(2, model="1"))
+        world.settle()
+        assert len(world.starts) == 2
+        assert world.status["handled"]["monitors"] == {"uid-drift": "r2"}
+
+    def test_a_monitor_that_is_gone_is_forgotten(self) -> None:
+        world = trained()
+        world.monitor("drift", requests=[("r1", digest("older"))])
+        world.settle()
+        world.monitors.clear()
+        world.settle()
+        assert "handled" not in world.status
+
+    def test_a_data_fault_holds_automatic_runs_and_not_a_person(self) -> None:
+        world = trained()
+        world.monitor("drift", fault=True)
+        world.edit(seed=7)
+        world.settle()
+        assert len(world.starts) == 1
+        held = world.condition("Training")
+        assert held is not None
+        assert (held["status"], held["reason"]) == ("False", "RunWaiting")
+        assert "DataFault: carrier is missing in 40% of the rows." in held["message"]
+        world.annotate("now")
+        world.settle()
+        assert len(world.starts) == 2
+        assert world.status["runs"][0]["trigger"] == "Requested"
+        world.finish(2)
+        world.settle()
+        assert len(world.starts) == 2
+
+    def test_a_fault_that_clears_releases_what_waited(self) -> None:
+        world = trained()
+        world.monitor("drift", fault=True)
+        world.edit(seed=7)
+        world.settle()
+        world.monitor("drift")
+        world.settle()
+        assert len(world.starts) == 2
+
+
+class TestHolds:
+    def test_suspend_starts_nothing_and_forgets_nothing(self) -> None:
+        world = World({**SPEC, "suspend": True})
+        world.settle()
+        assert world.starts == []
+        assert world.said("Ready") == ("False", "Suspended")
+        assert world.condition("Reconciling") is None
+        assert world.condition("Stalled") is None
+        world.edit(suspend=False)
+        world.settle()
+        assert len(world.starts) == 1
+
+    def test_runs_a_day_are_limited_but_not_a_persons(self) -> None:
+        world = World({**SPEC, "maxRunsPerDay": 2})
+        world.settle()
+        world.finish(1)
+        for seed in (1, 2, 3):
+            world.pass_time(minutes=1)
+            world.edit(seed=seed)
+            world.settle()
+            for job in world.jobs(unfinished=True):
+                world.finish(int(job["metadata"]["name"].rsplit("v", 1)[1]))
+            world.settle()
+        assert len(world.starts) == 2
+        assert "maxRunsPerDay" in world.condition("Training")["message"]  # type: ignore[index] # it is there
+        assert world.last.requeue_after is not None
+        world.annotate("now")
+        world.settle()
+        assert len(world.starts) == 3
+        world.finish(3)
+        world.settle()
+        world.edit(seed=9)
+        world.settle()
+        assert len(world.starts) == 3
+        world.pass_time(seconds=(world.last.requeue_after or 0) + 1)
+        world.settle()
+        assert len(world.starts) == 4
+
+    def test_the_default_store_needs_a_single_node_or_a_shared_volume(self) -> None:
+        world = World()
+        world.nodes.append({"metadata": {"name": "n2"}, "spec": {}})
+        world.settle()
+        assert world.starts == []
+        assert world.said("Stalled") == ("True", "StoreNotConfigured")
+        assert "store.uri" in world.condition("Stalled")["message"]  # type: ignore[index] # it is there
+        world.nodes[1]["spec"]["unschedulable"] = True
+        world.settle()
+        assert len(world.starts) == 1
+
+    @pytest.mark.parametrize(
+        ("spec", "settings"),
+        [
+            ({"output": {"uri": "s3://models/{namespace}"}}, {}),
+            ({}, {"store_uri": "s3://all/{namespace}"}),
+            ({}, {"store_access_mode": "ReadWriteMany"}),
+        ],
+    )
+    def test_any_of_these_is_a_store_for_two_nodes(self, spec: dict[str, Any], settings: dict[str, Any]) -> None:
+        world = World({**SPEC, **spec}, **settings)
+        world.nodes.append({"metadata": {"name": "n2"}, "spec": {}})
+        world.settle()
+        assert len(world.starts) == 1
+
+    def test_an_invalid_spec_is_told_with_its_field_and_retried(self) -> None:
+        world = World({**SPEC, "template": {"spec": {"containers": [{"image": "x"}]}}})
+        world.settle()
+        assert world.starts == []
+        assert world.said("Stalled") == ("True", "InvalidSpec")
+        assert "spec" in world.condition("Stalled")["message"]  # type: ignore[index] # it is there
+        del world.trainingjob["spec"]["template"]
+        world.edit()
+        world.settle()
+        assert len(world.starts) == 1
+        assert world.condition("Stalled") is None
+
+    def test_a_run_that_is_going_on_is_taken_in_under_an_invalid_spec(self) -> None:
+        world = World()
+        world.settle()
+        world.edit(template={"spec": {"containers": [{"image": "x"}]}})
+        world.finish(1)
+        world.settle()
+        assert world.status["acceptedVersion"] == 1
+        assert world.said("Ready") == ("False", "InvalidSpec")
+
+    @pytest.mark.parametrize(
+        ("refusal", "reason", "stalled"),
+        [
+            ("NameTaken", "NameTaken", True),
+            ("Invalid", "InvalidSpec", True),
+            ("QuotaExceeded", "QuotaExceeded", False),
+            ("Forbidden", "Forbidden", False),
+        ],
+    )
+    def test_a_refused_job_is_told_in_the_servers_words_and_tried_again(
+        self, refusal: str, reason: str, stalled: bool
+    ) -> None:
+        world = World()
+        name = world.observe().identity.run_job(1)
+        world.refusals["Job", name] = Problem(refusal, "Job", name, "the server's words")
+        world.reconcile()
+        assert world.said("Training") == ("False", reason)
+        assert "the server's words" in world.condition("Training")["message"]  # type: ignore[index] # it is there
+        assert (world.condition("Stalled") is not None) is stalled
+        assert "latestVersion" not in world.status
+        assert world.last.requeue_after is not None
+        del world.refusals["Job", name]
+        world.settle()
+        assert world.starts == [name]
+
+
+class TestResults:
+    def test_the_same_model_again_is_unchanged_and_stays_accepted(self) -> None:
+        world = trained()
+        world.annotate("again")
+        world.settle()
+        world.finish(2, accepted(2, model="1"))
+        world.settle()
+        assert world.state(2) == "Unchanged"
+        assert world.status["acceptedVersion"] == 1
+        assert world.said("LastRunAccepted") == ("True", "Unchanged")
+
+    def test_a_rejected_retrain_leaves_everything_green(self) -> None:
+        world = trained()
+        world.annotate("again")
+        world.settle()
+        world.finish(2, rejected(2))
+        world.settle()
+        assert world.status["acceptedVersion"] == 1
+        assert world.said("Ready") == ("True", "Ready")
+        assert world.said("LastRunAccepted") == ("False", "Rejected")
+        assert "roc_auc is 0.6, at least 0.7 is asked for" in world.condition("LastRunAccepted")["message"]  # type: ignore[index] # it is there
+
+    @pytest.mark.parametrize(("result", "reason"), [(rejected, "FirstRunRejected"), (failed, "FirstRunFailed")])
+    def test_a_first_run_that_comes_to_nothing_is_stalled(self, result: Any, reason: str) -> None:
+        world = World()
+        world.settle()
+        world.finish(1, result(1))
+        world.settle()
+        assert world.said("Stalled") == ("True", reason)
+        assert world.said("Ready") == ("False", reason)
+        assert len(world.starts) == 1
+        world.edit(seed=2)
+        world.settle()
+        assert world.condition("Stalled") is None
+        assert len(world.starts) == 2
+
+    def test_wrong_data_is_told_in_the_trainers_words(self) -> None:
+        world = World()
+        world.settle()
+        job = world.job(1)
+        world.end_pod(job, code=64, message=encoded(failed(1)))
+        world.end_job(job, failed="PodFailurePolicy")
+        world.settle()
+        failure = world.status["runs"][0]["failure"]
+        assert (failure["reason"], failure["exitCode"], failure["node"]) == ("BadData", 64, "n1")
+        assert failure["message"] == "column late is missing in rows.csv"
+        assert world.said("LastRunAccepted") == ("False", "BadData")
+
+    def test_a_crash_is_told_with_its_last_lines_and_tried_again_before(self) -> None:
+        world = World()
+        world.settle()
+        job = world.job(1)
+        world.end_pod(job, code=1, message="Traceback: boom")
+        world.settle()
+        assert world.state(1) == "Running"
+        assert "attempt 2" in world.status["runs"][0]["message"]
+        world.pass_time(seconds=20)
+        world.end_pod(job, code=1, message="Traceback: boom again")
+        world.end_job(job, failed="BackoffLimitExceeded")
+        world.settle()
+        assert world.status["runs"][0]["failure"]["reason"] == "Crashed"
+        assert "boom again" in world.status["runs"][0]["failure"]["message"]
+        assert world.records()[0]["data"]["failure"]["exitCode"] == 1
+
+    def test_out_of_memory(self) -> None:
+        world = World()
+        world.settle()
+        job = world.job(1)
+        world.end_pod(job, code=137, reason="OOMKilled")
+        world.end_job(job, failed="BackoffLimitExceeded")
+        world.settle()
+        assert world.said("LastRunAccepted") == ("False", "OutOfMemory")
+
+    def test_a_deadline(self) -> None:
+        world = World({**SPEC, "activeDeadlineSeconds": 60})
+        world.settle()
+        world.end_job(world.job(1), failed="DeadlineExceeded")
+        world.pass_time(seconds=30)
+        world.settle()
+        assert world.said("LastRunAccepted") == ("False", "DeadlineExceeded")
+        assert "60 s" in world.status["runs"][0]["failure"]["message"]
+
+    @pytest.mark.parametrize(
+        "message",
+        ["", "not JSON", "{}", encoded(accepted(7)), encoded(Result(1, "Accepted")), '{"version":1,"outcome":"Odd"}'],
+    )
+    def test_words_that_are_no_result_of_this_run_are_not_believed(self, message: str) -> None:
+        world = World()
+        world.settle()
+        job = world.job(1)
+        world.end_pod(job, message=message)
+        world.end_job(job)
+        world.settle()
+        assert world.job(1, "-report")
+        assert world.records() == []
+
+
+class TestWaits:
+    def unschedulable(self, world: World) -> None:
+        condition = {
+            "type": "PodScheduled",
+            "status": "False",
+            "reason": "Unschedulable",
+            "message": "0/1 nodes are available: 1 Insufficient cpu.",
+        }
+        world.pod(world.job(1), {"phase": "Pending", "conditions": [condition]})
+
+    def test_an_unschedulable_pod_is_told_and_given_up_after_its_deadline(self) -> None:
+        world = World({**SPEC, "pendingDeadlineSeconds": 60})
+        world.settle()
+        self.unschedulable(world)
+        world.settle()
+        assert world.state(1) == "Pending"
+        assert "Insufficient cpu" in world.condition("Training")["message"]  # type: ignore[index] # it is there
+        assert world.last.requeue_after == 60
+        world.pass_time(seconds=61)
+        world.settle()
+        assert world.said("Stalled") == ("True", "FirstRunFailed")
+        assert world.status["runs"][0]["failure"]["reason"] == "Unschedulable"
+        assert "pendingDeadlineSeconds (60 s)" in world.records()[0]["data"]["failure"]["message"]
+        assert world.jobs() == []
+
+    def test_a_suspended_job_waits_for_its_queue_without_a_deadline(self) -> None:
+        world = World()
+        world.settle()
+        world.job(1)["status"] = {"conditions": [{"type": "Suspended", "status": "True"}]}
+        world.pass_time(days=2)
+        world.settle()
+        assert world.state(1) == "Suspended"
+
+    def test_a_pod_that_the_server_refuses_is_tried_and_told(self) -> None:
+        world = World({**SPEC, "pendingDeadlineSeconds": 60})
+        world.settle()
+        assert world.tried == []
+        world.pass_time(seconds=6)
+        name = world.job(1)["metadata"]["name"]
+        words = 'pods "flights" is forbidden: violates PodSecurity "restricted:latest"'
+        world.refusals["Pod", name] = Problem("Forbidden", "Pod", name, words)
+        world.settle()
+        assert words in world.condition("Training")["message"]  # type: ignore[index] # it is there
+        world.pass_time(seconds=60)
+        world.settle()
+        assert world.said("LastRunAccepted") == ("False", "NotStarted")
+        assert words in world.records()[0]["data"]["failure"]["message"]
+
+    def test_a_pod_that_just_starts_is_not_talked_about(self) -> None:
+        world = World()
+        world.settle()
+        waiting = {"name": "trainer", "state": {"waiting": {"reason": "ContainerCreating"}}}
+        world.pod(world.job(1), {"phase": "Pending", "containerStatuses": [waiting]}, nodeName="n1")
+        assert world.reconcile() == 0
+        world.pass_time(seconds=16)
+        world.settle()
+        assert "ConfigMap rows" in world.condition("Training")["message"]  # type: ignore[index] # it is there
+
+
+class TestLosses:
+    def test_a_lost_pod_is_waited_for_and_then_reported_from_the_store(self) -> None:
+        world = World()
+        world.settle()
+        world.end_job(world.job(1))
+        world.reconcile()
+        assert len(world.jobs()) == 1, "the pod's watch may only be behind the Job's"
+        world.pass_time(seconds=11)
+        world.settle()
+        report = world.job(1, "-report")
+        assert report["spec"]["template"]["spec"]["containers"][0]["command"][-1] == "report"
+        world.end_pod(report, message=encoded(accepted(1)))
+        world.end_job(report)
+        world.settle()
+        assert world.status["acceptedVersion"] == 1
+        assert len(world.jobs()) == 1, "a report Job that has told goes"
+
+    def test_a_deleted_job_with_a_sealed_version_loses_nothing(self) -> None:
+        world = World()
+        world.settle()
+        world.remove("Job", world.job(1)["metadata"]["name"])
+        world.settle()
+        report = world.job(1, "-report")
+        world.end_pod(report, message=encoded(accepted(1)))
+        world.end_job(report)
+        world.settle()
+        assert world.status["acceptedVersion"] == 1
+        assert len([name for name in world.starts if not name.endswith("-report")]) == 1
+
+    def test_a_deleted_job_without_a_version_is_told_and_not_repeated(self) -> None:
+        world = World()
+        world.settle()
+        world.remove("Job", world.job(1)["metadata"]["name"])
+        world.settle()
+        report = world.job(1, "-report")
+        world.end_pod(report, code=66)
+        world.end_job(report, failed="PodFailurePolicy")
+        world.settle()
+        assert world.said("LastRunAccepted") == ("False", "JobDeleted")
+        assert world.jobs() == []
+        assert len([name for name in world.starts if not name.endswith("-report")]) == 1
+
+    def test_a_store_that_cannot_be_read_is_told_as_such(self) -> None:
+        world = World()
+        world.settle()
+        world.end_job(world.job(1))
+        world.pass_time(seconds=11)
+        world.settle()
+        report = world.job(1, "-report")
+        world.end_pod(report, code=1, message="cannot reach s3")
+        world.end_job(report, failed="BackoffLimitExceeded")
+        world.settle()
+        assert world.said("LastRunAccepted") == ("False", "ResultLost")
+        assert "cannot reach s3" in world.records()[0]["data"]["failure"]["message"]
+
+    def test_a_cleared_status_is_rebuilt_and_starts_nothing(self) -> None:
+        world = trained()
+        world.monitor("drift", requests=[("r1", digest(1))])
+        world.settle()
+        world.finish(2)
+        world.annotate("token")
+        world.settle()
+        world.finish(3, rejected(3))
+        world.settle()
+        before, starts = without_times(world.status), len(world.starts)
+        world.trainingjob["status"] = {"observedGeneration": -1}
+        world.settle()
+        assert without_times(world.status) == before
+        assert len(world.starts) == starts
+
+    def test_a_status_cleared_in_mid_run_is_rebuilt_from_the_job(self) -> None:
+        world = trained()
+        world.annotate("token")
+        world.settle()
+        before = without_times(world.status)
+        world.trainingjob["status"] = {"observedGeneration": -1}
+        world.settle()
+        assert without_times(world.status) == before
+        assert len(world.starts) == 2
+
+    def test_a_restore_under_a_new_uid_adopts_the_versions(self) -> None:
+        world = trained()
+        world.annotate("token")
+        world.settle()
+        world.finish(2)
+        world.settle()
+        before = without_times(world.status)
+        for job in world.jobs():
+            world.remove("Job", job["metadata"]["name"])
+        for record in world.records():
+            del record["metadata"]["ownerReferences"]
+        world.trainingjob["metadata"]["uid"] = "uid-restored"
+        world.trainingjob["status"] = {"observedGeneration": -1}
+        world.settle()
+        assert without_times(world.status) == before
+        assert len(world.starts) == 2
+        assert [owned(record, "uid-restored") for record in world.records()] == [True, True]
+
+    def test_an_unknown_digest_algorithm_is_adopted(self) -> None:
+        world = trained()
+        record = world.records()[0]
+        record["data"]["definition"] = "v0:old"
+        world.trainingjob["status"]["definition"] = "v0:old"
+        world.settle()
+        assert len(world.starts) == 1
+        assert world.status["definition"].startswith("v1:")
+        world.edit(seed=7)
+        world.settle()
+        assert len(world.starts) == 2
+
+    def test_a_record_of_a_later_release_is_left_alone(self) -> None:
+        world = trained()
+        world.records()[0]["data"] = {"shape": "unknown"}
+        for job in world.jobs():
+            world.remove("Job", job["metadata"]["name"])
+        world.trainingjob["status"] = {"observedGeneration": -1}
+        world.settle()
+        assert [name for name in world.starts if name.endswith("-report")] == []
+
+    def test_a_deleted_record_of_the_accepted_version_is_read_back(self) -> None:
+        world = trained()
+        for job in world.jobs():
+            world.remove("Job", job["metadata"]["name"])
+        world.objects.pop(("ControllerRevision", world.records()[0]["metadata"]["name"]))
+        world.settle()
+        assert world.status["acceptedVersion"] == 1
+        report = world.job(1, "-report")
+        world.end_pod(report, message=encoded(accepted(1)))
+        world.end_job(report)
+        world.settle()
+        assert world.status["acceptedVersion"] == 1
+        assert len(world.records()) == 1
+
+
+class TestHistory:
+    def test_old_versions_go_but_none_that_is_needed(self) -> None:
+        world = World({**SPEC, "versionHistoryLimit": 2})
+        world.settle()
+        world.finish(1)
+        for version in range(2, 8):
+            world.pass_time(days=2)
+            world.annotate(f"token-{version}")
+            world.settle()
+            world.finish(version, rejected(version) if version > 3 else None)
+            world.deployments = [
+                {
+                    "spec": {"model": {"trainingJob": "flights", "version": 4}},
+                    "status": {"history": [history(2)], "trainingJob": "flights"},
+                }
+            ]
+            world.settle()
+        kept = sorted(record["revision"] for record in world.records())
+        assert kept == [2, 3, 4, 6, 7], "accepted 3, pinned 4, a rollback target 2, and the newest two"
+        assert [run["version"] for run in world.status["runs"]] == [7, 6]
+        assert len(world.jobs()) == 2
+
+    def test_a_days_records_stay_so_that_runs_can_be_counted(self) -> None:
+        world = World({**SPEC, "versionHistoryLimit": 1})
+        world.settle()
+        world.finish(1)
+        for version in (2, 3):
+            world.annotate(f"token-{version}")
+            world.settle()
+            world.finish(version)
+            world.settle()
+        assert len(world.records()) == 3
+
+
+def history(version: int) -> dict[str, Any]:
+    return {
+        "revision": "r",
+        "version": version,
+        "sha256": digest(version),
+        "outcome": "Promoted",
+        "at": text(World().now),
+    }
+
+
+def without_times(status: dict[str, Any]) -> dict[str, Any]:
+    kept = copy.deepcopy(status)
+    for condition in kept["conditions"]:
+        del condition["lastTransitionTime"]
+    return kept
+
+
+def test_records_read_back_as_they_were_written() -> None:
+    from perennial.training import record
+
+    world = trained()
+    found = record.from_manifest(world.records()[0])
+    assert found is not None
+    assert msgspec.to_builtins(found) == world.records()[0]["data"]
