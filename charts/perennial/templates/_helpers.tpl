@@ -29,12 +29,3 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
-
-{{/* The labels by which a NetworkPolicy of a server knows the operator's pods, as key=value,key=value. */}}
-{{- define "perennial.podLabelsFlat" -}}
-{{- $labels := list }}
-{{- range $key, $value := include "perennial.selectorLabels" . | fromYaml }}
-{{- $labels = append $labels (printf "%s=%s" $key $value) }}
-{{- end }}
-{{- join "," $labels }}
-{{- end }}

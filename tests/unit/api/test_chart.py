@@ -9,6 +9,8 @@ import jsonschema
 import pytest
 import yaml
 
+from perennial.settings import Settings
+
 CHART = Path(__file__).parents[3] / "charts" / "perennial"
 TEMPLATES = {path.name: path.read_text() for path in (CHART / "templates").glob("*.*")}
 VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
@@ -55,7 +57,7 @@ def test_every_value_is_used_and_every_used_value_exists() -> None:
 def test_the_operator_may_do_no_more_than_it_needs() -> None:
     text = "\n".join(line for line in TEMPLATES["rbac.yaml"].splitlines() if "{{" not in line)
     roles = [doc for doc in yaml.safe_load_all(text) if doc and "rules" in doc]
-    assert [role["kind"] for role in roles] == ["ClusterRole", "Role"]
+    assert [role["kind"] for role in roles] == ["ClusterRole", "ClusterRole", "Role"]
     for rule in (rule for role in roles for rule in role["rules"]):
         assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
         assert not {"secrets", "pods/exec", "pods/log", "serviceaccounts", "clusterroles"} & set(rule["resources"])
@@ -71,3 +73,27 @@ def test_versions_are_one() -> None:
     assert chart["appVersion"] == chart["version"]
     assert VALUES["image"]["operator"].endswith(f":{chart['appVersion']}")
     assert VALUES["image"]["runtime"].endswith(f":{chart['appVersion']}")
+
+
+def test_the_operator_reads_what_the_chart_sets() -> None:
+    variables = set(re.findall(r"name: (PERENNIAL_\w+)", TEMPLATES["deployment.yaml"]))
+    rendered = {
+        "PERENNIAL_NAMESPACE": "somewhere",
+        "PERENNIAL_POD_NAME": "perennial-0",
+        "PERENNIAL_POD_LABELS": '{"app.kubernetes.io/name":"other"}',
+        "PERENNIAL_WATCH_NAMESPACES": "a,b",
+        "PERENNIAL_RUNTIME_IMAGE": VALUES["image"]["runtime"],
+        "PERENNIAL_IMAGE_PULL_POLICY": "Always",
+        "PERENNIAL_STORE_URI": "s3://models/{namespace}",
+        "PERENNIAL_STORE_SIZE": "2Gi",
+        "PERENNIAL_STORAGE_CLASS": "fast",
+        "PERENNIAL_STORE_ACCESS_MODE": "ReadWriteMany",
+        "PERENNIAL_WORKERS": "3",
+        "PERENNIAL_RESYNC_SECONDS": "77",
+        "PERENNIAL_LOG_LEVEL": "DEBUG",
+        "PERENNIAL_LOG_FORMAT": "json",
+    }
+    assert variables == set(rendered)
+    settings = Settings.from_environment(rendered)
+    for name in variables:
+        assert Settings.from_environment({**rendered, name: ""}) != settings, f"{name} is not read"
