@@ -1,0 +1,51 @@
+"""What this container may use, by its cgroup: libraries look at the node, and start 64 threads on one core."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_V2 = Path("/sys/fs/cgroup")
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "ARROW_NUM_THREADS")
+
+
+def cpus(root: Path = _V2) -> int:
+    """CPUs this container may use, at least 1: the quota rounded up, within the CPUs that it may run on."""
+    available = len(os.sched_getaffinity(0))
+    return max(1, min(available, _quota(root) or available))
+
+
+def memory(root: Path = _V2) -> int | None:
+    """Bytes of memory this container may use; None where there is no limit."""
+    return _bytes(root / "memory.max") or _bytes(root / "memory" / "memory.limit_in_bytes")
+
+
+def limit_threads(root: Path = _V2) -> None:
+    """Tell numerical libraries how many threads to start. Of use only before they are imported; what is set stays."""
+    for name in _THREADS:
+        os.environ.setdefault(name, str(cpus(root)))
+
+
+def _quota(root: Path) -> int | None:
+    words = _words(root / "cpu.max")
+    if not words:
+        quota, period = _words(root / "cpu" / "cpu.cfs_quota_us"), _words(root / "cpu" / "cpu.cfs_period_us")
+        words = [*quota, *period]
+    if len(words) != 2 or not words[0].isdigit():
+        return None
+    return -(-int(words[0]) // int(words[1]))
+
+
+def _bytes(path: Path) -> int | None:
+    words = _words(path)
+    if not words or not words[0].isdigit():
+        return None
+    # Version 1 writes "no limit" as a number near the largest.
+    return int(words[0]) if int(words[0]) < 1 << 60 else None
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return path.read_text().split()
+    except OSError:
+        return []

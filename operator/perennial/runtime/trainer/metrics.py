@@ -1,0 +1,183 @@
+"""Metrics of the held-out rows by scikit-learn's names and short ones, and the gates upon them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perennial.wire.result import Gate
+from perennial.wire.run import Bound
+
+from .failures import InputError, hint
+from .target import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The held-out rows' true values beside the model's. `classes` and `probabilities` are a classifier's."""
+
+    truth: NDArray[Any]
+    predictions: NDArray[Any]
+    classes: Sequence[Any] = ()
+    probabilities: NDArray[np.float64] | None = None
+
+    @property
+    def binary(self) -> bool:
+        return len(self.classes) == 2
+
+    @property
+    def averaging(self) -> dict[str, Any]:
+        """Of two classes the second is the positive one; of more, each counts alike."""
+        if self.binary:
+            return {"average": "binary", "pos_label": self.classes[1], "zero_division": 0.0}
+        return {"average": "macro", "zero_division": 0.0}
+
+    def known(self) -> tuple[NDArray[np.intp], NDArray[np.float64]] | None:
+        """Positions of the true classes and the probabilities, of rows whose class the model has learned."""
+        if self.probabilities is None:
+            return None
+        position = {label: i for i, label in enumerate(self.classes)}
+        codes = np.array([position.get(label, -1) for label in self.truth.tolist()])
+        return codes[codes >= 0], self.probabilities[codes >= 0]
+
+
+Metric = Callable[[Judged], float | None]
+
+
+def _error(judged: Judged) -> float:
+    return float(np.mean(judged.truth != judged.predictions))
+
+
+def _roc_auc(judged: Judged) -> float | None:
+    from sklearn.metrics import roc_auc_score
+
+    known = judged.known()
+    if known is None or len(np.unique(known[0])) != len(judged.classes):
+        return None
+    codes, probabilities = known
+    if judged.binary:
+        return float(roc_auc_score(codes, probabilities[:, 1]))
+    return float(roc_auc_score(codes, probabilities, multi_class="ovr"))
+
+
+def _average_precision(judged: Judged) -> float | None:
+    from sklearn.metrics import average_precision_score
+
+    known = judged.known()
+    if known is None or len(np.unique(known[0])) != len(judged.classes):
+        return None
+    codes, probabilities = known
+    if judged.binary:
+        return float(average_precision_score(codes, probabilities[:, 1]))
+    one_hot = codes[:, None] == np.arange(len(judged.classes))
+    return float(average_precision_score(one_hot, probabilities))
+
+
+def _log_loss(judged: Judged) -> float | None:
+    known = judged.known()
+    if known is None or not len(known[0]):
+        return None
+    codes, probabilities = known
+    chosen = np.clip(probabilities[np.arange(len(codes)), codes], np.finfo(float).eps, 1.0)
+    return float(-np.log(chosen).mean())
+
+
+def _brier(judged: Judged) -> float | None:
+    """Of two classes the square of the second's error, of more the sum over all."""
+    known = judged.known()
+    if known is None or not len(known[0]):
+        return None
+    codes, probabilities = known
+    if judged.binary:
+        return float(np.mean((probabilities[:, 1] - codes) ** 2))
+    one_hot = codes[:, None] == np.arange(len(judged.classes))
+    return float(np.mean(np.sum((probabilities - one_hot) ** 2, axis=1)))
+
+
+def _of_labels(name: str, averaged: bool = True) -> Metric:
+    def metric(judged: Judged) -> float:
+        from sklearn import metrics
+
+        extra = judged.averaging if averaged else {}
+        return float(getattr(metrics, name)(judged.truth, judged.predictions, **extra))
+
+    return metric
+
+
+CLASSIFICATION: dict[str, Metric] = {
+    "accuracy": lambda judged: 1.0 - _error(judged),
+    "error": _error,
+    "balanced_accuracy": _of_labels("balanced_accuracy_score", averaged=False),
+    "roc_auc": _roc_auc,
+    "average_precision": _average_precision,
+    "f1": _of_labels("f1_score"),
+    "precision": _of_labels("precision_score"),
+    "recall": _of_labels("recall_score"),
+    "log_loss": _log_loss,
+    "brier": _brier,
+}
+REGRESSION: dict[str, Metric] = {
+    "r2": _of_labels("r2_score", averaged=False),
+    "mae": _of_labels("mean_absolute_error", averaged=False),
+    "mse": _of_labels("mean_squared_error", averaged=False),
+    "rmse": _of_labels("root_mean_squared_error", averaged=False),
+    "mape": _of_labels("mean_absolute_percentage_error", averaged=False),
+    "median_absolute_error": _of_labels("median_absolute_error", averaged=False),
+    "max_error": _of_labels("max_error", averaged=False),
+    "explained_variance": _of_labels("explained_variance_score", averaged=False),
+}
+_ALSO = {
+    "accuracy_score": "accuracy",
+    "roc_auc_score": "roc_auc",
+    "f1_score": "f1",
+    "precision_score": "precision",
+    "recall_score": "recall",
+    "brier_score": "brier",
+    "brier_score_loss": "brier",
+    "r2_score": "r2",
+    "mean_absolute_error": "mae",
+    "mean_squared_error": "mse",
+    "root_mean_squared_error": "rmse",
+    "mean_absolute_percentage_error": "mape",
+}
+
+
+def check_bounds(bounds: Sequence[Bound], task: Task) -> None:
+    """Raises InputError for a metric that there is not, before anything is trained."""
+    metrics, others = _metrics(task), _metrics("regression" if task == "classification" else "classification")
+    for position, bound in enumerate(bounds):
+        field = f"spec.acceptance.metrics[{position}].name"
+        name = _ALSO.get(bound.name, bound.name)
+        if name in metrics:
+            continue
+        if name in others:
+            raise InputError(
+                "UnknownMetric", f"{field}: {bound.name} does not judge a model of {task}{hint('', metrics)}"
+            )
+        raise InputError("UnknownMetric", f"{field}: unknown metric {bound.name}{hint(bound.name, [*metrics, *_ALSO])}")
+
+
+def compute(judged: Judged, task: Task) -> dict[str, float]:
+    """Every metric of the task that can be computed on these rows and is finite."""
+    values = {name: metric(judged) for name, metric in _metrics(task).items()}
+    return {name: value for name, value in values.items() if value is not None and np.isfinite(value)}
+
+
+def gates(bounds: Sequence[Bound], metrics: dict[str, float]) -> list[Gate]:
+    """Each bound as it was judged. A metric that could not be computed passes no gate."""
+    judged = []
+    for bound in bounds:
+        value = metrics.get(_ALSO.get(bound.name, bound.name))
+        if bound.min is not None:
+            judged.append(Gate(bound.name, "min", bound.min, value, value is not None and value >= bound.min))
+        if bound.max is not None:
+            judged.append(Gate(bound.name, "max", bound.max, value, value is not None and value <= bound.max))
+    return judged
+
+
+def _metrics(task: Task) -> dict[str, Metric]:
+    return CLASSIFICATION if task == "classification" else REGRESSION

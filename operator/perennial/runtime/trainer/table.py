@@ -1,0 +1,160 @@
+"""All rows of a run in memory: features in their final form, the target as it came, times, and their origins."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perennial.runtime import limits
+from perennial.wire.run import Data
+from perennial.wire.schema import Feature
+
+from . import times
+from .columns import Column, common_kind, feature_of, values_of, why_left_out
+from .failures import InputError, hint
+from .reading import File, examine, memory_needed, read
+from .sources import Source, find
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BASE_MEMORY = 400 << 20
+"""Bytes that the trainer takes before any row: interpreter, scikit-learn, ONNX."""
+GROWTH = 3.0
+"""Peak memory of a run by that of its rows: as read, as encoded, and as the estimator holds them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A file that rows came from."""
+
+    name: str
+    sha256: str
+    size: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows in the order of the files. `frame` has float64 and `object` columns; `seconds` orders rows in time."""
+
+    frame: pd.DataFrame
+    features: list[Feature]
+    target: Column
+    origins: list[Origin]
+    seconds: NDArray[np.float64] | None = None
+    are_dates: bool = False
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        return len(self.frame)
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the files' digests, in order."""
+        return hashlib.sha256("".join(origin.sha256 for origin in self.origins).encode()).hexdigest()
+
+
+def load(data: Data, secret: Path, say: Callable[[str], None], memory: int | None = None) -> Table:
+    """Every row that `data` names. `memory` is the limit in bytes, by default the container's.
+
+    Raises InputError or TransientError.
+    """
+    limit = memory if memory is not None else limits.memory()
+    sources = find(data.uri, secret)
+    _refuse_too_large(sum(source.size or 0 for source in sources) // 4, limit)
+    with tempfile.TemporaryDirectory(prefix="perennial-data-") as folder:
+        pieces, origins = _read_all(sources, data, Path(folder), limit, say)
+    return _assemble(pieces, origins, data)
+
+
+def _read_all(
+    sources: list[Source], data: Data, scratch: Path, limit: int | None, say: Callable[[str], None]
+) -> tuple[list[pd.DataFrame], list[Origin]]:
+    pieces, origins, needed = [], [], 0
+    columns: list[str] = []
+    for number, source in enumerate(sources, 1):
+        file = examine(source.name, source.fetch(scratch / "file"))
+        columns = columns or _wanted(data, file)
+        needed += memory_needed(file, columns)
+        _refuse_too_large(needed, limit)
+        piece = read(file, columns)
+        say(f"data: {source.name}: {len(piece)} rows ({number} of {len(sources)} files)")
+        pieces.append(piece)
+        origins.append(Origin(source.name, file.fetched.sha256, file.fetched.size, len(piece)))
+    return pieces, origins
+
+
+def _wanted(data: Data, file: File) -> list[str]:
+    """The columns to read: the first file has them all."""
+    named = {
+        "data.target": [data.target],
+        "data.time": [data.time] if data.time else [],
+        "data.features": data.features,
+    }
+    for path, columns in named.items():
+        for column in columns:
+            if column not in file.columns:
+                raise InputError(
+                    "MissingColumn", f"{path}: {file.name} has no column {column!r}{hint(column, file.columns)}"
+                )
+    features = data.features or [column for column in file.columns if column not in (data.target, data.time)]
+    return list(dict.fromkeys([*features, data.target, *([data.time] if data.time else [])]))
+
+
+def _refuse_too_large(needed: int, limit: int | None) -> None:
+    if limit is None or BASE_MEMORY + GROWTH * needed <= limit:
+        return
+    raise InputError(
+        "DataTooLarge",
+        f"the rows take about {_mebibytes(needed)} in memory, and training on them about "
+        f"{_mebibytes(int(BASE_MEMORY + GROWTH * needed))}, but the container has {_mebibytes(limit)}: "
+        "set resources.limits.memory higher, name fewer data.features, or give less data",
+    )
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / (1 << 20):,.0f} MiB"
+
+
+def _assemble(pieces: list[pd.DataFrame], origins: list[Origin], data: Data) -> Table:
+    import pandas as pd
+
+    places = [(origin.name, origin.rows) for origin in origins]
+
+    def column(name: str) -> Column:
+        return Column(name, [piece[name] for piece in pieces], places)
+
+    names = data.features or [name for name in pieces[0].columns if name not in (data.target, data.time)]
+    features: list[Feature] = []
+    values: dict[str, NDArray[np.float64] | NDArray[np.object_]] = {}
+    left_out: dict[str, str] = {}
+    for name in names:
+        kind = common_kind(column(name))
+        if kind == "date" and not data.features:
+            left_out[name] = "a date: derive numbers from it (hour, weekday, age) to use it"
+            continue
+        feature = feature_of(column(name), kind)
+        array = values_of(column(name), feature)
+        why = why_left_out(array) if feature.kind == "categorical" and not data.features else None
+        if why is not None:
+            left_out[name] = f"{why}; name it in data.features to use it"
+            continue
+        features.append(feature)
+        values[name] = array
+    if not features:
+        raise InputError("NoFeatures", "data.features: there is no column left to predict from" + _why(left_out))
+    seconds, are_dates = times.seconds_of(column(data.time)) if data.time else (None, False)
+    return Table(pd.DataFrame(values), features, column(data.target), origins, seconds, are_dates, left_out)
+
+
+def _why(left_out: dict[str, str]) -> str:
+    return "".join(f"; {name} is {why}" for name, why in left_out.items())
