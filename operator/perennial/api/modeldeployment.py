@@ -9,8 +9,9 @@ from annotated_types import Ge, Le, MaxLen, MinLen
 from pydantic import Field
 
 from .duration import Duration
-from .model import Keyed, Matches, Model, Rule, Satisfies
+from .model import Keyed, Model, Rule, Satisfies
 from .names import ModelUri, ResourceName, SecretReference, Sha256
+from .peers import NetworkPolicyPeer
 from .percent import Percent
 from .pods import PodOptions, Resources
 
@@ -238,59 +239,6 @@ class Rollout(Model):
     allow_inexact: bool = False
     """Whether a step may be taken when replicas give the candidate more than the weight asked for. False adds stable
     replicas, within `maxReplicas`, or holds with WeightUnreachable."""
-
-
-class LabelRequirement(Model):
-    """A requirement of a label selector, as in Kubernetes."""
-
-    key: Annotated[str, MinLen(1), MaxLen(317)]
-    """The label's key."""
-    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
-    """How the label is compared."""
-    values: Annotated[tuple[Annotated[str, MaxLen(63)], ...], MaxLen(64)] = ()
-    """What it is compared with, for In and NotIn."""
-
-
-class LabelSelector(Model):
-    """A label selector, as in Kubernetes; an empty one selects all."""
-
-    match_labels: Annotated[dict[str, Annotated[str, MaxLen(63)]], MaxLen(64)] | None = None
-    """Labels that must be there with these values."""
-    match_expressions: Annotated[tuple[LabelRequirement, ...], MaxLen(64)] = ()
-    """Further requirements."""
-
-
-Cidr = Annotated[str, Matches(r"[0-9a-fA-F.:]+/[0-9]{1,3}", "must be a range of addresses such as 10.0.0.0/8", 49)]
-
-
-class IpBlock(Model):
-    """A range of addresses."""
-
-    cidr: Cidr
-    """The range, such as 10.0.0.0/8."""
-    except_: Annotated[tuple[Cidr, ...], MaxLen(64)] = Field(default=(), alias="except")
-    """Ranges within it that are left out."""
-
-
-class NetworkPolicyPeer(Model):
-    """Who may connect, as in a NetworkPolicy."""
-
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            "has(self.ipBlock) != (has(self.podSelector) || has(self.namespaceSelector))",
-            "needs either ipBlock or podSelector and/or namespaceSelector",
-            lambda peer: (
-                (peer.ip_block is not None) != (peer.pod_selector is not None or peer.namespace_selector is not None)
-            ),
-        ),
-    )
-
-    pod_selector: LabelSelector | None = None
-    """Pods, in the same namespace unless `namespaceSelector` says otherwise."""
-    namespace_selector: LabelSelector | None = None
-    """Namespaces."""
-    ip_block: IpBlock | None = None
-    """Addresses."""
 
 
 class Feedback(Model):
