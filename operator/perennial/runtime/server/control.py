@@ -11,20 +11,14 @@ from perennial.runtime.server import measurements
 from perennial.runtime.server.counting import Counting
 from perennial.runtime.server.feedback import Feedback
 from perennial.runtime.server.http import (
-    JSON,
     TEXT,
-    Disconnected,
-    Header,
-    Receive,
-    Scope,
-    Send,
-    answer,
+    Reply,
+    Request,
     encode,
     method_not_allowed,
     not_found,
     overloaded,
-    read_body,
-    refuse,
+    refused,
 )
 from perennial.runtime.server.inference import Predictor
 from perennial.runtime.server.meter import Meter
@@ -39,16 +33,16 @@ METRICS_PATH = "/metrics"
 
 _decode_take = msgspec.json.Decoder(Take).decode
 
-Respond = Callable[[bytes], tuple[bytes, Header]]
+Respond = Callable[[bytes], Reply]
 
 
 class ControlApp:
     """Routes requests of the control port."""
 
     def __init__(self, state: State, meter: Meter, *, max_body: int) -> None:
+        self.max_body = max_body
         self._state = state
         self._meter = meter
-        self._max_body = max_body
         self._routes: dict[str, tuple[str, Respond]] = {
             METRICS_PATH: ("GET", self._metrics),
             STATS_PATH: ("GET", self._stats),
@@ -57,26 +51,30 @@ class ControlApp:
             f"/v2/models/{state.name}/feedback": ("POST", self._feedback),
         }
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def arrive(self, request: Request) -> None:
+        """Nothing here counts as load."""
+
+    def leave(self, request: Request, status: int) -> None:
+        """Nothing here counts as load."""
+
+    def respond(self, request: Request) -> Reply:
         try:
-            body, content_type = await self._respond(scope, receive)
-            await answer(send, body, content_type=content_type)
+            return self._respond(request)
         except Refusal as refusal:
-            await refuse(send, refusal)
-        except Disconnected:
-            return
+            return refused(refusal)
         except Exception:
             logger.exception("a control request failed")
-            await refuse(send, Refusal(500, "the server failed to answer; its log says why"))
+            return refused(Refusal(500, "the server failed to answer; its log says why"))
 
-    async def _respond(self, scope: Scope, receive: Receive) -> tuple[bytes, Header]:
-        path, method = scope["path"], scope["method"]
-        if path not in self._routes:
-            raise _unknown(path, self._state.name)
-        allowed, respond = self._routes[path]
-        if method != allowed:
-            raise method_not_allowed(method, allowed)
-        return respond(await read_body(scope, receive, self._max_body))
+    def _respond(self, request: Request) -> Reply:
+        if request.path not in self._routes:
+            raise _unknown(request.path, self._state.name)
+        allowed, respond = self._routes[request.path]
+        if request.method != allowed:
+            raise method_not_allowed(request.method, allowed)
+        if request.encoding not in (b"", b"identity"):
+            raise Refusal(415, "encoded bodies are not taken; send plain JSON")
+        return respond(request.body)
 
     def _loaded(self) -> tuple[Predictor, Counting]:
         predictor, counting = self._state.predictor, self._state.counting
@@ -84,33 +82,33 @@ class ControlApp:
             raise overloaded("the model is not loaded yet")
         return predictor, counting
 
-    def _metrics(self, body: bytes) -> tuple[bytes, Header]:
+    def _metrics(self, body: bytes) -> Reply:
         self._meter.accrue()
-        return measurements.exposition(self._state, self._meter), TEXT
+        return Reply(measurements.exposition(self._state, self._meter), content_type=TEXT)
 
-    def _stats(self, body: bytes) -> tuple[bytes, Header]:
+    def _stats(self, body: bytes) -> Reply:
         predictor, counting = self._loaded()
         self._meter.accrue()
-        return encode(measurements.stats(predictor, counting, self._meter)), JSON
+        return Reply(encode(measurements.stats(predictor, counting, self._meter)))
 
-    def _reference(self, body: bytes) -> tuple[bytes, Header]:
+    def _reference(self, body: bytes) -> Reply:
         predictor, _ = self._loaded()
         if predictor.model.reference is None:
             raise Refusal(404, "the model was published without a reference")
-        return encode(predictor.model.reference), JSON
+        return Reply(encode(predictor.model.reference))
 
-    def _epochs(self, body: bytes) -> tuple[bytes, Header]:
+    def _epochs(self, body: bytes) -> Reply:
         _, counting = self._loaded()
         try:
             take = _decode_take(body or b"{}")
         except (ValueError, RecursionError) as error:
             raise malformed(error) from error
-        return encode(counting.book.take(take, draining=self._state.draining)), JSON
+        return Reply(encode(counting.book.take(take, draining=self._state.draining)))
 
-    def _feedback(self, body: bytes) -> tuple[bytes, Header]:
+    def _feedback(self, body: bytes) -> Reply:
         predictor, counting = self._loaded()
         model = predictor.model
-        return encode(Feedback(counting.book, model.digest, model.schema)(body)), JSON
+        return Reply(encode(Feedback(counting.book, model.digest, model.schema)(body)))
 
 
 def _unknown(path: str, name: str) -> Refusal:

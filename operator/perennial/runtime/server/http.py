@@ -1,31 +1,47 @@
-"""The little of HTTP that an application of fixed paths needs, straight on ASGI: bodies with a limit, answers,
-refusals.
+"""HTTP/1.1 for an application of fixed paths, on httptools: whole requests in, whole answers out.
+
+An ASGI server costs a task, an event, a scope and two writes a request, twice of what the model takes. And behind a
+Kubernetes Service connections need an end of our choosing, which only the one who owns them can give: kube-proxy
+balances connections, not requests, so a kept-alive one must be ended after a while, by the answer to a request and
+never between two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+import asyncio
+import http
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import Any, Protocol, cast
+from urllib.parse import unquote
 
+import httptools
 import msgspec
 
 from perennial.runtime.server.refusal import Refusal
 
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-Header = tuple[bytes, bytes]
+logger = logging.getLogger(__name__)
 
-JSON: Header = (b"content-type", b"application/json")
-TEXT: Header = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
-CLOSE: Header = (b"connection", b"close")
-RETRY: Header = (b"retry-after", b"1")
+MAX_AGE_SECONDS = 30.0
+MAX_REQUESTS = 20_000
+IDLE_SECONDS = 75.0
+"""Longer than the pools of clients keep an unused connection, so that it is they who end it."""
+SLOW_SECONDS = 30.0
+"""How long a request may take to arrive."""
+MAX_HEAD = 65_536
+MAX_PIPELINED = 16
+
+JSON = b"application/json"
+TEXT = b"text/plain; version=0.0.4; charset=utf-8"
+CLIENT_GONE = 499
+"""The code, in metrics only, of a request whose client did not wait for the answer."""
 
 encode = msgspec.json.Encoder().encode
-
-
-class Disconnected(Exception):
-    """The client went away before its request was whole."""
 
 
 class Error(msgspec.Struct):
@@ -34,18 +50,39 @@ class Error(msgspec.Struct):
     error: str
 
 
-async def answer(
-    send: Send, body: bytes, status: int = 200, content_type: Header = JSON, headers: Iterable[Header] = ()
-) -> None:
-    """Send a whole answer."""
-    length = (b"content-length", str(len(body)).encode())
-    await send({"type": "http.response.start", "status": status, "headers": [content_type, length, *headers]})
-    await send({"type": "http.response.body", "body": body})
+@dataclass(slots=True)
+class Request:
+    """A request that was read whole. `arrived` is monotonic seconds where the application meters it."""
+
+    method: str
+    path: str
+    body: bytes
+    encoding: bytes
+    keep_alive: bool
+    arrived: float = 0.0
 
 
-async def refuse(send: Send, refusal: Refusal) -> None:
-    """Send the refusal as the protocol's error body."""
-    await answer(send, encode(Error(refusal.message)), refusal.status, headers=refusal.headers)
+@dataclass(slots=True)
+class Reply:
+    body: bytes
+    status: int = 200
+    content_type: bytes = JSON
+    headers: bytes = b""
+
+
+class Application(Protocol):
+    """What a server serves. `arrive` and `leave` frame every request, also one whose client goes away."""
+
+    max_body: int
+
+    def arrive(self, request: Request) -> None: ...
+    def respond(self, request: Request) -> Reply | Coroutine[Any, Any, Reply]: ...
+    def leave(self, request: Request, status: int) -> None: ...
+
+
+def refused(refusal: Refusal) -> Reply:
+    """The refusal as the protocol's error body."""
+    return Reply(encode(Error(refusal.message)), refusal.status, headers=refusal.headers)
 
 
 def not_found(path: str) -> Refusal:
@@ -53,51 +90,275 @@ def not_found(path: str) -> Refusal:
 
 
 def method_not_allowed(method: str, allowed: str) -> Refusal:
-    return Refusal(405, f"{method} is not allowed here; allowed: {allowed}", ((b"allow", allowed.encode()),))
+    return Refusal(405, f"{method} is not allowed here; allowed: {allowed}", b"allow: %b\r\n" % allowed.encode())
 
 
 def overloaded(message: str) -> Refusal:
     """503 that asks to come again in a second."""
-    return Refusal(503, message, (RETRY,))
+    return Refusal(503, message, b"retry-after: 1\r\n")
 
 
-async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
-    """The request's body of at most `limit` bytes.
-
-    Raises Refusal 413 beyond it (the connection is closed, the rest is not read), 415 for an encoded body, and
-    Disconnected.
-    """
-    for name, value in scope["headers"]:
-        if name == b"content-length" and int(value) > limit:
-            raise _too_large(limit)
-        if name == b"content-encoding" and value.lower() != b"identity":
-            raise Refusal(415, "encoded bodies are not taken; send plain JSON", (CLOSE,))
-    message = await receive()
-    if message["type"] != "http.request":
-        raise Disconnected
-    body: bytes = message["body"]
-    if not message.get("more_body", False):
-        return body if len(body) <= limit else _raise(_too_large(limit))
-    return await _read_rest(body, receive, limit)
+def too_large(limit: int) -> Refusal:
+    return Refusal(413, f"the body is larger than the {limit} bytes that this server takes")
 
 
-async def _read_rest(body: bytes, receive: Receive, limit: int) -> bytes:
-    parts, size, more = [body], len(body), True
-    while more:
-        if size > limit:
-            raise _too_large(limit)
-        message = await receive()
-        if message["type"] != "http.request":
-            raise Disconnected
-        parts.append(message["body"])
-        size += len(message["body"])
-        more = message.get("more_body", False)
-    return b"".join(parts) if size <= limit else _raise(_too_large(limit))
+class Server:
+    """One port: its application and its connections."""
+
+    def __init__(self, application: Application) -> None:
+        self.application = application
+        self.connections: set[Connection] = set()
+        self.ending = False
+        """Set once: from then on every answer ends its connection."""
+        self.date = b""
+        self._listener: asyncio.Server | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+
+    async def listen(self, host: str, port: int) -> None:
+        """Raises OSError where the port cannot be had."""
+        loop = asyncio.get_running_loop()
+        self._stamp()
+        self._listener = await loop.create_server(lambda: Connection(self), host, port, backlog=2048)
+        self._sweeper = asyncio.create_task(self._sweep())
+
+    @property
+    def port(self) -> int:
+        assert self._listener is not None
+        return int(self._listener.sockets[0].getsockname()[1])
+
+    def refuse_connections(self) -> None:
+        """Accept no further connection; those that there are go on."""
+        if self._listener is not None:
+            self._listener.close()
+
+    async def close(self, seconds: float) -> None:
+        """End idle connections now and busy ones with their answers, at most after `seconds`."""
+        self.ending = True
+        self.refuse_connections()
+        for connection in list(self.connections):
+            connection.close_when_idle()
+        for _ in range(int(seconds / 0.02)):
+            if not self.connections:
+                break
+            await asyncio.sleep(0.02)
+        for connection in list(self.connections):
+            connection.abort()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            self._stamp()
+            now = time.monotonic()
+            for connection in list(self.connections):
+                connection.close_if_stale(now)
+
+    def _stamp(self) -> None:
+        self.date = formatdate(usegmt=True).encode()
 
 
-def _too_large(limit: int) -> Refusal:
-    return Refusal(413, f"the body is larger than the {limit} bytes that this server takes", (CLOSE,))
+class Connection(asyncio.Protocol):
+    """One client's connection: parses requests, has them answered one after the other, writes the answers."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._application = server.application
+        self._loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport
+        share = random.uniform(0.5, 1.0)
+        self._since = time.monotonic()
+        self._ends = self._since + MAX_AGE_SECONDS * share
+        self._left = int(MAX_REQUESTS * share)
+        self._waiting: deque[Request] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._current: Request | None = None
+        self._reading = False
+        self._closed = False
+        self._begin()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._server.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closed = True
+        self._server.connections.discard(self)
+        for request in self._waiting:
+            self._application.leave(request, CLIENT_GONE)
+        self._waiting.clear()
+
+    def data_received(self, data: bytes) -> None:
+        if self._closed:
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # The request itself was complete and is answered; what it wants to upgrade to is not spoken here.
+            return
+        except httptools.HttpParserError as error:
+            self._refuse(Refusal(400, f"this is not HTTP: {error}"))
+
+    def pause_writing(self) -> None:
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if not self._closed:
+            self._transport.resume_reading()
+
+    # What the parser calls, in this order.
+
+    def on_message_begin(self) -> None:
+        self._begin()
+        self._reading = True
+        self._since = time.monotonic()
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+        self._grow_head(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._grow_head(len(name) + len(value))
+        if len(name) not in _LENGTHS:
+            return
+        name = name.lower()
+        if name == b"content-length":
+            self._announced = int(value)
+        elif name == b"content-encoding":
+            self._encoding = value.strip().lower()
+        elif name == b"expect":
+            self._expects = value.lower() == b"100-continue"
+
+    def on_headers_complete(self) -> None:
+        if self._announced > self._application.max_body:
+            self._refuse(too_large(self._application.max_body))
+        elif self._expects:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        if self._closed:
+            return
+        self._body.append(body)
+        self._size += len(body)
+        if self._size > self._application.max_body:
+            self._refuse(too_large(self._application.max_body))
+
+    def on_message_complete(self) -> None:
+        if self._closed:
+            return
+        self._reading = False
+        request = self._whole()
+        self._application.arrive(request)
+        if self._current is not None:
+            self._waiting.append(request)
+            if len(self._waiting) >= MAX_PIPELINED:
+                self._transport.pause_reading()
+            return
+        self._current = request
+        # Not at once: all requests that have arrived are read first, so that those which wait count as in flight.
+        self._loop.call_soon(self._answer, request)
+
+    def _begin(self) -> None:
+        self._url = b""
+        self._head = 0
+        self._announced = 0
+        self._encoding = b""
+        self._expects = False
+        self._body: list[bytes] = []
+        self._size = 0
+
+    def _grow_head(self, by: int) -> None:
+        self._head += by
+        if self._head > MAX_HEAD:
+            self._refuse(Refusal(431, f"the head of the request is larger than {MAX_HEAD} bytes"))
+
+    def _whole(self) -> Request:
+        parser, now = self._parser, time.monotonic()
+        self._left -= 1
+        keep = (
+            parser.should_keep_alive()
+            and not parser.should_upgrade()
+            and parser.get_http_version() == "1.1"
+            and self._left > 0
+            and now < self._ends
+        )
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        return Request(parser.get_method().decode(), _path(self._url), body, self._encoding, keep)
+
+    def _answer(self, request: Request) -> None:
+        if self._closed:
+            self._application.leave(request, CLIENT_GONE)
+            return
+        reply = self._application.respond(request)
+        if isinstance(reply, Reply):
+            self._write(request, reply)
+        else:
+            self._task = self._loop.create_task(self._answer_later(request, reply))
+
+    async def _answer_later(self, request: Request, reply: Coroutine[Any, Any, Reply]) -> None:
+        self._write(request, await reply)
+
+    def _write(self, request: Request, reply: Reply) -> None:
+        self._current = None
+        self._task = None
+        if self._closed:
+            self._application.leave(request, CLIENT_GONE)
+            return
+        keep = request.keep_alive and not self._server.ending
+        head = b"%bcontent-type: %b\r\ncontent-length: %d\r\ndate: %b\r\n%b%b" % (
+            _STATUS_LINES[reply.status],
+            reply.content_type,
+            len(reply.body),
+            self._server.date,
+            reply.headers,
+            b"\r\n" if keep else b"connection: close\r\n\r\n",
+        )
+        self._transport.write(head if request.method == "HEAD" else head + reply.body)
+        self._application.leave(request, reply.status)
+        self._since = time.monotonic()
+        if not keep:
+            self._close()
+        elif self._waiting:
+            self._next()
+
+    def _next(self) -> None:
+        self._current = self._waiting.popleft()
+        self._transport.resume_reading()
+        self._loop.call_soon(self._answer, self._current)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer what is not worth reading to its end, and end the connection."""
+        if self._closed:
+            return
+        request = Request("", _path(self._url), b"", b"", keep_alive=False)
+        self._application.arrive(request)
+        self._write(request, refused(refusal))
+
+    def _close(self) -> None:
+        self._closed = True
+        self._transport.close()
+
+    def close_when_idle(self) -> None:
+        """Close now, unless a request is being read or answered; then its answer does."""
+        if self._current is None and not self._reading and not self._closed:
+            self._close()
+
+    def close_if_stale(self, now: float) -> None:
+        """Close if nothing was asked for too long, or a request does not come to its end."""
+        if self._current is None and now - self._since > (SLOW_SECONDS if self._reading else IDLE_SECONDS):
+            self._close()
+
+    def abort(self) -> None:
+        self._closed = True
+        self._transport.abort()
 
 
-def _raise(refusal: Refusal) -> bytes:
-    raise refusal
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus}
+_LENGTHS = {len(b"content-length"), len(b"content-encoding"), len(b"expect")}
+
+
+def _path(url: bytes) -> str:
+    """The path of a request's target, decoded; what is no path is itself, and will not be found."""
+    path = url.partition(b"?")[0].decode("latin-1")
+    return unquote(path) if "%" in path else path

@@ -7,8 +7,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from perennial.runtime.server import receipt as receipts
 from perennial.runtime.server.companion import Companion, Sample
 from perennial.runtime.server.counting import Counting
-from perennial.runtime.server.engine import Answers, datatype_of
+from perennial.runtime.server.engine import Answers, Engine, datatype_of
 from perennial.runtime.server.feedback import uniform_ends
 from perennial.runtime.server.http import encode
 from perennial.runtime.server.model import Model
@@ -55,6 +56,18 @@ Compared = tuple[NDArray[np.intp], Answers]
 """Which rows the companion scored, and what it said to them."""
 
 
+Scores = NDArray[np.float64] | None
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A request that fits the model."""
+
+    request: InferenceRequest
+    rows: Rows
+    outputs: list[NamedOutput]
+
+
 class Predictor:
     """Answers inference requests of one model."""
 
@@ -70,22 +83,45 @@ class Predictor:
         self._receipt = _receipt_of(model)
         self._ids = Ids()
 
-    async def infer(self, body: bytes) -> bytes:
-        """Raises Refusal 400 for what the client can mend."""
+    def infer(self, body: bytes) -> bytes | Coroutine[Any, Any, bytes]:
+        """The answer's body: at once where the model is quick enough to have the others wait, else when it is done.
+
+        Raises Refusal 400 for what the client can mend.
+        """
         request = decode(body)
-        rows = self._gather(request)
-        outputs = self._asked(request)
-        answers = await self._predict(rows)
-        scores = self._counting.add(rows, answers)
-        wants_receipt = request.parameters is not None and request.parameters.receipt
-        compared = None
-        if self.companion is not None:
-            compared = await self._compare(self.companion, rows, answers, now=wants_receipt)
-        response = InferenceResponse(
-            self._name, self.model.version, [output(name, answers) for name, output in outputs], request.id
-        )
-        if wants_receipt:
-            response.parameters = {"receipts": self._receipts(answers, scores, compared)}
+        asked = _Asked(request, self._gather(request), self._asked(request))
+        if asked.rows.count > self.model.inline_rows:
+            return self._infer_beside(asked)
+        return self._answer(asked, _computed(self.model.engine, asked.rows))
+
+    async def _infer_beside(self, asked: _Asked) -> bytes:
+        loop = asyncio.get_running_loop()
+        answers = await loop.run_in_executor(self._pool, _computed, self.model.engine, asked.rows)
+        answer = self._answer(asked, answers)
+        return answer if isinstance(answer, bytes) else await answer
+
+    def _answer(self, asked: _Asked, answers: Answers) -> bytes | Coroutine[Any, Any, bytes]:
+        """Count the rows, have a sample of them compared, and write the answer."""
+        scores = self._counting.add(asked.rows, answers)
+        wants_receipt = asked.request.parameters is not None and asked.request.parameters.receipt
+        if not wants_receipt:
+            if self.companion is not None:
+                self._compare_later(self.companion, asked.rows, answers)
+            return encode(self._response(asked, answers))
+        if self.companion is None:
+            return self._with_receipts(asked, answers, scores, None)
+        return self._answer_compared(self.companion, asked, answers, scores)
+
+    async def _answer_compared(self, companion: Companion, asked: _Asked, answers: Answers, scores: Scores) -> bytes:
+        return self._with_receipts(asked, answers, scores, await self._compare(companion, asked.rows, answers))
+
+    def _response(self, asked: _Asked, answers: Answers) -> InferenceResponse:
+        outputs = [output(name, answers) for name, output in asked.outputs]
+        return InferenceResponse(self._name, self.model.version, outputs, asked.request.id)
+
+    def _with_receipts(self, asked: _Asked, answers: Answers, scores: Scores, compared: Compared | None) -> bytes:
+        response = self._response(asked, answers)
+        response.parameters = {"receipts": self._receipts(answers, scores, compared)}
         return encode(response)
 
     async def score_samples(self) -> None:
@@ -107,28 +143,24 @@ class Predictor:
             asked.append((output.name, self._named[output.name]))
         return asked
 
-    async def _predict(self, rows: Rows) -> Answers:
-        engine = self.model.engine
-        try:
-            if rows.count <= self.model.inline_rows:
-                return engine(rows)
-            return await asyncio.get_running_loop().run_in_executor(self._pool, engine, rows)
-        except ValueError as error:
-            # scikit-learn's way to say that it cannot work with such values, for example with missing ones.
-            raise Refusal(400, f"the model does not take these rows: {error}") from error
+    def _compare_later(self, companion: Companion, rows: Rows, answers: Answers) -> None:
+        chosen = companion.sample(rows.count)
+        if chosen is None:
+            return
+        if not companion.later(Sample(rows.take(chosen), Answers(answers.predictions[chosen]))):
+            self._counting.totals.not_compared(len(chosen))
 
-    async def _compare(self, companion: Companion, rows: Rows, answers: Answers, *, now: bool) -> Compared | None:
-        """Give a sample of the rows to the companion: now, for their receipts, or when there is time."""
+    async def _compare(self, companion: Companion, rows: Rows, answers: Answers) -> Compared | None:
+        """Have a sample of the rows scored by the companion before their receipts are written."""
         chosen = companion.sample(rows.count)
         if chosen is None:
             return None
-        sample = Sample(rows.take(chosen), Answers(answers.predictions[chosen]))
-        if now and companion.afford(len(chosen)):
-            other = await self._score(companion, sample, inline=len(chosen) <= companion.inline_rows)
-            return None if other is None else (chosen, other)
-        if now or not companion.later(sample):
+        if not companion.afford(len(chosen)):
             self._counting.totals.not_compared(len(chosen))
-        return None
+            return None
+        sample = Sample(rows.take(chosen), Answers(answers.predictions[chosen]))
+        other = await self._score(companion, sample, inline=len(chosen) <= companion.inline_rows)
+        return None if other is None else (chosen, other)
 
     async def _score(self, companion: Companion, sample: Sample, *, inline: bool) -> Answers | None:
         """What the companion fails at costs the comparison, never the answer."""
@@ -145,12 +177,7 @@ class Predictor:
         companion.compare(self._counting.totals, sample.answers, other, seconds)
         return other
 
-    def _receipts(
-        self,
-        answers: Answers,
-        scores: NDArray[np.float64] | None,
-        compared: Compared | None,
-    ) -> list[str]:
+    def _receipts(self, answers: Answers, scores: Scores, compared: Compared | None) -> list[str]:
         predictions = answers.predictions.tolist()
         cells = self._counting.score_cells(scores) if scores is not None else [0] * len(predictions)
         paired: dict[int, receipts.Companion] = {}
@@ -176,8 +203,12 @@ class Predictor:
         ]
 
 
-def _taken(answers: Answers, indices: NDArray[np.intp]) -> Answers:
-    return Answers(answers.predictions[indices])
+def _computed(engine: Engine, rows: Rows) -> Answers:
+    try:
+        return engine(rows)
+    except ValueError as error:
+        # scikit-learn's way to say that it cannot work with such values, for example with missing ones.
+        raise Refusal(400, f"the model does not take these rows: {error}") from error
 
 
 def _outputs(schema: Schema) -> tuple[list[NamedOutput], dict[str, Output]]:

@@ -5,24 +5,22 @@ count.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import logging
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import uvicorn
 
 from perennial.runtime.server.app import InferenceApp
 from perennial.runtime.server.companion import Companion, Incomparable
-from perennial.runtime.server.connection import Connection
 from perennial.runtime.server.control import ControlApp
 from perennial.runtime.server.counting import Counting
 from perennial.runtime.server.counts.tally import Mismatch
+from perennial.runtime.server.http import Server
 from perennial.runtime.server.inference import Predictor
 from perennial.runtime.server.meter import Meter
 from perennial.runtime.server.model import Model, WrongAnswer, load
@@ -44,7 +42,6 @@ HAND_OVER_SECONDS = 5.0
 TICK_SECONDS = 1.0
 SAMPLES_SECONDS = 0.05
 _RETRY_SECONDS = (1, 2, 5, 10, 30)
-_KEEP_ALIVE_SECONDS = 75
 
 
 class CannotServe(Exception):
@@ -56,14 +53,6 @@ class Ports:
     host: str
     inference: int
     control: int
-
-
-class _Server(uvicorn.Server):
-    """uvicorn, which leaves the signals to us: two of them live in this process, and the drain is ours."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 async def run(serve: Serve, counts: Path, ports: Ports) -> None:
@@ -83,34 +72,31 @@ class Pod:
         self._counts = counts
         self._meter = Meter()
         self._state = State(serve.name, str(serve.model.version or ""))
-        self._connection: type[Connection] = type("PodConnection", (Connection,), {"meter": self._meter})
         app = InferenceApp(self._state, self._meter, max_body=MAX_BODY, max_in_flight=MAX_IN_FLIGHT)
-        control = ControlApp(self._state, self._meter, max_body=MAX_BODY)
-        self._inference = _server(app, ports.host, ports.inference, self._connection)
-        self._control = _server(control, ports.host, ports.control, "httptools")
+        self._inference = Server(app)
+        self._control = Server(ControlApp(self._state, self._meter, max_body=MAX_BODY))
+        self._ports = ports
 
     async def live(self, ending: asyncio.Event) -> None:
-        servers = [asyncio.create_task(server.serve()) for server in (self._inference, self._control)]
+        """Serve until `ending` is set, then drain."""
+        await self._open()
         background = [asyncio.create_task(work) for work in (self._load(), self._tick())]
         ended = asyncio.create_task(ending.wait())
         try:
-            await self._until_ended(ended, servers, background)
-            await self._drain(servers)
+            await _first(ended, background)
+            await self._drain()
         finally:
-            for task in (*background, ended, *servers):
+            for task in (*background, ended):
                 task.cancel()
-            await asyncio.gather(*background, ended, *servers, return_exceptions=True)
+            await asyncio.gather(*background, ended, return_exceptions=True)
 
-    async def _until_ended(
-        self, ended: asyncio.Task[Any], servers: list[asyncio.Task[None]], background: list[asyncio.Task[None]]
-    ) -> None:
-        running: set[asyncio.Task[Any]] = {ended, *servers, *background}
-        while not ended.done():
-            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-            if any(server in done for server in servers):
-                raise CannotServe("a port could not be opened or closed by itself")
+    async def _open(self) -> None:
+        try:
+            await self._control.listen(self._ports.host, self._ports.control)
+            await self._inference.listen(self._ports.host, self._ports.inference)
+        except OSError as error:
+            raise CannotServe(f"a port cannot be opened: {error}") from error
+        logger.info("inference on port %d, control on port %d", self._inference.port, self._control.port)
 
     async def _load(self) -> None:
         model = await self._fetch(self._serve.model)
@@ -167,21 +153,17 @@ class Pod:
             if self._state.predictor is not None and self._state.predictor.companion is not None:
                 self._state.predictor.companion.tick()
 
-    async def _drain(self, servers: list[asyncio.Task[None]]) -> None:
+    async def _drain(self) -> None:
         """Not ready; accept for a while; end connections by their answers; finish; hand the last epoch over."""
-        inference, control = servers
         logger.info("ending: %d requests in flight", self._meter.in_flight)
         self._state.draining = True
-        self._connection.draining = True
+        self._inference.ending = True
         await asyncio.sleep(PROPAGATION_SECONDS)
-        for listener in self._inference.servers:
-            listener.close()
-        await _until(lambda: not self._inference.server_state.connections, LAST_REQUESTS_SECONDS)
-        self._inference.should_exit = True
-        await inference
+        self._inference.refuse_connections()
+        await _until(lambda: not self._inference.connections, LAST_REQUESTS_SECONDS)
+        await self._inference.close(IN_FLIGHT_SECONDS)
         await self._hand_over()
-        self._control.should_exit = True
-        await control
+        await self._control.close(1.0)
 
     async def _hand_over(self) -> None:
         if self._state.counting is None:
@@ -192,30 +174,19 @@ class Pod:
             logger.warning("%d epochs were not taken", book.waiting)
 
 
-async def _until(condition: Any, seconds: float) -> bool:
+async def _first(ended: asyncio.Task[Any], background: list[asyncio.Task[None]]) -> None:
+    """Wait for the end; what fails in the background fails here."""
+    running: set[asyncio.Task[Any]] = {ended, *background}
+    while not ended.done():
+        done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+
+
+async def _until(condition: Callable[[], bool], seconds: float) -> bool:
     """Wait for the condition, at most so long; whether it came."""
-    for _ in range(int(seconds / 0.05)):
+    for _ in range(int(seconds / 0.02)):
         if condition():
             return True
-        await asyncio.sleep(0.05)
-    return bool(condition())
-
-
-def _server(app: Any, host: str, port: int, connection: Any) -> _Server:
-    config = uvicorn.Config(
-        app,
-        host=host,
-        port=port,
-        http=connection,
-        ws="none",
-        lifespan="off",
-        interface="asgi3",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        date_header=False,
-        backlog=2048,
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=int(IN_FLIGHT_SECONDS),
-    )
-    return _Server(config)
+        await asyncio.sleep(0.02)
+    return condition()

@@ -8,7 +8,7 @@ import msgspec
 class Refusal(Exception):
     """A request that is not carried out. `message` is for the person who sent it and names the field where it can."""
 
-    def __init__(self, status: int, message: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+    def __init__(self, status: int, message: str, headers: bytes = b"") -> None:
         super().__init__(message)
         self.status = status
         self.message = message

@@ -6,6 +6,7 @@ model does not know are ignored, so that clients may send a new version's featur
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,9 @@ from numpy.typing import NDArray
 from perennial.runtime.server.refusal import invalid
 from perennial.runtime.server.tensors import BYTES, AnyTensor, InferenceRequest, numbers_of, texts_of
 from perennial.wire.schema import Example, Feature, Schema
+
+
+_sum = np.add.reduce
 
 
 @dataclass(slots=True)
@@ -48,7 +52,7 @@ class Gatherer:
         if not rows.count:
             raise invalid("inputs[0].shape", "there are no rows")
         # One sum tells whether any value is infinite or missing; only then is it worth looking for the one.
-        if self._numbers and not np.isfinite(rows.numbers.sum()):
+        if self._numbers and not math.isfinite(_sum(rows.numbers, None)):
             self._find_infinite(rows, request)
         return rows
 

@@ -18,6 +18,7 @@ from perennial.wire.result import Result
 from perennial.wire.schema import SCHEMA_FILE, Example, Feature, Schema
 from perennial.wire.serve import ServedModel
 
+
 def publish(folder: Path, model: bytes, schema: Schema, reference: Reference | None, version: int = 1) -> ServedModel:
     """Write the version's folder and give what a server is told of it."""
     digest = hashlib.sha256(model).hexdigest()
@@ -88,7 +89,10 @@ def binary(folder: Path, *, threshold: float = 0.5, version: int = 1) -> ServedM
         features=[Feature("a", "numeric"), Feature("b", "numeric")],
         score="positive",
         classes=["no", "yes"],
-        examples=[Example([0.75, None], yes, [0.25, 0.75]), Example([None, 1.0], "no" if threshold > 0 else "yes", [1.0, 0.0])],
+        examples=[
+            Example([0.75, None], yes, [0.25, 0.75]),
+            Example([None, 1.0], "no" if threshold > 0 else "yes", [1.0, 0.0]),
+        ],
     )
     reference = Reference(
         model="",
@@ -139,5 +143,3 @@ def mixed(folder: Path) -> ServedModel:
         loss=Loss([0.25, 0.5, 0.75, 1.0], [7, 2, 1, 0], 0.2, 0.3, 0.95, scale=8.0),
     )
     return publish(folder, model, schema, reference)
-
-

@@ -78,8 +78,7 @@ class DyingBook(Book):
 
 
 class Reader:
-    """The DriftMonitor's side: it counts an epoch when its number is new, and acknowledges what its checkpoint holds.
-    """
+    """The DriftMonitor's side: it counts an epoch when its number is new, and acknowledges what its checkpoint holds."""
 
     def __init__(self) -> None:
         self.incarnation: str | None = None

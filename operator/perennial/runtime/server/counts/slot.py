@@ -70,6 +70,14 @@ class Slot:
         [n].
         """
         start, end = 0, len(scores)
+        if end == 1:
+            pending = self._written - self._flushed
+            self._numbers[pending] = numbers[0]
+            self._scores[pending] = scores[0]
+            if codes is not None:
+                self._codes[pending] = codes[0]
+            self._advance(1)
+            return
         while start < end:
             pending = self._written - self._flushed
             taken = min(RING - pending, end - start)
