@@ -1,0 +1,171 @@
+"""The level-triggered work queue: keys, not events.
+
+A key that is added while it waits is there once; one that is added while it is worked on comes back afterwards, so
+that no change is missed and no two workers ever hold one key. What failed comes back later and later, with jitter;
+what is asked for later waits in a heap.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import random
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from enum import IntEnum
+from typing import Generic, TypeVar
+
+from . import metrics
+
+KeyT = TypeVar("KeyT", bound=Hashable)
+
+FIRST_DELAY = 0.05
+LONGEST_DELAY = 300.0
+
+
+class Priority(IntEnum):
+    """Events go before lists, so that a restart over thousands of objects does not keep a person waiting."""
+
+    HIGH = 0
+    LOW = 1
+
+
+class Queue(Generic[KeyT]):
+    """Made and used within one running event loop, by whose clock it goes. `jitter` yields numbers in [0, 1)."""
+
+    def __init__(self, name: str, jitter: Callable[[], float] = random.random) -> None:
+        self._name = name
+        self._jitter = jitter
+        self._loop = asyncio.get_running_loop()
+        self._waiting: dict[Priority, OrderedDict[KeyT, float]] = {priority: OrderedDict() for priority in Priority}
+        self._working: dict[KeyT, float] = {}
+        self._again: dict[KeyT, Priority] = {}
+        self._due: dict[KeyT, float] = {}
+        self._heap: list[tuple[float, int, KeyT]] = []
+        self._pushed = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._failures: dict[KeyT, int] = {}
+        self._waiters: OrderedDict[asyncio.Future[None], None] = OrderedDict()
+        self._closed = False
+        metrics.QUEUES.add(name, self.state)
+
+    def add(self, key: KeyT, priority: Priority = Priority.HIGH) -> None:
+        """Work on the key soon. A key that waits at low priority moves up."""
+        if self._closed:
+            return
+        self._due.pop(key, None)
+        if key in self._working:
+            self._again[key] = min(priority, self._again.get(key, priority))
+            return
+        if key in self._waiting[Priority.HIGH] or (priority is Priority.LOW and key in self._waiting[Priority.LOW]):
+            return
+        since = self._waiting[Priority.LOW].pop(key, None)
+        if since is None:
+            since = self._loop.time()
+            metrics.QUEUE_ADDS.labels(self._name).inc()
+        self._waiting[priority][key] = since
+        self._wake_one()
+
+    def add_after(self, key: KeyT, seconds: float) -> None:
+        """Work on the key when so many seconds have passed, or sooner if something else asks for it."""
+        if self._closed:
+            return
+        due = self._loop.time() + max(0.0, seconds)
+        if key in self._due and self._due[key] <= due:
+            return
+        self._due[key] = due
+        self._pushed += 1
+        heapq.heappush(self._heap, (due, self._pushed, key))
+        self._drop_overtaken()
+        self._set_timer()
+
+    def retry(self, key: KeyT, at_least: float = 0.0) -> float:
+        """Work on the key again after its back-off: 50 ms, doubling up to 5 min, with jitter. Gives the seconds."""
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        backoff = min(FIRST_DELAY * (1 << min(failures, 20)), LONGEST_DELAY)
+        delay = max(backoff, at_least) * (0.75 + self._jitter() / 2)
+        metrics.QUEUE_RETRIES.labels(self._name).inc()
+        self.add_after(key, delay)
+        return delay
+
+    def forget(self, key: KeyT) -> None:
+        """The key did well: its next failure is its first."""
+        self._failures.pop(key, None)
+
+    async def get(self) -> KeyT | None:
+        """The next key, which is this worker's until `done`; None when the queue is closed."""
+        while not self._closed:
+            for waiting in self._waiting.values():
+                if waiting:
+                    return self._take(*waiting.popitem(last=False))
+            await self._wait()
+        return None
+
+    def done(self, key: KeyT) -> None:
+        """The worker is through with the key; what was asked for meanwhile comes now."""
+        began = self._working.pop(key)
+        metrics.WORK_SECONDS.labels(self._name).observe(self._loop.time() - began)
+        if (priority := self._again.pop(key, None)) is not None:
+            self.add(key, priority)
+
+    def close(self) -> None:
+        """No more keys are given out; workers end after the one in hand."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def state(self) -> metrics.QueueState:
+        now = self._loop.time()
+        ages = [now - began for began in self._working.values()]
+        depth = sum(len(waiting) for waiting in self._waiting.values())
+        return metrics.QueueState(depth, sum(ages), max(ages, default=0.0))
+
+    def _take(self, key: KeyT, since: float) -> KeyT:
+        now = self._loop.time()
+        self._working[key] = now
+        metrics.QUEUE_SECONDS.labels(self._name).observe(now - since)
+        return key
+
+    async def _wait(self) -> None:
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self._waiters[waiter] = None
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            # A worker that was woken and then cancelled must not take the wake-up with it.
+            if waiter.done() and not waiter.cancelled():
+                self._wake_one()
+            raise
+        finally:
+            self._waiters.pop(waiter, None)
+
+    def _wake_one(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self._heap[0][0], self._release) if self._heap else None
+
+    def _release(self) -> None:
+        now = self._loop.time()
+        while self._heap and self._heap[0][0] <= now:
+            due, _, key = heapq.heappop(self._heap)
+            # An entry that was overtaken, by an earlier one or by an event, is left in the heap and passed over here.
+            if self._due.get(key) == due:
+                self.add(key)
+        self._set_timer()
+
+    def _drop_overtaken(self) -> None:
+        """Rebuild the heap when most of it was overtaken: keys that ask to come back in a day may have events by the
+        second."""
+        if len(self._heap) > 2 * len(self._due) + 64:
+            self._heap = [entry for entry in self._heap if self._due.get(entry[2]) == entry[0]]
+            heapq.heapify(self._heap)
