@@ -1,6 +1,7 @@
 """Who may connect to a server's control port, in the words of a NetworkPolicy.
 
-Spelt out, and not kept as it is like other types of Kubernetes' own: a slip here opens or closes a port, so it is found when applied.
+Spelt out, and not kept as it is like other types of Kubernetes' own: a slip here opens or closes a port, so it is
+found when applied.
 """
 
 from __future__ import annotations
