@@ -17,7 +17,7 @@ from .split import Split, surge
 @dataclass(frozen=True, slots=True)
 class Group:
     """The pods of one revision: `asked` is its Deployment's replicas, `pods` those that exist and are not ending,
-    `ready` those of them that are ready for long enough to count on, `newest_ready` when the youngest was made."""
+    `ready` those of them that are ready for long enough to count on, `newest_ready` since when the last of them is."""
 
     asked: int = 0
     pods: int = 0

@@ -129,7 +129,10 @@ def _target(
     if isinstance(model, Awaited):
         return model
     digest = _digest(stored, revisions)
-    return Target(revision_name(model.sha256, digest), digest, source_of(spec.model), model)
+    # By what it is and not by its name alone: another release may have named it.
+    known = (one.name for one in revisions.values() if (one.model.sha256, one.digest) == (model.sha256, digest))
+    name = next(known, revision_name(model.sha256, digest))
+    return Target(name, digest, source_of(spec.model), model)
 
 
 def _digest(stored: Manifest, revisions: Mapping[str, Revision]) -> str:

@@ -65,7 +65,12 @@ def group(pods: Iterable[ServerPod], asked: int, now: datetime) -> Group:
     """The pods of one revision, counted."""
     living = [pod for pod in pods if not pod.ending]
     counted_on = [pod for pod in living if pod.is_counted_on(now)]
-    return Group(asked, len(living), len(counted_on), max((pod.created for pod in counted_on), default=None))
+    return Group(
+        asked,
+        len(living),
+        len(counted_on),
+        max((pod.ready_since for pod in counted_on if pod.ready_since), default=None),
+    )
 
 
 def _trouble(status: dict[str, Any]) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from perennial.api.modeldeployment import ModelDeploymentSpec
@@ -40,16 +40,18 @@ def present(observed: Observed, spec: ModelDeploymentSpec) -> int:
 def remembered(
     observed: Observed, spec: ModelDeploymentSpec, log: tuple[Sample, ...], readings: Readings, now: datetime
 ) -> tuple[Sample, ...]:
-    """The log with a sample of now, unless the last one is as fresh, and without what no window reaches back to.
+    """The log with a sample of now, unless the last one is as fresh and the same, and without what no window reaches
+    back to.
 
     A new log begins with the present number as recommended, so that nothing is scaled in before it was watched for a
     whole window.
     """
     if spec.autoscaling is None:
         return ()
-    if log and now - log[-1].at < timedelta(seconds=INTERVAL_SECONDS):
-        return log
     current = present(observed, spec)
     recommended = recommend(readings.load, spec.autoscaling.metrics[0].target, current) if log else current
+    sample = Sample(now, current, recommended)
+    if log and now - log[-1].at < timedelta(seconds=INTERVAL_SECONDS) and replace(log[-1], at=now) == sample:
+        return log
     horizon = now - memory(spec.autoscaling)
-    return (*(sample for sample in log if sample.at > horizon), Sample(now, current, recommended))
+    return (*(sample for sample in log if sample.at > horizon), sample)
