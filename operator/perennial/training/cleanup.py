@@ -32,10 +32,14 @@ def _jobs(done: list[RunSeen], spent: set[int]) -> Iterable[Deletion]:
     """A recorded run's Job that still goes on was given up; a report Job has nothing more to say."""
     for_logs = {run.version for run in done[-JOBS_KEPT:]} - spent
     for run in done:
-        if run.report:
+        if run.report and not _is_leaving(run.report):
             yield _deletion(JOBS, run.report)
-        if run.job and (run.version not in for_logs or not finished(run.job)):
+        if run.job and not _is_leaving(run.job) and (run.version not in for_logs or not finished(run.job)):
             yield _deletion(JOBS, run.job)
+
+
+def _is_leaving(job: Manifest) -> bool:
+    return "deletionTimestamp" in job["metadata"]
 
 
 def _records(done: list[RunSeen], spent: set[int]) -> Iterable[Deletion]:

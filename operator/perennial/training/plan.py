@@ -20,7 +20,7 @@ from .history import History, history_of
 from .holds import Hold, Situation, hold, reason_of
 from .intake import Context, Ended, Going, take_in
 from .names import Identity
-from .observe import Bucket, Observed, RunSeen
+from .observe import Bucket, Observed, RunSeen, finished
 from .origin import Origin, Trigger
 from .origins import origin_of
 from .record import Record, to_child
@@ -130,13 +130,19 @@ def _decide(
     now: datetime,
 ) -> Decision:
     """The first trigger that nothing holds starts a run, and all others are contained in it."""
-    situation = Situation(observed, history, going[-1].run.version if going else None, problems, now)
+    situation = Situation(observed, history, _occupied_by(observed, going), problems, now)
     holds = [(trigger, hold(trigger, situation)) for trigger in wanted.triggers]
     free = next((trigger for trigger, held in holds if held is None), None)
     if free is None or observed.spec is None:
         return Decision(None, wanted.triggers, holds[0][1] if holds else None)
     store = store_of(observed.spec, observed.settings, observed.identity.namespace)
     return Decision(Origin(situation.next_version, wanted.definition, free, store, wanted.handled))
+
+
+def _occupied_by(observed: Observed, going: tuple[Going, ...]) -> int | None:
+    """The run that another one has to wait for. One that was given up counts until its Job is gone."""
+    unfinished = [run.version for run in observed.runs if run.job and not finished(run.job)]
+    return max([*unfinished, *(run.run.version for run in going)], default=None)
 
 
 def _children(

@@ -627,7 +627,23 @@ class TestHistory:
         kept = sorted(record["revision"] for record in world.records())
         assert kept == [2, 3, 4, 6, 7], "accepted 3, pinned 4, a rollback target 2, and the newest two"
         assert [run["version"] for run in world.status["runs"]] == [7, 6]
+        assert world.events.count("Warning Rejected") == 4, "no version is told twice"
         assert len(world.jobs()) == 2
+
+    def test_a_record_goes_only_after_its_job_is_gone(self) -> None:
+        world = World({**SPEC, "versionHistoryLimit": 1})
+        world.settle()
+        world.finish(1)
+        world.settle()
+        world.pass_time(days=2)
+        world.annotate("token")
+        world.settle()
+        world.finish(2)
+        gone: list[str] = []
+        for _ in range(5):
+            world.reconcile()
+            gone += [deletion.resource.kind for deletion in world.last.deletions]
+        assert gone == ["Job", "ControllerRevision"]
 
     def test_a_days_records_stay_so_that_runs_can_be_counted(self) -> None:
         world = World({**SPEC, "versionHistoryLimit": 1})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -117,7 +118,7 @@ class Story:
             open_jobs = self.world.jobs(unfinished=True)
             if not open_jobs:
                 self.world.pass_time(seconds=11)
-                if not self.world.reconcile():
+                if not self.world.reconcile() and not self.world.leaving:
                     return
             for job in open_jobs:
                 version = number(job["metadata"]["name"].removesuffix("-report"))
@@ -176,6 +177,34 @@ def test_a_status_is_rebuilt_the_same_and_starts_nothing(happened: list[tuple[st
     story.world.settle()
     assert story.world.starts == starts
     assert comparable(story.world.status) == before
+
+
+@pytest.mark.parametrize("deaths", [[0], [1], [2], [3], [1, 1], [2, 1]])
+@pytest.mark.parametrize("asked", ["edit", "annotate", "request"])
+def test_an_operator_that_dies_while_it_starts_a_run_starts_it_once(asked: str, deaths: list[int]) -> None:
+    story = Story()
+    for _ in range(3):
+        story.world.settle()
+        story.happen("accepted")
+        story.world.settle()
+        story.happen(asked)
+        for writes in deaths:
+            story.world.reconcile(writes)
+    story.come_to_rest()
+    assert len(story.runs()) == story.triggers == 4
+
+
+@pytest.mark.parametrize("deaths", [[0], [1], [2], [3], [1, 1], [2, 1]])
+@pytest.mark.parametrize("end", ["accepted", "rejected", "crashed", "lose pod", "delete job"])
+def test_an_operator_that_dies_while_a_run_ends_tells_it_once(end: str, deaths: list[int]) -> None:
+    story = Story()
+    story.world.settle()
+    story.happen(end)
+    for writes in deaths:
+        story.world.reconcile(writes)
+    story.come_to_rest()
+    assert len(story.runs()) == 1
+    assert len(story.world.status["runs"]) == len(story.world.records()) == 1
 
 
 def comparable(status: dict) -> dict:

@@ -71,6 +71,7 @@ class World:
         self.events: list[str] = []
         self.last: Plan = Plan()
         self.starts: list[str] = []
+        self.leaving: list[str] = []
 
     # --- the engine's part
 
@@ -95,6 +96,9 @@ class World:
     def reconcile(self, writes: int | None = None) -> int:
         """One pass of the engine, which dies after so many writes. Returns how many it made."""
         observed = self.observe()
+        for name in self.leaving:
+            self.remove("Job", name)
+        self.leaving.clear()
         problems: list[Problem] = []
         made = plan(observed, (), self.now)
         count = 0
@@ -131,7 +135,8 @@ class World:
     def settle(self, rounds: int = 20) -> None:
         """Reconcile until nothing is written."""
         for _ in range(rounds):
-            if not self.reconcile():
+            leaving = bool(self.leaving)
+            if not self.reconcile() and not leaving:
                 return
         raise AssertionError("it never comes to rest")
 
@@ -150,7 +155,12 @@ class World:
 
     def _delete(self, deletion: Deletion) -> None:
         found = self.objects.get((deletion.resource.kind, deletion.name))
-        if found and found["metadata"]["uid"] == deletion.uid:
+        if not found or found["metadata"]["uid"] != deletion.uid:
+            return
+        if deletion.resource.kind == "Job":
+            found["metadata"]["deletionTimestamp"] = text(self.now)
+            self.leaving.append(deletion.name)  # its controller takes a finalizer off first
+        else:
             self.remove(deletion.resource.kind, deletion.name)
 
     # --- the cluster's part
