@@ -53,7 +53,10 @@ def _components(cluster: EmbeddedCluster, node: str | None) -> str:
         reply = ask(cluster.control_socket(node), "status")
     except OSError:
         return "does not answer"
-    return ", ".join(f"{name} ({state['starts']} starts)" if state["pid"] else f"{name} DOWN" for name, state in sorted(reply.items()))  # type: ignore[index,call-overload]
+    return ", ".join(
+        f"{name} ({state['starts']} starts)" if state["pid"] else f"{name} DOWN"
+        for name, state in sorted(reply.items())
+    )
 
 
 def _images(given: argparse.Namespace) -> None:
@@ -95,7 +98,9 @@ def _parser() -> argparse.ArgumentParser:
 
     def command(name: str, run: object, text: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
-        sub.add_argument("--name", default=os.environ.get("PERENNIAL_CLUSTER", DEFAULT_NAME), help="the cluster (%(default)s)")
+        sub.add_argument(
+            "--name", default=os.environ.get("PERENNIAL_CLUSTER", DEFAULT_NAME), help="the cluster (%(default)s)"
+        )
         sub.set_defaults(run=run)
         return sub
 

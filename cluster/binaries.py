@@ -23,6 +23,7 @@ SOURCES = REPOSITORY / "cluster" / "go"
 GO = (1, 25)
 #: How long a first build takes on two cores, for the person who waits.
 COLD = {"kubernetes": "5 min", "coredns": "1 min", "helm": "2 min", "pause": "1 s", "kind": "1 min"}
+MODULES = ("kubernetes", "coredns", "helm", "pause")
 KUBERNETES_COMMANDS = (
     "etcd",
     "kube-apiserver",
@@ -51,9 +52,10 @@ def ensure_binaries() -> Binaries:
     Raises:
         ClusterError: when there is no Go compiler, or a build fails.
     """
-    folder = cache_home() / "cluster" / _short(b"".join(digest(name).encode() for name in ("kubernetes", "coredns", "helm", "pause")))
+    digests = "".join(digest(module) for module in MODULES)
+    folder = cache_home() / "cluster" / hashlib.sha256(digests.encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("kubernetes", "coredns", "helm", "pause"):
+    for name in MODULES:
         _link(folder / name, ensure(name))
     for command in KUBERNETES_COMMANDS:
         _link(folder / command, folder / "kubernetes")
@@ -74,6 +76,14 @@ def ensure(module: str) -> Path:
             run(*_build(module, partial), cwd=SOURCES / module, env={"CGO_ENABLED": "0", "GOWORK": "off"})
             partial.rename(target)
     return target
+
+
+def ensure_kubectl() -> Path:
+    """kubectl alone, out of the same binary that holds the components."""
+    folder = cache_home() / "bin" / f"kubectl-{digest('kubernetes')}"
+    folder.mkdir(parents=True, exist_ok=True)
+    _link(folder / "kubectl", ensure("kubernetes"))
+    return folder / "kubectl"
 
 
 def digest(module: str) -> str:
@@ -127,10 +137,6 @@ def _stamp() -> str:
 
 def _go() -> str:
     return shutil.which("go") or "/usr/local/go/bin/go"
-
-
-def _short(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def _link(link: Path, target: Path) -> None:

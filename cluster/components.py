@@ -1,7 +1,8 @@
 """The command lines and configuration files of every component, computed from the layout and nothing else.
 
-Paths are as seen from inside the cluster's namespaces. What departs from the components' defaults does so for one of three
-reasons, named where it stands: the cluster is thrown away, it must be quick on two cores, or the machine forbids the default.
+Paths are as seen from inside the cluster's namespaces. What departs from the components' defaults does so for one of
+three reasons, named where it stands: the cluster is thrown away, it must be quick on two cores, or the machine forbids
+the default.
 """
 
 from pathlib import Path
@@ -26,7 +27,11 @@ def control_plane(layout: Layout) -> dict[str, list[str]]:
         "kube-apiserver": _api_server(layout),
         "kube-controller-manager": _controller_manager(layout),
         "kube-scheduler": _scheduler(layout),
-        "local-provisioner": [str(BIN / "local-provisioner"), f"--kubeconfig={_config('local-provisioner')}", f"--root={VOLUMES}"],
+        "local-provisioner": [
+            str(BIN / "local-provisioner"),
+            f"--kubeconfig={_config('local-provisioner')}",
+            f"--root={VOLUMES}",
+        ],
     }
 
 
@@ -130,7 +135,11 @@ def kubelet(layout: Layout, number: int) -> dict[str, Any]:
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
-        "authentication": {"anonymous": {"enabled": False}, "webhook": {"enabled": True}, "x509": {"clientCAFile": str(PKI / "ca.crt")}},
+        "authentication": {
+            "anonymous": {"enabled": False},
+            "webhook": {"enabled": True},
+            "x509": {"clientCAFile": str(PKI / "ca.crt")},
+        },
         "authorization": {"mode": "Webhook"},
         "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
         "clusterDomain": "cluster.local",
@@ -142,7 +151,12 @@ def kubelet(layout: Layout, number: int) -> dict[str, Any]:
         "failSwapOn": False,
         "oomScoreAdj": 0,  # root in a container may not lower it
         "localStorageCapacityIsolation": False,  # the root filesystem is the machine's own
-        "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%", "imagefs.available": "1%", "nodefs.inodesFree": "1%"},
+        "evictionHard": {
+            "memory.available": "50Mi",
+            "nodefs.available": "1%",
+            "imagefs.available": "1%",
+            "nodefs.inodesFree": "1%",
+        },
         "imageGCHighThresholdPercent": 100,
         "serializeImagePulls": False,
         "maxPods": 240,
@@ -177,18 +191,23 @@ def cni(layout: Layout, number: int) -> dict[str, Any]:
         "cniVersion": "0.4.0",
         "name": "perennial",
         "plugins": [
-            {"type": "ptp", "ipMasq": False, "ipam": {"type": "host-local", "dataDir": "/run/cni", "ranges": ranges, "routes": routes}},
+            {
+                "type": "ptp",
+                "ipMasq": False,
+                "ipam": {"type": "host-local", "dataDir": "/run/cni", "ranges": ranges, "routes": routes},
+            },
             {"type": "portmap", "capabilities": {"portMappings": True}},
         ],
     }
 
 
 def containerd(cni_folder: Path) -> str:
+    unused = ", ".join(f'"io.containerd.snapshotter.v1.{name}"' for name in ("aufs", "btrfs", "devmapper", "zfs"))
     return f"""version = 2
 root = "/var/lib/containerd"
 state = "/run/containerd"
 oom_score = 0
-disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.devmapper"]
+disabled_plugins = [{unused}]
 [grpc]
   address = "{CONTAINERD_SOCKET}"
 [plugins."io.containerd.grpc.v1.cri"]

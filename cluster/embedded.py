@@ -48,7 +48,9 @@ class EmbeddedCluster:
         """The command line that runs `command` inside the control plane's namespaces or a node's."""
         pid = self.pid
         if pid is None:
-            raise ClusterError(f"cluster {self.layout.name} does not run: `python -m cluster up --name {self.layout.name}`")
+            raise ClusterError(
+                f"cluster {self.layout.name} does not run: `python -m cluster up --name {self.layout.name}`"
+            )
         if node is None:
             return namespaces.enter(pid, *command)
         number = self.node_number(node)

@@ -66,7 +66,13 @@ def _start_node(supervisor: Supervisor, layout: Layout, number: int, state: Path
 def _await_api_server() -> None:
     """Until then the other components would only fail and come back more slowly."""
     kubeconfig = INSIDE / "pki" / "admin.kubeconfig"
-    command = [str(INSIDE / "bin" / "kubectl"), f"--kubeconfig={kubeconfig}", "get", "--raw=/readyz", "--request-timeout=2s"]
+    command = [
+        str(INSIDE / "bin" / "kubectl"),
+        f"--kubeconfig={kubeconfig}",
+        "get",
+        "--raw=/readyz",
+        "--request-timeout=2s",
+    ]
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if subprocess.run(command, capture_output=True, env=namespaces.environment(), check=False).returncode == 0:

@@ -64,7 +64,14 @@ def _load_system_images() -> None:
 
 
 def _imported(archive: Path) -> bool:
-    command = ["ctr", "--namespace=k8s.io", f"--address={components.CONTAINERD_SOCKET}", "images", "import", str(archive)]
+    command = [
+        "ctr",
+        "--namespace=k8s.io",
+        f"--address={components.CONTAINERD_SOCKET}",
+        "images",
+        "import",
+        str(archive),
+    ]
     return subprocess.run(command, capture_output=True, env=namespaces.environment(), check=False).returncode == 0
 
 

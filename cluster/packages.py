@@ -21,7 +21,7 @@ NODE: Mapping[str, str] = {
     "util-linux": "nsenter",
     "openssl": "openssl",
 }
-BUILD: Mapping[str, str] = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
+BUILD: Mapping[str, str] = {"buildah": "buildah", "mmdebstrap": "mmdebstrap", "skopeo": "skopeo"}
 
 
 def missing(wanted: Mapping[str, str]) -> list[str]:

@@ -40,7 +40,13 @@ def create(layout: Layout, folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     _authority(folder, "ca", "perennial-ca")
     _authority(folder, "front-proxy-ca", "front-proxy-ca")
-    names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "localhost"]
+    names = [
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+        "localhost",
+    ]
     addresses = ["127.0.0.1", "10.96.0.1", layout.inner_address, layout.bridge_address]
     alternatives = ",".join([f"DNS:{name}" for name in names] + [f"IP:{address}" for address in addresses])
     _signed(folder, "apiserver", "ca", "/CN=kube-apiserver", alternatives)
@@ -88,18 +94,20 @@ def _key(path: Path) -> None:
 
 
 def _authority(folder: Path, name: str, common_name: str) -> None:
-    _key(folder / f"{name}.key")
-    request = ["-subj", f"/CN={common_name}", "-addext", "keyUsage=critical,keyCertSign,digitalSignature"]
-    run("openssl", "req", "-x509", "-new", "-key", folder / f"{name}.key", "-days", DAYS, *request, "-out", folder / f"{name}.crt")
+    key, certificate = (str(folder / f"{name}.{suffix}") for suffix in ("key", "crt"))
+    _key(Path(key))
+    usage = ["-subj", f"/CN={common_name}", "-addext", "keyUsage=critical,keyCertSign,digitalSignature"]
+    run("openssl", "req", "-x509", "-new", "-key", key, "-days", DAYS, *usage, "-out", certificate)
 
 
 def _signed(folder: Path, name: str, authority: str, subject: str, alternatives: str = "") -> None:
-    key, request, extensions = (folder / f"{name}.{suffix}" for suffix in ("key", "csr", "ext"))
+    key, request, extensions, certificate = (folder / f"{name}.{suffix}" for suffix in ("key", "csr", "ext", "crt"))
     _key(key)
     run("openssl", "req", "-new", "-key", key, "-subj", subject, "-out", request)
     lines = ["keyUsage=critical,digitalSignature", "extendedKeyUsage=serverAuth,clientAuth"]
     extensions.write_text("\n".join([*lines, *([f"subjectAltName={alternatives}"] if alternatives else [])]) + "\n")
-    signer = ["-CA", folder / f"{authority}.crt", "-CAkey", folder / f"{authority}.key", "-CAcreateserial"]
-    run("openssl", "x509", "-req", "-in", request, *signer, "-days", DAYS, "-extfile", extensions, "-out", folder / f"{name}.crt")
+    signer = ["-CA", str(folder / f"{authority}.crt"), "-CAkey", str(folder / f"{authority}.key"), "-CAcreateserial"]
+    validity = ["-days", DAYS, "-extfile", str(extensions)]
+    run("openssl", "x509", "-req", "-in", request, *signer, *validity, "-out", certificate)
     request.unlink()
     extensions.unlink()

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 RESTART_DELAY = 0.5
 GRACE = 20.0
@@ -107,12 +108,13 @@ class Supervisor:
                     reply = {"error": str(wrong)}
                 stream.write(json.dumps(reply) + "\n")
 
-    def act(self, action: str, name: str) -> dict[str, object]:
+    def act(self, action: str, name: str) -> dict[str, Any]:
         if action == "status":
             with self._lock:
                 return {name: {"pid": c.pid, "starts": c.starts} for name, c in self._components.items()}
         if action not in ACTIONS or name not in self._components:
-            return {"error": f"cannot {action} {name}: actions are {', '.join(ACTIONS)}, components {', '.join(self._components)}"}
+            known = f"actions are {', '.join(ACTIONS)}, components {', '.join(self._components)}"
+            return {"error": f"cannot {action} {name}: {known}"}
         component = self._components[name]
         with self._lock:
             if action == "start":
@@ -137,7 +139,7 @@ class Supervisor:
             os.kill(component.pid, number)
 
 
-def ask(path: Path, action: str, component: str = "") -> dict[str, object]:
+def ask(path: Path, action: str, component: str = "") -> dict[str, Any]:
     """Sends one request to a supervisor's socket, from inside or outside of its namespaces."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(3 * GRACE)
@@ -145,5 +147,5 @@ def ask(path: Path, action: str, component: str = "") -> dict[str, object]:
         with connection.makefile("rw") as stream:
             stream.write(json.dumps({"action": action, "component": component}) + "\n")
             stream.flush()
-            reply: dict[str, object] = json.loads(stream.readline())
+            reply: dict[str, Any] = json.loads(stream.readline())
             return reply

@@ -1,0 +1,61 @@
+# Two images from one file: `operator`, which runs the controllers, and `runtime`, which runs in users' pods to train
+# and to serve. Dependencies are a layer of their own, so that a change of code rebuilds in seconds; bytecode is compiled
+# at build time, because the root filesystem is read-only and a pod's start counts.
+#
+#   docker build --target operator --tag perennial/operator:dev .
+#   docker build --target runtime --tag perennial/runtime:dev .
+ARG BASE_IMAGE=python:3.13-slim
+
+FROM ${BASE_IMAGE} AS base
+ENV PATH=/opt/perennial/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONPATH=/opt/perennial/source \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HOME=/tmp
+RUN echo 'perennial:x:65532:65532::/tmp:/usr/sbin/nologin' >> /etc/passwd \
+    && echo 'perennial:x:65532:' >> /etc/group
+
+FROM base AS code
+COPY operator/perennial /opt/perennial/source/perennial
+# Timestamps do not survive a copy into an image; the compiled files must be trusted without them.
+RUN python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/perennial/source
+
+FROM base AS manifest
+WORKDIR /build
+COPY pyproject.toml constraints.txt ./
+RUN python3 -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+extras = project['optional-dependencies']; \
+open('operator.txt', 'w').write('\\n'.join(project['dependencies'])); \
+open('runtime.txt', 'w').write('\\n'.join(r for e in ('server', 'trainer') for r in extras[e] if not r.startswith('perennial')))"
+
+FROM base AS operator
+# Where the way to the package index is not the default one. Build arguments stay out of the image's environment.
+ARG PIP_CERT
+ARG PIP_INDEX_URL
+ARG PIP_DISABLE_PIP_VERSION_CHECK=1
+ARG PIP_NO_CACHE_DIR=1
+COPY --from=manifest /build/operator.txt /build/constraints.txt /opt/perennial/
+RUN python3 -m venv /tmp/pip && python3 -m venv --without-pip /opt/perennial \
+    && /tmp/pip/bin/pip --python /opt/perennial/bin/python install \
+        -r /opt/perennial/operator.txt -c /opt/perennial/constraints.txt \
+    && rm -rf /tmp/pip
+COPY --from=code /opt/perennial/source /opt/perennial/source
+USER 65532:65532
+WORKDIR /tmp
+ENTRYPOINT ["python", "-m", "perennial.main"]
+
+# The pod chooses between `python -m perennial.runtime.trainer` and `python -m perennial.runtime.server`.
+FROM base AS runtime
+ARG PIP_CERT
+ARG PIP_INDEX_URL
+ARG PIP_DISABLE_PIP_VERSION_CHECK=1
+ARG PIP_NO_CACHE_DIR=1
+COPY --from=manifest /build/runtime.txt /build/constraints.txt /opt/perennial/
+RUN python3 -m venv /tmp/pip && python3 -m venv --without-pip /opt/perennial \
+    && /tmp/pip/bin/pip --python /opt/perennial/bin/python install \
+        -r /opt/perennial/runtime.txt -c /opt/perennial/constraints.txt \
+    && rm -rf /tmp/pip
+COPY --from=code /opt/perennial/source /opt/perennial/source
+USER 65532:65532
+WORKDIR /tmp
+CMD ["python", "-m", "perennial.runtime.server"]

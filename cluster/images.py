@@ -1,0 +1,124 @@
+"""The project's images, built from its Dockerfile by Docker where it works and by buildah where it does not.
+
+buildah has no registry to take a base image from, so it builds upon a minimal Debian made by mmdebstrap, once. Its
+storage is ours alone, in the cache; layers that did not change are neither built nor written again.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from cluster import packages
+from cluster.errors import ClusterError
+from cluster.layers import Layout as ImageLayout
+from cluster.paths import REPOSITORY, cache_home
+from cluster.progress import step
+from cluster.shell import run, succeeds
+
+TARGETS = ("operator", "runtime")
+BASE_RELEASE = "bookworm"
+BASE_PACKAGES = "python3,python3-venv,ca-certificates"
+RUNTIME_ROOT = Path("/run/perennial-buildah")
+CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+def reference(target: str) -> str:
+    """The image's name as pods may write it; `full_name` is what runtimes call it."""
+    return f"perennial/{target}:dev"
+
+
+def full_name(name: str) -> str:
+    """Docker's rule: a first part that is no host means docker.io, and a missing tag means latest."""
+    head, _, rest = name.partition("/")
+    if not rest:
+        name = f"docker.io/library/{name}"
+    elif "." not in head and ":" not in head and head != "localhost":
+        name = f"docker.io/{name}"
+    return name if ":" in name.rsplit("/", 1)[-1] or "@" in name else f"{name}:latest"
+
+
+def build(targets: Sequence[str] = TARGETS) -> list[str]:
+    """Builds the images and returns their references.
+
+    Raises:
+        ClusterError: for a target that the Dockerfile does not have, or when the build fails.
+    """
+    unknown = [target for target in targets if target not in TARGETS]
+    if unknown:
+        raise ClusterError(f"no such image: {', '.join(unknown)}; there are {', '.join(TARGETS)}")
+    build_one = _docker if docker_works() else _buildah
+    for target in targets:
+        with step(f"building {reference(target)}"):
+            build_one(target)
+    return [reference(target) for target in targets]
+
+
+def docker_works() -> bool:
+    return shutil.which("docker") is not None and succeeds("docker", "info")
+
+
+def layout(name: str) -> ImageLayout:
+    """The image of buildah's storage as an OCI layout, of which only what is new was written.
+
+    Raises:
+        ClusterError: when the storage has no image of that name.
+    """
+    packages.ensure(packages.BUILD)
+    folder = cache_home() / "images" / "layouts" / hashlib.sha256(full_name(name).encode()).hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    if not succeeds(*_storage(), "inspect", full_name(name)):
+        raise ClusterError(f"image {name} is not built: `python -m cluster images --no-load` builds the project's")
+    # Uncompressed, a layer keeps its digest, and those that are in the folder are not even read.
+    source = f"containers-storage:[overlay@{_root()}+{RUNTIME_ROOT}]{full_name(name)}"
+    run("skopeo", "copy", "--quiet", "--dest-oci-accept-uncompressed-layers", source, f"oci:{folder}:image")
+    return ImageLayout(folder, full_name(name))
+
+
+def ensure_base() -> str:
+    """The name of the base image in buildah's storage, made on first use."""
+    recipe = hashlib.sha256(f"{BASE_RELEASE} {BASE_PACKAGES}".encode()).hexdigest()[:12]
+    name = f"docker.io/perennial/base:{BASE_RELEASE}-{recipe}"
+    if succeeds(*_storage(), "inspect", name):
+        return name
+    packages.ensure(packages.BUILD)
+    folder = cache_home() / "images" / "base"
+    folder.mkdir(parents=True, exist_ok=True)
+    archive = folder / f"{recipe}.tar"
+    with step(f"making the base image: Debian {BASE_RELEASE} with Python (about 30 s, once)"):
+        lean = "--dpkgopt=path-exclude=/usr/share/{doc,man,locale,info}/*"
+        run("mmdebstrap", "--variant=minbase", f"--include={BASE_PACKAGES}", lean, BASE_RELEASE, archive)
+        (folder / "Dockerfile").write_text(f"FROM scratch\nADD {archive.name} /\n")
+        run(*_storage(), "build", "--isolation=chroot", "--tag", name, folder)
+        archive.unlink()
+    return name
+
+
+def _docker(target: str) -> None:
+    run("docker", "build", "--target", target, "--tag", reference(target), REPOSITORY, env={"DOCKER_BUILDKIT": "1"})
+
+
+def _buildah(target: str) -> None:
+    packages.ensure(packages.BUILD)
+    base = ensure_base()
+    network = ["--isolation=chroot", "--network=host"]
+    if CERTIFICATES.exists():
+        network += [f"--volume={CERTIFICATES.parent}:{CERTIFICATES.parent}:ro", f"--build-arg=PIP_CERT={CERTIFICATES}"]
+    if index := os.environ.get("PIP_INDEX_URL"):
+        network += [f"--build-arg=PIP_INDEX_URL={index}"]
+    named = [
+        "--layers",
+        f"--build-arg=BASE_IMAGE={base}",
+        f"--target={target}",
+        f"--tag={full_name(reference(target))}",
+    ]
+    run(*_storage(), "build", *network, *named, REPOSITORY)
+
+
+def _storage() -> list[str]:
+    return ["buildah", f"--root={_root()}", f"--runroot={RUNTIME_ROOT}", "--storage-driver=overlay"]
+
+
+def _root() -> Path:
+    return cache_home() / "buildah"

@@ -1,0 +1,68 @@
+"""Images into the nodes of an embedded cluster, by containerd's own client inside each node's namespaces."""
+
+import contextlib
+import subprocess
+from pathlib import Path
+from typing import IO
+
+from cluster import images
+from cluster.components import CONTAINERD_SOCKET
+from cluster.embedded import EmbeddedCluster
+from cluster.errors import ClusterError
+from cluster.layers import Layout
+from cluster.shell import environment, last_lines
+
+CTR = ("ctr", "--namespace=k8s.io", f"--address={CONTAINERD_SOCKET}")
+
+
+def load_image(cluster: EmbeddedCluster, name: str) -> None:
+    layout = images.layout(name)
+    layout.prune()
+    for node in cluster.layout.nodes:
+        _load_layout(cluster, node, layout)
+
+
+def load_archive(cluster: EmbeddedCluster, archive: Path) -> None:
+    """Loads a tar file as `docker save` or OCI tools write it.
+
+    Raises:
+        ClusterError: when the file is missing or is no image archive.
+    """
+    if not archive.is_file():
+        raise ClusterError(f"there is no image archive {archive}")
+    for node in cluster.layout.nodes:
+        with archive.open("rb") as stream:
+            _import(cluster, node, stream)
+
+
+def _load_layout(cluster: EmbeddedCluster, node: str, layout: Layout) -> None:
+    present = set(_ctr(cluster, node, "content", "list", "--quiet").split())
+    importing = subprocess.Popen(
+        cluster.exec(*CTR, "images", "import", "-", node=node),
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    assert importing.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # its own words say more
+        layout.write(importing.stdin, present)
+    _, complaint = importing.communicate()
+    if importing.returncode != 0:
+        raise ClusterError(f"{node} does not take {layout.name}: {last_lines(complaint)}")
+
+
+def _import(cluster: EmbeddedCluster, node: str, stream: IO[bytes]) -> None:
+    command = cluster.exec(*CTR, "images", "import", "-", node=node)
+    done = subprocess.run(command, env=environment(), stdin=stream, capture_output=True, check=False)
+    if done.returncode != 0:
+        raise ClusterError(f"{node} does not take the archive: {last_lines(done.stderr)}")
+
+
+def _ctr(cluster: EmbeddedCluster, node: str, *arguments: str) -> str:
+    done = subprocess.run(
+        cluster.exec(*CTR, *arguments, node=node), env=environment(), capture_output=True, check=False
+    )
+    if done.returncode != 0:
+        raise ClusterError(last_lines(done.stderr))
+    return done.stdout.decode()
