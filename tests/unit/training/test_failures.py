@@ -130,9 +130,11 @@ def test_a_pod_that_waits_for_volumes_names_what_it_needs() -> None:
     assert "it needs Secret lake, ConfigMap rows, PersistentVolumeClaim disk" in wait.message
 
 
-def test_only_an_image_name_that_is_none_is_hopeless() -> None:
-    hopeless = {reason for reason in ("InvalidImageName", "ErrImagePull") if why_pending(pod(waiting(reason))).hopeless}  # type: ignore[union-attr] # all wait
-    assert hopeless == {"InvalidImageName"}
+@pytest.mark.parametrize(("reason", "hopeless"), [("InvalidImageName", True), ("ErrImagePull", False)])
+def test_only_an_image_name_that_is_none_is_hopeless(reason: str, hopeless: bool) -> None:
+    wait = why_pending(pod(waiting(reason)))
+    assert wait is not None
+    assert wait.hopeless is hopeless
 
 
 def test_a_pod_whose_init_container_runs_does_not_wait() -> None:

@@ -231,7 +231,7 @@ class TestHolds:
                 world.finish(int(job["metadata"]["name"].rsplit("v", 1)[1]))
             world.settle()
         assert len(world.starts) == 2
-        assert "maxRunsPerDay" in world.condition("Training")["message"]  # type: ignore[index] # it is there
+        assert "maxRunsPerDay" in world.message("Training")
         assert world.last.requeue_after is not None
         world.annotate("now")
         world.settle()
@@ -251,7 +251,7 @@ class TestHolds:
         world.settle()
         assert world.starts == []
         assert world.said("Stalled") == ("True", "StoreNotConfigured")
-        assert "store.uri" in world.condition("Stalled")["message"]  # type: ignore[index] # it is there
+        assert "store.uri" in world.message("Stalled")
         world.nodes[1]["spec"]["unschedulable"] = True
         world.settle()
         assert len(world.starts) == 1
@@ -275,7 +275,7 @@ class TestHolds:
         world.settle()
         assert world.starts == []
         assert world.said("Stalled") == ("True", "InvalidSpec")
-        assert "spec" in world.condition("Stalled")["message"]  # type: ignore[index] # it is there
+        assert "spec" in world.message("Stalled")
         del world.trainingjob["spec"]["template"]
         world.edit()
         world.settle()
@@ -308,7 +308,7 @@ class TestHolds:
         world.refusals["Job", name] = Problem(refusal, "Job", name, "the server's words")
         world.reconcile()
         assert world.said("Training") == ("False", reason)
-        assert "the server's words" in world.condition("Training")["message"]  # type: ignore[index] # it is there
+        assert "the server's words" in world.message("Training")
         assert (world.condition("Stalled") is not None) is stalled
         assert "latestVersion" not in world.status
         assert world.last.requeue_after is not None
@@ -337,7 +337,7 @@ class TestResults:
         assert world.status["acceptedVersion"] == 1
         assert world.said("Ready") == ("True", "Ready")
         assert world.said("LastRunAccepted") == ("False", "Rejected")
-        assert "roc_auc is 0.6, at least 0.7 is asked for" in world.condition("LastRunAccepted")["message"]  # type: ignore[index] # it is there
+        assert "roc_auc is 0.6, at least 0.7 is asked for" in world.message("LastRunAccepted")
 
     @pytest.mark.parametrize(("result", "reason"), [(rejected, "FirstRunRejected"), (failed, "FirstRunFailed")])
     def test_a_first_run_that_comes_to_nothing_is_stalled(self, result: Any, reason: str) -> None:
@@ -430,7 +430,7 @@ class TestWaits:
         self.unschedulable(world)
         world.settle()
         assert world.state(1) == "Pending"
-        assert "Insufficient cpu" in world.condition("Training")["message"]  # type: ignore[index] # it is there
+        assert "Insufficient cpu" in world.message("Training")
         assert world.last.requeue_after == 60
         world.pass_time(seconds=61)
         world.settle()
@@ -456,7 +456,7 @@ class TestWaits:
         words = 'pods "flights" is forbidden: violates PodSecurity "restricted:latest"'
         world.refusals["Pod", name] = Problem("Forbidden", "Pod", name, words)
         world.settle()
-        assert words in world.condition("Training")["message"]  # type: ignore[index] # it is there
+        assert words in world.message("Training")
         world.pass_time(seconds=60)
         world.settle()
         assert world.said("LastRunAccepted") == ("False", "NotStarted")
@@ -470,7 +470,7 @@ class TestWaits:
         assert world.reconcile() == 0
         world.pass_time(seconds=16)
         world.settle()
-        assert "ConfigMap rows" in world.condition("Training")["message"]  # type: ignore[index] # it is there
+        assert "ConfigMap rows" in world.message("Training")
 
 
 class TestLosses:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -100,7 +101,7 @@ class Story:
         jobs = self.unfinished()
         return number(jobs[0]["metadata"]["name"]) if jobs else 0
 
-    def unfinished(self) -> list[dict]:
+    def unfinished(self) -> list[dict[str, Any]]:
         return [j for j in self.world.jobs(unfinished=True) if not j["metadata"]["name"].endswith("-report")]
 
     def end_with(self, result: Result) -> None:
@@ -207,7 +208,7 @@ def test_an_operator_that_dies_while_a_run_ends_tells_it_once(end: str, deaths: 
     assert len(story.world.status["runs"]) == len(story.world.records()) == 1
 
 
-def comparable(status: dict) -> dict:
+def comparable(status: dict[str, Any]) -> dict[str, Any]:
     """Without the times at which conditions changed and a trigger began to wait: those only the status knew."""
     kept = without_times(copy.deepcopy(status))
     kept.get("pending", {}).pop("since", None)

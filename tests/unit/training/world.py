@@ -285,6 +285,11 @@ class World:
         found = self.condition(kind)
         return (found["status"], found["reason"]) if found else None
 
+    def message(self, kind: str) -> str:
+        found = self.condition(kind)
+        assert found is not None
+        return str(found["message"])
+
     def records(self) -> list[dict[str, Any]]:
         return [manifest for (kind, _), manifest in self.objects.items() if kind == "ControllerRevision"]
 
