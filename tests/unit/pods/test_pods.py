@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,11 +15,11 @@ from perennial.pods.template import container, pod_template
 from perennial.wire import places
 
 
-def template(pod: dict | None = None, **kwargs: object) -> dict:
+def template(pod: dict[str, Any] | None = None) -> dict[str, Any]:
     pod = pod or {}
     mounts = [scratch_mount(), uri_mount("pvc://lake/a.csv")]
     made = container(name="c", image="i", command=["python"], env={"A": "1"}, mounts=mounts, pod=pod)
-    return pod_template(labels={"ours": "1"}, containers=[made], mounts=mounts, pod=pod, **kwargs)
+    return pod_template(labels={"ours": "1"}, containers=[made], mounts=mounts, pod=pod)
 
 
 def test_a_template_is_restricted_and_has_no_token() -> None:
@@ -65,7 +66,8 @@ def test_pod_settings_pass_through() -> None:
     assert made["metadata"] == {"labels": {"team": "a", "ours": "1"}, "annotations": {"note": "x"}}
     assert spec["containers"][0]["env"] == [{"name": "B", "value": "2"}, {"name": "A", "value": "1"}]
     assert [v["name"] for v in spec["volumes"]] == ["perennial-scratch", "perennial-pvc-lake", "extra"]
-    assert [m["name"] for m in spec["containers"][0]["volumeMounts"]] == ["perennial-scratch", "perennial-pvc-lake", "extra"]
+    mounted = [m["name"] for m in spec["containers"][0]["volumeMounts"]]
+    assert mounted == ["perennial-scratch", "perennial-pvc-lake", "extra"]
 
 
 @pytest.mark.parametrize(
