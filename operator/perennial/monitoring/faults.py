@@ -20,6 +20,9 @@ FindingState = Literal["DataFault", "Drift", "MinorDrift"]
 UNKNOWN_COLUMN = 0.5
 """The share of unseen values from which a column means something else than it did."""
 
+DOUBT = 2.0
+"""Standard errors by which an effect must exceed the materiality."""
+
 
 class Finding(msgspec.Struct, frozen=True):
     """One column that alarms. `statistic` is the signed root, `n` the rows of its stretch, `since` where that begins
@@ -36,9 +39,13 @@ class Finding(msgspec.Struct, frozen=True):
     since: float
 
 
-def meaning(found: Effect, materiality: float) -> FindingState:
-    """What an effect is: materiality is in cumulative probability."""
-    if found.size < materiality:
+def meaning(found: Effect, statistic: float, materiality: float) -> FindingState:
+    """What an effect is: materiality is in cumulative probability.
+
+    Material is what is surely so. The statistic is about the effect in standard errors, and two of them are taken off:
+    what was just found is found where chance made it look its largest.
+    """
+    if found.size * (1 - DOUBT / max(abs(statistic), DOUBT)) < materiality:
         return "MinorDrift"
     if found.kind == "Missing" and found.rises:
         return "DataFault"
@@ -51,7 +58,7 @@ def finding(scan: Scan, peak: Peak, stretch: Ints, *, n: int, since: float, mate
     """A peak as what it means. `stretch` are the counts of the peak's stretch."""
     found = effect(scan.layout, peak, stretch, scan.normal.cells)
     return Finding(
-        state=meaning(found, materiality),
+        state=meaning(found, peak.statistic, materiality),
         name=scan.layout.columns[peak.column].name,
         kind=found.kind,
         effect=found.size,

@@ -68,14 +68,20 @@ def test_divergence_is_in_bits() -> None:
         ("Unseen", 0.90, True, "DataFault"),
         ("Unseen", 0.90, False, "Drift"),
         ("Range", 0.90, True, "Drift"),
-        ("Distribution", 0.05, True, "Drift"),
-        ("Distribution", 0.049, True, "MinorDrift"),
+        ("Distribution", 0.0626, True, "Drift"),
+        ("Distribution", 0.0624, True, "MinorDrift"),
         ("Category", 0.60, True, "Drift"),
     ],
 )
 def test_meaning(kind: str, size: float, rises: bool, state: str) -> None:
     found = Effect(kind, size, rises, 0.0, "")  # type: ignore[arg-type]  # the table's strings are of the literal
-    assert meaning(found, materiality=0.05) == state
+    assert meaning(found, statistic=-10.0, materiality=0.05) == state
+
+
+def test_what_chance_could_have_made_look_large_is_minor() -> None:
+    found = Effect("Distribution", 0.06, True, 0.0, "")
+    assert meaning(found, statistic=6.0, materiality=0.05) == "MinorDrift"
+    assert meaning(found, statistic=20.0, materiality=0.05) == "Drift"
 
 
 def _effect(column: Column, kind: CutKind, cells: list[int]) -> Effect:
