@@ -29,7 +29,7 @@ KEY = "checkpoint"
 class Mark(msgspec.Struct, frozen=True):
     """How far a pod's epochs were taken. `seen` is when the last one closed, `rate` its rows a second.
 
-    `drained` says that the pod had stopped serving before its last epoch, `gone` when it was first missed.
+    `drained` says that the pod was ending when it last answered, `gone` when it was first missed.
     """
 
     incarnation: str

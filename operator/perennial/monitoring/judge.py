@@ -1,0 +1,236 @@
+"""One look at what the pods handed over: fold it, close the window if it is full, learn or scan it, and bet on its
+labels.
+
+This is the whole path from counts to verdicts, pure and in the pods' own time, so that a backtest can walk it over
+captured counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+import numpy as np
+
+from perennial.api.driftmonitor import DriftMonitorSpec
+from perennial.wire.counts import Epochs
+from perennial.wire.reference import Reference
+
+from . import baseline as baselines
+from .baseline import Baseline
+from .checkpoint import Checkpoint, Judged, Open, Tally
+from .counts import fold
+from .faults import Finding, finding
+from .harm import Harm, game, step
+from .history import Bucket, lengths, push, stretches
+from .layout import Ints, Layout
+from .scan import Normal, Scan, looks_in
+from .triage import CLEAN, Triage, skew, triage, triage_harm
+
+DRIFT_SHARE, FAULT_SHARE, HARM_SHARE = 3 / 8, 1 / 8, 1 / 2
+"""How the allowed false alarms are divided. The scan's bounds hardly notice; the bet's delay grows with the log of its
+share."""
+
+TALLIES = 4
+"""Models that are remembered, the judged one included."""
+
+_REBASED: tuple[str, ...] = ("open", "history", "windows", "closed", "triage", "calm")
+
+
+def begin(checkpoint: Checkpoint, model: Judged, reference: Reference | None) -> Checkpoint:
+    """Judge another model from here on: nothing that was found about the one before holds for it."""
+    tallies = dict(list(checkpoint.tallies.items())[-(TALLIES - 1) :])
+    tallies[model.sha256] = tallies.pop(model.sha256, Tally())
+    begun = msgspec.structs.replace(_rebased(checkpoint), model=model, reference=None, tallies=tallies)
+    return refer(begun, reference) if reference else begun
+
+
+def refer(checkpoint: Checkpoint, reference: Reference) -> Checkpoint:
+    """The checkpoint with the judged model's reference."""
+    tally = msgspec.structs.replace(checkpoint.tally, loss=reference.loss)
+    tallies = {**checkpoint.tallies, reference.model: tally}
+    return msgspec.structs.replace(checkpoint, reference=reference, tallies=tallies)
+
+
+def release(checkpoint: Checkpoint, token: str) -> Checkpoint:
+    """A person has looked: what is served from here on is normal, and the governor starts anew."""
+    governor = msgspec.structs.replace(checkpoint.governor, retrains=0, cooldown_until=0.0)
+    fresh = msgspec.structs.replace(_rebased(checkpoint), governor=governor, released=token)
+    if not fresh.model:
+        return fresh
+    tally = msgspec.structs.replace(fresh.tally, harm=None, waiting=[])
+    return msgspec.structs.replace(fresh, tallies={**fresh.tallies, fresh.model.sha256: tally})
+
+
+def advance(checkpoint: Checkpoint, spec: DriftMonitorSpec, answers: Mapping[str, Epochs], now: float) -> Checkpoint:
+    """The checkpoint after what the pods, by uid, handed over at `now` (Unix seconds). Needs a reference."""
+    reference = checkpoint.reference
+    if reference is None:
+        return checkpoint
+    cells = sum(column.cells for column in reference.columns)
+    checkpoint = fold(_based(checkpoint, spec, now), answers, cells=cells)
+    window = checkpoint.open
+    if window and _is_full(window, spec):
+        checkpoint = _judge(checkpoint, window, reference, spec)
+    return _bet(checkpoint, spec)
+
+
+def helped(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> bool:
+    """Whether all has been well for so long that what was done before has helped."""
+    harm = checkpoint.tally.harm
+    labelled = harm.clean if harm else 0
+    by_labels = any(action.state == "Harm" for action in spec.actions)
+    return checkpoint.calm >= CLEAN["Drift"] and (labelled >= CLEAN["Harm"] or not by_labels)
+
+
+def looks(spec: DriftMonitorSpec, share: float) -> float:
+    """How many windows may pass, on average, between false alarms of a detector that has this share of them."""
+    return looks_in(spec.false_alarm_every.seconds, spec.window.period.seconds) / share
+
+
+def _rebased(checkpoint: Checkpoint) -> Checkpoint:
+    empty = Checkpoint()
+    fresh = {name: getattr(empty, name) for name in _REBASED}
+    return msgspec.structs.replace(checkpoint, baseline=None, **fresh)
+
+
+def _based(checkpoint: Checkpoint, spec: DriftMonitorSpec, now: float) -> Checkpoint:
+    """With a baseline of the kind that the user wants."""
+    baseline, reference = checkpoint.baseline, checkpoint.reference
+    if reference is None or (baseline and baseline.source == spec.baseline.source):
+        return checkpoint
+    layout = Layout(reference.columns)
+    if spec.baseline.source == "Training":
+        fresh = baselines.from_training(reference, layout, now)
+    else:
+        fresh = baselines.from_serving(layout, now)
+    return msgspec.structs.replace(_rebased(checkpoint), baseline=fresh)
+
+
+def _is_full(window: Open, spec: DriftMonitorSpec) -> bool:
+    return window.rows >= spec.window.min_rows and window.closed - window.opened >= spec.window.period.seconds
+
+
+def _judge(checkpoint: Checkpoint, window: Open, reference: Reference, spec: DriftMonitorSpec) -> Checkpoint:
+    baseline = checkpoint.baseline
+    if baseline is None:
+        return checkpoint
+    layout = Layout(reference.columns)
+    bucket = Bucket(1, window.rows, window.opened, window.closed, window.cells)
+    closed = msgspec.structs.replace(checkpoint, open=None, windows=checkpoint.windows + 1, closed=window.closed)
+    if baseline.complete:
+        return _scan(closed, bucket, baseline, layout, spec)
+    return _learn(closed, bucket, baseline, layout, spec)
+
+
+def _scan(
+    checkpoint: Checkpoint, bucket: Bucket, baseline: Baseline, layout: Layout, spec: DriftMonitorSpec
+) -> Checkpoint:
+    history = push(checkpoint.history, bucket)
+    scan = _scanner(layout, baselines.normal(baseline, layout), spec)
+    found = _triaged(checkpoint, scan, history, spec)
+    acting = ("DataFault", "Drift", "Harm")
+    calm = 0 if any(verdict.state in acting for verdict in found.verdicts) else checkpoint.calm + 1
+    return msgspec.structs.replace(checkpoint, history=history, triage=found, calm=calm)
+
+
+def _learn(
+    checkpoint: Checkpoint, bucket: Bucket, baseline: Baseline, layout: Layout, spec: DriftMonitorSpec
+) -> Checkpoint:
+    """A window in which values went missing, by what was learned so far, is not learned from."""
+    if baseline.windows:
+        normal = Normal(np.asarray(baseline.cells), baselines.training_dispersion(layout))
+        found = _triaged(checkpoint, _scanner(layout, normal, spec), (bucket,), spec, only_faults=True)
+        checkpoint = msgspec.structs.replace(checkpoint, triage=found)
+        fault = found.of("DataFault")
+        if fault and not fault.clean:
+            return checkpoint
+    learned = baselines.learn(baseline, layout, bucket.cells, bucket.rows, of=spec.baseline.rows)
+    checkpoint = msgspec.structs.replace(checkpoint, baseline=learned)
+    return _compared_with_training(checkpoint, learned, layout, spec) if learned.complete else checkpoint
+
+
+def _compared_with_training(
+    checkpoint: Checkpoint, baseline: Baseline, layout: Layout, spec: DriftMonitorSpec
+) -> Checkpoint:
+    reference, model = checkpoint.reference, checkpoint.model
+    if reference is None or model is None:
+        return checkpoint
+    trained = baselines.from_training(reference, layout, baseline.since)
+    dispersion = np.maximum(trained.dispersion, baseline.dispersion)
+    scan = _scanner(layout, Normal(np.asarray(trained.cells), dispersion), spec)
+    served = np.asarray(baseline.cells)[None, :]
+    found = [
+        finding(scan, peak, served[0], n=baseline.rows, since=baseline.since, materiality=spec.materiality)
+        for peak in scan.peaks(scan.statistics(served))
+    ]
+    verdict = skew(found, model=model.sha256, closed=checkpoint.closed, since=baseline.since, n=baseline.rows)
+    return msgspec.structs.replace(checkpoint, triage=checkpoint.triage.replace("TrainServeSkew", verdict))
+
+
+def _triaged(
+    checkpoint: Checkpoint,
+    scan: Scan,
+    history: tuple[Bucket, ...],
+    spec: DriftMonitorSpec,
+    *,
+    only_faults: bool = False,
+) -> Triage:
+    summed = stretches(history)
+    statistics = scan.statistics(summed)
+    windows = lengths(history)
+    rows = np.cumsum([bucket.rows for bucket in history])
+
+    def findings(within: int | None) -> list[Finding]:
+        few = len(windows) if within is None else sum(length <= within for length in windows)
+        found = [
+            finding(
+                scan,
+                peak,
+                _counts(summed, peak.stretch),
+                n=int(rows[peak.stretch]),
+                since=history[peak.stretch].opened,
+                materiality=spec.materiality,
+            )
+            for peak in scan.peaks(statistics[:few])
+        ]
+        return [each for each in found if each.state == "DataFault"] if only_faults else found
+
+    model = checkpoint.model.sha256 if checkpoint.model else ""
+    return triage(checkpoint.triage, findings, model=model, opened=history[0].opened, closed=history[0].closed)
+
+
+def _counts(summed: Ints, stretch: int) -> Ints:
+    counts: Ints = summed[stretch]
+    return counts
+
+
+def _scanner(layout: Layout, normal: Normal, spec: DriftMonitorSpec) -> Scan:
+    return Scan(
+        layout,
+        normal,
+        drift_looks=looks(spec, DRIFT_SHARE),
+        fault_looks=looks(spec, FAULT_SHARE),
+        exclude=spec.features.exclude,
+    )
+
+
+def _bet(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> Checkpoint:
+    """One step of the bet for each model whose labels have waited for a window's period: the allowance is in
+    windows."""
+    for digest, tally in checkpoint.tallies.items():
+        newest = max((mark.seen for mark in checkpoint.pods.values()), default=0.0)
+        if tally.loss is None or not sum(tally.waiting) or newest - tally.stepped < spec.window.period.seconds:
+            continue
+        rules = game(tally.loss, spec.harm.margin.fraction)
+        harm = tally.harm
+        if harm is None or harm.tolerated != rules.tolerated:
+            harm = Harm(rules.tolerated)
+        opened = tally.stepped or newest
+        harm = step(harm, rules, tally.waiting, opened=opened, steps=looks(spec, HARM_SHARE))
+        stepped = msgspec.structs.replace(tally, harm=harm, waiting=[], stepped=newest)
+        checkpoint = msgspec.structs.replace(checkpoint, tallies={**checkpoint.tallies, digest: stepped})
+        if checkpoint.model and digest == checkpoint.model.sha256:
+            found = triage_harm(checkpoint.triage, harm, rules.reference, model=digest, closed=newest)
+            checkpoint = msgspec.structs.replace(checkpoint, triage=found)
+    return checkpoint
