@@ -1,0 +1,73 @@
+"""What is worth an Event: verdicts that are new or over, requests, a baseline that is whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from perennial.api.conditions import ConditionType, find
+from perennial.api.driftmonitor_status import DriftMonitorStatus
+from perennial.api.reasons import DriftMonitorReason, Reason
+from perennial.kube.plan import Event
+
+from .checkpoint import Checkpoint
+from .governor import Decision
+from .observed import Observed
+from .words import describe
+
+_FOUND: dict[str, tuple[str, Reason]] = {
+    "TrainServeSkew": ("Warning", DriftMonitorReason.TRAIN_SERVE_SKEW),
+    "MinorDrift": ("Normal", DriftMonitorReason.MINOR_DRIFT),
+    "Drift": ("Warning", DriftMonitorReason.DRIFT),
+    "Harm": ("Warning", DriftMonitorReason.HARM),
+}
+
+
+def events(
+    observed: Observed, checkpoint: Checkpoint, decisions: Mapping[str, Decision], told: DriftMonitorStatus
+) -> Iterator[Event]:
+    """What changed since the last status that persisted: an operator that died in between says it now."""
+    before = observed.status
+    known = {verdict.id: verdict for verdict in before.verdicts}
+    if observed.unreadable:
+        yield _event("Warning", DriftMonitorReason.CHECKPOINT_UNREADABLE, observed.unreadable)
+    if _completed(before) < _completed(told):
+        rows = told.baseline.rows if told.baseline else 0
+        yield _event("Normal", DriftMonitorReason.BASELINE_COMPLETE, f"{rows} rows are the baseline")
+    for verdict in checkpoint.triage.verdicts:
+        if verdict.id not in known:
+            severity, reason = _FOUND.get(verdict.state, ("Warning", _fault_reason(told)))
+            yield _event(severity, reason, f"{verdict.state}: {describe(verdict)}")
+    for old in known.values():
+        if all(verdict.id != old.id for verdict in checkpoint.triage.verdicts):
+            yield _event("Normal", DriftMonitorReason.OVER, f"{old.state} {old.id} is over")
+    asked = {request.id for request in before.requests}
+    for request in told.requests:
+        if request.id not in asked:
+            message = f"asked TrainingJob {request.training_job} for a retrain: {request.reason}"
+            yield _event("Normal", DriftMonitorReason.RETRAIN_REQUESTED, message)
+    yield from _announced(decisions, before)
+
+
+def _announced(decisions: Mapping[str, Decision], before: DriftMonitorStatus) -> Iterator[Event]:
+    actions = {verdict.action for verdict in before.verdicts}
+    for decision in {decision.kind: decision for decision in decisions.values()}.values():
+        if decision.action in actions:
+            continue
+        if decision.kind == "Stopped":
+            yield _event("Warning", DriftMonitorReason.STOPPED, f"{decision.action}: {decision.next}")
+        elif decision.kind == "DryRun":
+            yield _event("Normal", DriftMonitorReason.DRY_RUN, decision.action or "")
+
+
+def _completed(told: DriftMonitorStatus) -> bool:
+    return told.baseline is not None and told.baseline.state == "Complete"
+
+
+def _fault_reason(told: DriftMonitorStatus) -> Reason:
+    condition = find(told.conditions, ConditionType.DATA_FAULT)
+    unseen = condition is not None and condition.reason == DriftMonitorReason.UNSEEN_VALUES.value
+    return DriftMonitorReason.UNSEEN_VALUES if unseen else DriftMonitorReason.MISSING_VALUES
+
+
+def _event(severity: str, reason: Reason, message: str) -> Event:
+    return Event(severity, reason.value, message)

@@ -1,0 +1,32 @@
+"""Names, labels and annotations of a DriftMonitor and what it reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MANAGED_BY = {"app.kubernetes.io/managed-by": "perennial"}
+ROLE = "app.kubernetes.io/name"
+MODELDEPLOYMENT = "perennial.dev/modeldeployment"
+REVISION = "perennial.dev/revision"
+DRIFTMONITOR = "perennial.dev/driftmonitor"
+
+RELEASE = "perennial.dev/release"
+"""The annotation by which a person says that what is served now is normal; its value is a token that is taken once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which DriftMonitor: namespace, name and uid."""
+
+    namespace: str
+    name: str
+    uid: str
+
+    @property
+    def checkpoint(self) -> str:
+        """The ConfigMap that the monitor remembers in."""
+        return f"{self.name}-drift"
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return MANAGED_BY | {ROLE: "checkpoint", DRIFTMONITOR: self.name}

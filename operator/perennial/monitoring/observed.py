@@ -1,0 +1,74 @@
+"""Everything that a DriftMonitor's plan is decided on, as one immutable record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from perennial.api.driftmonitor import DriftMonitorSpec
+from perennial.api.driftmonitor_status import DriftMonitorStatus
+from perennial.api.modeldeployment_status import ModelDeploymentStatus
+from perennial.api.trainingjob_status import TrainingJobStatus
+from perennial.kube.plan import Manifest
+from perennial.wire.counts import Epochs
+from perennial.wire.reference import Reference
+
+from .checkpoint import Checkpoint
+from .names import RELEASE, Identity
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """The ModelDeployment that is watched. `training_job` is whose versions it follows, if any."""
+
+    status: ModelDeploymentStatus
+    training_job: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the last look at the pods brought. `answers` are by the pod's uid and empty between looks.
+
+    `present` are the uids of all pods that have not ended, `serving` how many are of the stable revision,
+    `unreachable` the errors of those that did not answer, by name. `next` is in how many seconds the pods are looked
+    at again.
+    """
+
+    present: frozenset[str] = frozenset()
+    serving: int = 0
+    answers: Mapping[str, Epochs] = field(default_factory=dict)
+    unreachable: Mapping[str, str] = field(default_factory=dict)
+    reference: Reference | None = None
+    no_reference: str | None = None
+    next: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The monitor and what concerns it. `spec` is None where `invalid` says what is wrong with it.
+
+    `rival` is the monitor of the same deployment that acts. `stored` is the ConfigMap as it is, `checkpoint` what it
+    holds and `unreadable` why it holds nothing.
+    """
+
+    identity: Identity
+    manifest: Manifest
+    spec: DriftMonitorSpec | None
+    invalid: str | None
+    status: DriftMonitorStatus
+    checkpoint: Checkpoint
+    stored: Manifest | None = None
+    unreadable: str | None = None
+    deployment: Deployment | None = None
+    training: TrainingJobStatus | None = None
+    rival: str | None = None
+    look: Look = Look()
+
+    @property
+    def generation(self) -> int:
+        return int(self.manifest["metadata"].get("generation", 0))
+
+    @property
+    def release(self) -> str | None:
+        annotations: Mapping[str, str] = self.manifest["metadata"].get("annotations") or {}
+        return annotations.get(RELEASE)

@@ -1,0 +1,208 @@
+"""The DriftMonitor's plan: from what was observed to the checkpoint, the status and the Events of one look.
+
+The checkpoint is a child and so is written before the status. Pods are told to forget an epoch only in the next look,
+by the checkpoint that the API server then has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import msgspec
+
+from perennial.api.conditions import ConditionType, Finding, is_true
+from perennial.api.driftmonitor import DriftMonitorSpec
+from perennial.api.reasons import CommonReason, DriftMonitorReason, Reason
+from perennial.kube.ownership import owner_reference
+from perennial.kube.plan import Child, Manifest, Plan, Problem
+from perennial.kube.resources import CONFIGMAPS
+
+from . import judge
+from .checkpoint import Checkpoint, Judged, encode
+from .counts import miss
+from .events import events
+from .governor import Decision, Limits, Situation, decide, follow
+from .observed import Observed
+from .status import status
+from .words import describe
+
+SHORTEST_SECONDS = 0.2
+"""Nothing is asked again sooner."""
+
+RETRY_SECONDS = 30.0
+"""After this long a write that was refused is tried again."""
+
+_REFUSED: dict[str, Reason] = {
+    "NameTaken": CommonReason.NAME_TAKEN,
+    "Forbidden": CommonReason.FORBIDDEN,
+    "QuotaExceeded": CommonReason.QUOTA_EXCEEDED,
+    "Contended": CommonReason.CONTENDED,
+}
+
+_ACTING = ("Harm", "Drift")
+
+
+def plan(observed: Observed, problems: tuple[Problem, ...], now: datetime) -> Plan:
+    """Everything that one look wants."""
+    if observed.manifest["metadata"].get("deletionTimestamp"):
+        return Plan()
+    spec = observed.spec
+    if spec is None:
+        return _unable(observed, now, CommonReason.INVALID_SPEC, observed.invalid or "", stalled=True)
+    if problems:
+        return _refused(observed, problems[0], now)
+    if spec.suspend:
+        return _unable(observed, now, CommonReason.SUSPENDED, "spec.suspend is true: no counts are taken")
+    if observed.deployment is None:
+        message = f"there is no ModelDeployment {spec.deployment} in the namespace"
+        return _unable(observed, now, DriftMonitorReason.DEPLOYMENT_NOT_FOUND, message)
+    checkpoint = _counted(observed, spec, now)
+    if checkpoint.model is None:
+        message = f"ModelDeployment {spec.deployment} has no stable revision yet"
+        return _unable(observed, now, DriftMonitorReason.NOTHING_SERVED, message)
+    checkpoint, decisions = _governed(observed, checkpoint, spec, now)
+    blocked = _blocked(observed, checkpoint)
+    return _whole(observed, checkpoint, decisions, now, blocked)
+
+
+def _counted(observed: Observed, spec: DriftMonitorSpec, now: datetime) -> Checkpoint:
+    checkpoint = observed.checkpoint
+    look = observed.look
+    stable = observed.deployment.status.stable if observed.deployment else None
+    token = observed.release
+    if token and token != checkpoint.released:
+        checkpoint = judge.release(checkpoint, token)
+    if stable and (checkpoint.model is None or checkpoint.model.sha256 != stable.sha256):
+        checkpoint = judge.begin(checkpoint, Judged(stable.sha256, stable.version), None)
+    if look.reference and checkpoint.model and look.reference.model == checkpoint.model.sha256:
+        checkpoint = judge.refer(checkpoint, look.reference)
+    checkpoint = judge.advance(checkpoint, spec, look.answers, now.timestamp())
+    return miss(checkpoint, look.present, now.timestamp())
+
+
+def _governed(
+    observed: Observed, checkpoint: Checkpoint, spec: DriftMonitorSpec, now: datetime
+) -> tuple[Checkpoint, dict[str, Decision]]:
+    situation = _situation(observed, checkpoint, now)
+    governor = follow(checkpoint.governor, situation, helped=judge.helped(checkpoint, spec))
+    asked_for = {action.state for action in spec.actions}
+    causes = [
+        verdict
+        for state in _ACTING
+        if state in asked_for
+        for verdict in checkpoint.triage.verdicts
+        if verdict.state == state
+    ]
+    decisions: dict[str, Decision] = {}
+    if causes:
+        limits = Limits(spec.governor.cooldown.seconds, spec.governor.stop_after, spec.dry_run)
+        cause = f"{causes[0].state}: {describe(causes[0])}"
+        governor, decision = decide(governor, cause, situation, limits)
+        decisions = {verdict.id: decision for verdict in causes}
+    return msgspec.structs.replace(checkpoint, governor=governor), decisions
+
+
+def _situation(observed: Observed, checkpoint: Checkpoint, now: datetime) -> Situation:
+    deployment, training = observed.deployment, observed.training
+    return Situation(
+        model=checkpoint.model.sha256 if checkpoint.model else "",
+        now=now.timestamp(),
+        training_job=deployment.training_job if deployment else None,
+        taken=training.handled.monitors.get(observed.identity.uid) if training else None,
+        busy=_busy(observed, checkpoint),
+        rival=observed.rival,
+        data_fault=checkpoint.triage.of("DataFault") is not None,
+    )
+
+
+def _busy(observed: Observed, checkpoint: Checkpoint) -> str | None:
+    """What is already going on that may be the cure: no second one is asked for meanwhile."""
+    training = observed.training
+    deployment = observed.deployment
+    if training and deployment:
+        name = deployment.training_job
+        if is_true(training.conditions, ConditionType.TRAINING):
+            return f"TrainingJob {name} is running"
+        if training.pending:
+            return f"TrainingJob {name} waits to run"
+    if deployment and deployment.status.candidate:
+        return f"version {deployment.status.candidate.version} is being rolled out"
+    accepted = training.accepted if training else None
+    if not accepted or not checkpoint.model or accepted.sha256 == checkpoint.model.sha256:
+        return None
+    quarantined = deployment and any(entry.sha256 == accepted.sha256 for entry in deployment.status.quarantined)
+    if quarantined:
+        return f"version {accepted.version} was rolled back: a person runs the TrainingJob again or releases it"
+    return f"version {accepted.version} was accepted and waits for its rollout"
+
+
+def _blocked(observed: Observed, checkpoint: Checkpoint) -> Finding | None:
+    look = observed.look
+    if checkpoint.reference or not look.serving:
+        return None
+    if look.no_reference:
+        return Finding(False, DriftMonitorReason.NO_REFERENCE, look.no_reference)
+    errors = "; ".join(f"{pod}: {error}" for pod, error in sorted(look.unreachable.items())[:3])
+    message = f"no pod hands over the reference yet: {errors}" if errors else "the reference is being fetched"
+    return Finding(False, DriftMonitorReason.COUNTS_UNREACHABLE, message)
+
+
+def _unable(observed: Observed, now: datetime, reason: Reason, message: str, *, stalled: bool = False) -> Plan:
+    finding = Finding(stalled, reason, message)
+    told = status(
+        observed,
+        observed.checkpoint,
+        {},
+        now,
+        stalled=finding if stalled else None,
+        blocked=None if stalled else finding,
+    )
+    return Plan(status=told.to_manifest(), requeue_after=observed.look.next)
+
+
+def _refused(observed: Observed, problem: Problem, now: datetime) -> Plan:
+    """The checkpoint was not written: the pods keep their epochs, and nothing is said that is not on record."""
+    reason = _REFUSED.get(problem.reason, CommonReason.INVALID_CHILD)
+    message = f"{problem.kind} {problem.name}: {problem.message}"
+    told = _unable(observed, now, reason, message, stalled=problem.reason == "NameTaken")
+    return Plan(status=told.status, requeue_after=RETRY_SECONDS)
+
+
+def _whole(
+    observed: Observed,
+    checkpoint: Checkpoint,
+    decisions: Mapping[str, Decision],
+    now: datetime,
+    blocked: Finding | None,
+) -> Plan:
+    told = status(observed, checkpoint, decisions, now, blocked=blocked)
+    return Plan(
+        children=(Child(CONFIGMAPS, _configmap(observed, checkpoint)),),
+        status=told.to_manifest(),
+        events=tuple(events(observed, checkpoint, decisions, told)),
+        requeue_after=_requeue(observed, decisions, now),
+    )
+
+
+def _configmap(observed: Observed, checkpoint: Checkpoint) -> Manifest:
+    stored = observed.stored
+    unchanged = stored is not None and checkpoint == observed.checkpoint and observed.unreadable is None
+    identity = observed.identity
+    return {
+        "apiVersion": CONFIGMAPS.api_version,
+        "kind": CONFIGMAPS.kind,
+        "metadata": {
+            "name": identity.checkpoint,
+            "namespace": identity.namespace,
+            "labels": identity.labels,
+            "ownerReferences": [owner_reference(observed.manifest)],
+        },
+        "binaryData": stored["binaryData"] if stored and unchanged else encode(checkpoint),
+    }
+
+
+def _requeue(observed: Observed, decisions: Mapping[str, Decision], now: datetime) -> float | None:
+    waits = [decision.until - now.timestamp() for decision in decisions.values() if decision.until]
+    waits += [observed.look.next] if observed.look.next is not None else []
+    return max(min(waits), SHORTEST_SECONDS) if waits else None

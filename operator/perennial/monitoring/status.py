@@ -1,0 +1,267 @@
+"""The status as a view of the checkpoint: conditions, verdicts and requests in the API's words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from perennial.api.conditions import ConditionType, Finding, health, settle
+from perennial.api.driftmonitor import DriftMonitorSpec
+from perennial.api.driftmonitor_status import (
+    BaselineStatus,
+    DriftMonitorStatus,
+    FeatureDrift,
+    GovernorStatus,
+    HandledVerbs,
+    JudgedModel,
+    LossChange,
+    RetrainRequest,
+    WindowCount,
+)
+from perennial.api.driftmonitor_status import Verdict as VerdictStatus
+from perennial.api.reasons import DriftMonitorReason
+
+from .checkpoint import Checkpoint
+from .counts import coverage
+from .faults import Finding as DriftFinding
+from .governor import Decision, Request
+from .observed import Observed
+from .triage import CLEAN
+from .verdict import Verdict
+from .words import at, describe, moment
+
+SILENT_WINDOWS = 32
+"""Windows without a label after which a monitor that shall act on harm says that it cannot see any."""
+
+FEW_LABELS = 100
+"""Labels before which the absence of harm is not claimed."""
+
+
+def status(
+    observed: Observed,
+    checkpoint: Checkpoint,
+    decisions: Mapping[str, Decision],
+    now: datetime,
+    *,
+    stalled: Finding | None = None,
+    blocked: Finding | None = None,
+) -> DriftMonitorStatus:
+    """The whole status. `decisions` are by verdict id; `stalled` or `blocked` say why the monitor cannot do its
+    job."""
+    spec = observed.spec
+    ready = stalled or blocked or _ready(observed, checkpoint)
+    if stalled or blocked:
+        ready = Finding(False, ready.reason, ready.message)
+    conditions = settle(
+        observed.status.conditions,
+        health(ready, stalled=stalled) | _found(checkpoint),
+        generation=observed.generation,
+        now=now,
+    )
+    tally, window = checkpoint.tally, checkpoint.open
+    covered = coverage(tally)
+    judged = checkpoint.model
+    period = spec.window.period.seconds if spec else 0
+    return DriftMonitorStatus(
+        observed_generation=observed.generation,
+        conditions=conditions,
+        training_job=observed.deployment.training_job if observed.deployment else None,
+        model=JudgedModel(version=judged.version, sha256=judged.sha256) if judged else None,
+        baseline=_baseline(checkpoint, spec),
+        rows=tally.rows if judged else None,
+        labels=tally.labels if judged else None,
+        coverage=round(covered, 4) if covered is not None else None,
+        windows=WindowCount(
+            count=checkpoint.windows,
+            last=moment(checkpoint.closed) if checkpoint.closed else None,
+            rows_open=window.rows if window else 0,
+        )
+        if judged
+        else None,
+        verdicts=tuple(
+            _verdict(verdict, decisions.get(verdict.id), checkpoint) for verdict in _newest_first(checkpoint)
+        ),
+        requests=tuple(_request(request) for request in checkpoint.governor.requests),
+        governor=_governor(checkpoint, now),
+        next_window=moment(window.opened + period) if window else None,
+        handled=HandledVerbs(release=checkpoint.released),
+    )
+
+
+def _ready(observed: Observed, checkpoint: Checkpoint) -> Finding:
+    spec, look, baseline = observed.spec, observed.look, checkpoint.baseline
+    reason = DriftMonitorReason
+    if spec is None or baseline is None:
+        return Finding(False, reason.NOTHING_SERVED, "no pod of the stable revision runs yet")
+    if look.unreachable and len(look.unreachable) >= look.serving:
+        errors = "; ".join(f"{pod}: {error}" for pod, error in sorted(look.unreachable.items())[:3])
+        return Finding(False, reason.COUNTS_UNREACHABLE, f"no pod hands over its counts: {errors}. It is tried again")
+    if not baseline.complete:
+        return Finding(False, reason.LEARNING, _learning(checkpoint, spec))
+    if unobservable := _harm_unobservable(checkpoint, spec):
+        return Finding(False, reason.HARM_UNOBSERVABLE, unobservable)
+    judges = f"judges {_model(checkpoint)}; one false alarm in {spec.false_alarm_every} is allowed"
+    if observed.rival:
+        rival = f"DriftMonitor {observed.rival} acts for this deployment; this one only watches"
+        return Finding(True, reason.SECOND_MONITOR, rival)
+    if not look.serving:
+        return Finding(True, reason.WATCHING, f"{judges}; no pod runs now")
+    return Finding(True, reason.WATCHING, judges)
+
+
+def _learning(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> str:
+    baseline = checkpoint.baseline
+    rows = baseline.rows if baseline else 0
+    held = checkpoint.triage.of("DataFault")
+    message = f"the baseline of {_model(checkpoint)} has {rows} of {spec.baseline.rows} rows"
+    if held and not held.clean:
+        return f"{message}; windows with a DataFault are not learned from"
+    return message
+
+
+def _harm_unobservable(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> str | None:
+    """Only for who wants action on harm: without labels there is drift alone to be seen."""
+    if not any(action.state == "Harm" for action in spec.actions):
+        return None
+    tally = checkpoint.tally
+    if tally.loss is None:
+        return "the version's reference has no loss that labels could be compared with"
+    if tally.labels or checkpoint.windows < SILENT_WINDOWS:
+        return None
+    return (
+        f"no label came back in {checkpoint.windows} windows: send labels with their receipts to the feedback "
+        "endpoint, or harm cannot be seen and is not acted upon"
+    )
+
+
+def _model(checkpoint: Checkpoint) -> str:
+    model = checkpoint.model
+    if model is None:
+        return "no model"
+    return f"version {model.version}" if model.version is not None else f"model {model.sha256[:12]}"
+
+
+def _found(checkpoint: Checkpoint) -> dict[ConditionType, Finding]:
+    if checkpoint.model is None:
+        return {}
+    return {
+        ConditionType.DRIFTING: _drifting(checkpoint),
+        ConditionType.DATA_FAULT: _data_fault(checkpoint),
+        ConditionType.HARMFUL: _harmful(checkpoint),
+    }
+
+
+def _drifting(checkpoint: Checkpoint) -> Finding:
+    reason, triage, baseline = DriftMonitorReason, checkpoint.triage, checkpoint.baseline
+    if drift := triage.of("Drift"):
+        return Finding(True, reason.DRIFT, describe(drift))
+    if baseline is None or not baseline.complete:
+        return Finding(None, reason.LEARNING, "there is no baseline to compare with yet")
+    if minor := triage.of("MinorDrift"):
+        return Finding(False, reason.MINOR_DRIFT, f"{describe(minor)}: below spec.materiality")
+    return Finding(False, reason.NO_DRIFT, f"{checkpoint.windows} windows look like the baseline")
+
+
+def _data_fault(checkpoint: Checkpoint) -> Finding:
+    reason, baseline = DriftMonitorReason, checkpoint.baseline
+    if fault := checkpoint.triage.of("DataFault"):
+        missing = any(feature.kind == "Missing" for feature in fault.features)
+        return Finding(True, reason.MISSING_VALUES if missing else reason.UNSEEN_VALUES, f"{describe(fault)}.")
+    if baseline is None or not baseline.rows:
+        return Finding(None, reason.LEARNING, "nothing was seen yet")
+    return Finding(False, reason.NO_FAULT, "no values are missing or unknown that were not before")
+
+
+def _harmful(checkpoint: Checkpoint) -> Finding:
+    reason, tally = DriftMonitorReason, checkpoint.tally
+    if harm := checkpoint.triage.of("Harm"):
+        return Finding(True, reason.HARM, describe(harm))
+    if tally.labels < FEW_LABELS:
+        return Finding(None, reason.TOO_FEW_LABELS, f"{tally.labels} labels came back")
+    tolerated = f"{tally.harm.tolerated:.3g}" if tally.harm else "what is tolerated"
+    return Finding(False, reason.NO_HARM, f"{tally.labels} labels speak for no loss above {tolerated}")
+
+
+def _baseline(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> BaselineStatus | None:
+    baseline = checkpoint.baseline
+    if baseline is None or spec is None:
+        return None
+    return BaselineStatus.model_validate(
+        {
+            "from": baseline.source,
+            "rows": baseline.rows,
+            "of": baseline.rows if baseline.complete else spec.baseline.rows,
+            "state": "Complete" if baseline.complete else "Learning",
+            "since": moment(baseline.since),
+        }
+    )
+
+
+def _newest_first(checkpoint: Checkpoint) -> list[Verdict]:
+    return sorted(checkpoint.triage.verdicts, key=lambda verdict: (-verdict.found, verdict.state))
+
+
+def _verdict(verdict: Verdict, decision: Decision | None, checkpoint: Checkpoint) -> VerdictStatus:
+    action, following = _course(verdict, decision, checkpoint)
+    loss = verdict.loss
+    return VerdictStatus(
+        id=verdict.id,
+        state=verdict.state,
+        since=moment(verdict.since),
+        features=tuple(_feature(feature) for feature in verdict.features),
+        samples=verdict.n,
+        loss=LossChange(reference=_digits(loss.reference), now=_digits(loss.now)) if loss else None,
+        action=action,
+        next=following,
+    )
+
+
+def _course(verdict: Verdict, decision: Decision | None, checkpoint: Checkpoint) -> tuple[str | None, str]:
+    """What was done about a verdict and what comes next."""
+    if decision:
+        until = f" at {at(decision.until)}" if decision.kind == "Cooldown" and decision.until else ""
+        until = (
+            f" until {at(decision.until)}" if decision.kind in ("Requested", "InFlight") and decision.until else until
+        )
+        return decision.action, f"{decision.next}{until}"
+    clean = CLEAN.get(verdict.state, 0)
+    over = f"over after {clean - verdict.clean} more clean windows, or with a new baseline"
+    if verdict.state == "DataFault":
+        return "automatic training is held", over
+    if verdict.state == "TrainServeSkew":
+        return None, "compare how the features are made in training and in serving"
+    if verdict.state == "MinorDrift":
+        return None, f"nothing is done below spec.materiality; {over}"
+    return None, f"nothing is asked for in spec.actions; {over}"
+
+
+def _feature(finding: DriftFinding) -> FeatureDrift:
+    return FeatureDrift(
+        name=finding.name, effect=round(finding.effect, 3), statistic=round(finding.statistic, 1), kind=finding.kind
+    )
+
+
+def _request(request: Request) -> RetrainRequest:
+    return RetrainRequest(
+        id=request.id,
+        training_job=request.training_job,
+        model=request.model,
+        reason=request.reason,
+        created_at=moment(request.created),
+        expires_at=moment(request.expires),
+        state=request.state,
+    )
+
+
+def _governor(checkpoint: Checkpoint, now: datetime) -> GovernorStatus | None:
+    governor = checkpoint.governor
+    cooling = governor.cooldown_until > now.timestamp()
+    if not cooling and not governor.retrains:
+        return None
+    return GovernorStatus(
+        cooldown_until=moment(governor.cooldown_until) if cooling else None, retrains=governor.retrains
+    )
+
+
+def _digits(value: float) -> float:
+    return float(f"{value:.4g}")

@@ -1,0 +1,39 @@
+"""What a monitor has to say, for the person who reads its status."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from perennial.api.timestamp import to_text
+
+from .faults import Finding
+from .verdict import Verdict
+
+NAMED = 3
+"""Features named in a sentence."""
+
+
+def moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def at(seconds: float) -> str:
+    return to_text(moment(seconds))
+
+
+def describe(verdict: Verdict) -> str:
+    """What was found, in one sentence."""
+    if verdict.loss:
+        loss = verdict.loss
+        return (
+            f"the loss is {loss.now:.3g} on {verdict.n} labels since {at(verdict.since)}; the reference's is "
+            f"{loss.reference:.3g}, up to {loss.tolerated:.3g} is tolerated"
+        )
+    named = "; ".join(_feature(feature) for feature in verdict.features[:NAMED])
+    more = len(verdict.features) - NAMED
+    others = f" and {more} more" if more > 0 else ""
+    return f"{named}{others}, since {at(verdict.since)}, found on {verdict.n} rows"
+
+
+def _feature(finding: Finding) -> str:
+    return f"{finding.name}: {finding.words} ({finding.effect:.2f} of cumulative probability)"

@@ -1,0 +1,339 @@
+"""What a DriftMonitor says and asks for in every situation, as tables over a plan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from perennial.api.conditions import find
+from perennial.api.driftmonitor import DriftMonitorSpec
+from perennial.api.driftmonitor_status import DriftMonitorStatus
+from perennial.api.modeldeployment_status import ModelDeploymentStatus
+from perennial.api.trainingjob_status import TrainingJobStatus
+from perennial.kube.plan import Plan, Problem
+from perennial.monitoring import judge
+from perennial.monitoring.checkpoint import Checkpoint, Judged, Tally, decode, encode
+from perennial.monitoring.faults import Finding
+from perennial.monitoring.governor import Governor, Request
+from perennial.monitoring.names import Identity
+from perennial.monitoring.observed import Deployment, Look, Observed
+from perennial.monitoring.plan import plan
+from perennial.monitoring.triage import Triage
+from perennial.monitoring.verdict import Loss, State, Verdict
+
+from . import worlds
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+SPEC: dict[str, Any] = {"deployment": "flights", "actions": [{"state": "Harm", "action": "Retrain"}]}
+IDENTITY = Identity("team-a", "flights", "uid-monitor")
+RNG = np.random.default_rng(3)
+COLUMNS = [worlds.numeric(name, RNG) for name in ("x", "y", "(score)")]
+REFERENCE = worlds.reference(COLUMNS, loss=worlds.loss(0.1))
+STABLE: dict[str, Any] = {"revision": "rev1", "version": 3, "sha256": worlds.MODEL}
+DEPLOYMENT = Deployment(ModelDeploymentStatus.model_validate({"stable": STABLE}), "flights")
+ACCEPTED = {"version": 3, "uri": "pvc://m/v3", "sha256": worlds.MODEL}
+TRAINING = TrainingJobStatus.model_validate({"accepted": ACCEPTED})
+SERVING = Look(present=frozenset({"pod"}), serving=1, next=15.0)
+
+
+def begun(source: str = "Training") -> Checkpoint:
+    spec = DriftMonitorSpec.model_validate({**SPEC, "baseline": {"from": source}})
+    fresh = judge.begin(Checkpoint(), Judged(worlds.MODEL, 3), REFERENCE)
+    fold = worlds.answer(worlds.epoch(1, [cell for column in COLUMNS for cell in worlds.draw(column, RNG, 40)], 40))
+    return judge.advance(fresh, spec, {"pod": fold}, NOW.timestamp())
+
+
+def verdict(state: State) -> Verdict:
+    kind = "Missing" if state == "DataFault" else "Distribution"
+    found = Finding("Drift", "x", kind, 0.3, 0.1, 12.0, "higher", 500, 0)
+    since = NOW.timestamp() - 3600
+    if state == "Harm":
+        return Verdict("v-Harm", state, since, NOW.timestamp(), 700, loss=Loss(0.1, 0.13, 0.25))
+    return Verdict(f"v-{state}", state, since, NOW.timestamp(), 500, features=(found,))
+
+
+def with_verdicts(*states: State, source: str = "Training") -> Checkpoint:
+    return msgspec.structs.replace(begun(source), triage=Triage(tuple(verdict(state) for state in states)))
+
+
+def observed(checkpoint: Checkpoint | None = None, *, spec: dict[str, Any] | None = None, **changes: Any) -> Observed:
+    wanted = {**SPEC, "baseline": {"from": "Training"}, **(spec or {})}
+    known = begun() if checkpoint is None else checkpoint
+    usual = Observed(
+        identity=IDENTITY,
+        manifest={
+            "apiVersion": "perennial.dev/v1alpha1",
+            "kind": "DriftMonitor",
+            "metadata": {"namespace": "team-a", "name": "flights", "uid": "uid-monitor", "generation": 7},
+        },
+        spec=DriftMonitorSpec.model_validate(wanted),
+        invalid=None,
+        status=DriftMonitorStatus(),
+        checkpoint=known,
+        stored={"metadata": {"name": "flights-drift"}, "binaryData": encode(known)},
+        deployment=DEPLOYMENT,
+        training=TRAINING,
+        look=SERVING,
+    )
+    return replace(usual, **changes)
+
+
+def told(wanted: Plan) -> DriftMonitorStatus:
+    return DriftMonitorStatus.model_validate(wanted.status)
+
+
+def condition(wanted: Plan, kind: str) -> tuple[str, str]:
+    found = find(told(wanted).conditions, kind)  # type: ignore[arg-type]  # the type's value is a string
+    return (found.status, found.reason) if found else ("absent", "")
+
+
+def remembered(wanted: Plan) -> Checkpoint:
+    (child,) = wanted.children
+    return decode(child.manifest)
+
+
+UNREACHABLE = replace(SERVING, unreachable={"flights-1": "refused"})
+EMPTY = Checkpoint()
+WITHOUT_REFERENCE = judge.begin(EMPTY, Judged(worlds.MODEL, 3), None)
+
+
+@pytest.mark.parametrize(
+    ("case", "ready", "stalled"),
+    [
+        (observed(), ("True", "Watching"), "absent"),
+        (replace(observed(), spec=None, invalid="spec.deployment: is required"), ("False", "InvalidSpec"), "True"),
+        (observed(spec={"suspend": True}), ("False", "Suspended"), "absent"),
+        (observed(deployment=None), ("False", "DeploymentNotFound"), "absent"),
+        (observed(EMPTY, deployment=Deployment(ModelDeploymentStatus())), ("False", "NothingServed"), "absent"),
+        (
+            observed(WITHOUT_REFERENCE, look=replace(SERVING, no_reference="HTTP 404")),
+            ("False", "NoReference"),
+            "absent",
+        ),
+        (observed(WITHOUT_REFERENCE, look=UNREACHABLE), ("False", "CountsUnreachable"), "absent"),
+        (observed(look=UNREACHABLE), ("False", "CountsUnreachable"), "absent"),
+        (observed(look=replace(UNREACHABLE, serving=2)), ("True", "Watching"), "absent"),
+        (observed(begun("Serving"), spec={"baseline": {"from": "Serving"}}), ("False", "Learning"), "absent"),
+        (observed(rival="older"), ("True", "SecondMonitor"), "absent"),
+        (observed(msgspec.structs.replace(begun(), windows=32)), ("False", "HarmUnobservable"), "absent"),
+        (observed(msgspec.structs.replace(begun(), windows=32), spec={"actions": []}), ("True", "Watching"), "absent"),
+    ],
+)
+def test_ready(case: Observed, ready: tuple[str, str], stalled: str) -> None:
+    wanted = plan(case, (), NOW)
+    assert condition(wanted, "Ready") == ready
+    assert condition(wanted, "Stalled")[0] == stalled
+    assert told(wanted).observed_generation == 7
+
+
+@pytest.mark.parametrize(
+    ("states", "conditions"),
+    [
+        (
+            (),
+            {
+                "Drifting": ("False", "NoDrift"),
+                "DataFault": ("False", "NoFault"),
+                "Harmful": ("Unknown", "TooFewLabels"),
+            },
+        ),
+        (("MinorDrift",), {"Drifting": ("False", "MinorDrift")}),
+        (("Drift", "MinorDrift"), {"Drifting": ("True", "Drift"), "DataFault": ("False", "NoFault")}),
+        (("DataFault",), {"DataFault": ("True", "MissingValues"), "Drifting": ("False", "NoDrift")}),
+        (("Harm",), {"Harmful": ("True", "Harm"), "Drifting": ("False", "NoDrift")}),
+        (("TrainServeSkew",), {"Drifting": ("False", "NoDrift"), "DataFault": ("False", "NoFault")}),
+    ],
+)
+def test_what_was_found(states: tuple[State, ...], conditions: dict[str, tuple[str, str]]) -> None:
+    wanted = plan(observed(with_verdicts(*states), spec={"actions": []}), (), NOW)
+    assert {kind: condition(wanted, kind) for kind in conditions} == conditions
+    assert {each.state for each in told(wanted).verdicts} == set(states)
+    assert condition(wanted, "Ready")[0] == "True"
+    assert all(each.next for each in told(wanted).verdicts)
+
+
+def test_no_harm_is_claimed_only_with_labels() -> None:
+    labelled = msgspec.structs.replace(
+        begun(), tallies={worlds.MODEL: Tally(rows=500, labels=100, loss=REFERENCE.loss)}
+    )
+    assert condition(plan(observed(labelled), (), NOW), "Harmful") == ("False", "NoHarm")
+
+
+RETRAIN_ON_DRIFT = {"actions": [{"state": "Drift", "action": "Retrain"}]}
+RUNNING = TrainingJobStatus.model_validate({
+    "accepted": ACCEPTED,
+    "conditions": [{
+        "type": "Training", "status": "True", "observedGeneration": 1, "reason": "RunInProgress", "message": "",
+        "lastTransitionTime": "2026-03-01T11:00:00Z",
+    }],
+})  # fmt: skip
+NEWER = TrainingJobStatus.model_validate({"accepted": {**ACCEPTED, "version": 4, "sha256": worlds.OTHER_MODEL}})
+ROLLING = Deployment(
+    ModelDeploymentStatus.model_validate(
+        {"stable": STABLE, "candidate": {"revision": "rev2", "version": 4, "sha256": worlds.OTHER_MODEL}}
+    ),
+    "flights",
+)
+
+
+@pytest.mark.parametrize(
+    ("case", "asks", "next_word"),
+    [
+        (observed(with_verdicts("Harm")), True, "takes the request until"),
+        (observed(with_verdicts("Harm"), spec={"actions": []}), False, "nothing is asked for"),
+        (observed(with_verdicts("Drift")), False, "nothing is asked for"),
+        (observed(with_verdicts("Drift"), spec=RETRAIN_ON_DRIFT), True, "takes the request until"),
+        (observed(with_verdicts("MinorDrift"), spec=RETRAIN_ON_DRIFT), False, "below spec.materiality"),
+        (observed(with_verdicts("Harm", "DataFault")), False, "held until the DataFault is over"),
+        (observed(with_verdicts("Harm"), rival="older"), False, "DriftMonitor older acts"),
+        (observed(with_verdicts("Harm"), spec={"dryRun": True}), False, "until spec.dryRun is false"),
+        (observed(with_verdicts("Harm"), training=RUNNING), False, "is running"),
+        (observed(with_verdicts("Harm"), training=NEWER), False, "version 4 was accepted"),
+        (observed(with_verdicts("Harm"), deployment=ROLLING), False, "version 4 is being rolled out"),
+        (observed(with_verdicts("Harm"), deployment=Deployment(DEPLOYMENT.status)), False, "follows no TrainingJob"),
+    ],
+)
+def test_acting(case: Observed, asks: bool, next_word: str) -> None:
+    wanted = plan(case, (), NOW)
+    requests = told(wanted).requests
+    assert bool(requests) == asks
+    assert any(next_word in (each.next or "") for each in told(wanted).verdicts)
+    if asks:
+        (request,) = requests
+        assert (request.training_job, request.model, request.state) == ("flights", worlds.MODEL, "Pending")
+        assert request.expires_at == NOW + timedelta(hours=1)
+        assert [event.reason for event in wanted.events if event.reason == "RetrainRequested"]
+        assert remembered(wanted).governor.requests[0].id == request.id
+
+
+def test_a_request_is_made_once_and_followed() -> None:
+    first = plan(observed(with_verdicts("Harm")), (), NOW)
+    memory = remembered(first)
+    request = memory.governor.requests[0]
+    later = NOW + timedelta(seconds=30)
+    again = plan(observed(memory, status=told(first)), (), later)
+    assert told(again).requests == told(first).requests
+    assert not again.events
+    taken = TrainingJobStatus.model_validate(
+        {"accepted": ACCEPTED, "handled": {"monitors": {"uid-monitor": request.id}}}
+    )
+    after = plan(observed(memory, status=told(first), training=taken), (), later)
+    assert told(after).requests[0].state == "Taken"
+    (harm,) = told(after).verdicts
+    assert request.id in (harm.action or "")
+    assert "after the cooldown at 2026-03-01T13:00:00Z" in (harm.next or "")
+
+
+def test_nothing_new_writes_nothing() -> None:
+    case = observed(with_verdicts("Drift"))
+    first = plan(case, (), NOW)
+    settled = replace(case, checkpoint=remembered(first), stored=first.children[0].manifest, status=told(first))
+    again = plan(settled, (), NOW + timedelta(seconds=20))
+    assert again.children[0].manifest["binaryData"] is first.children[0].manifest["binaryData"]
+    assert again.status == first.status
+    assert again.events == ()
+
+
+def test_events_are_told_until_the_status_persisted() -> None:
+    case = observed(with_verdicts("Drift", "DataFault"))
+    reasons = {event.reason for event in plan(case, (), NOW).events}
+    assert {"Drift", "MissingValues", "BaselineComplete"} <= reasons
+    over = replace(case, checkpoint=begun(), status=told(plan(case, (), NOW)))
+    assert [event.message for event in plan(over, (), NOW).events] == [
+        "DataFault v-DataFault is over",
+        "Drift v-Drift is over",
+    ]
+
+
+def test_promotion_begins_anew_and_keeps_what_the_old_model_is_owed() -> None:
+    memory = with_verdicts("Harm")
+    governor = Governor(requests=(Request("r1", "flights", worlds.MODEL, "Harm", 0, NOW.timestamp() + 60),))
+    memory = msgspec.structs.replace(memory, governor=governor)
+    promoted = Deployment(
+        ModelDeploymentStatus.model_validate({"stable": {**STABLE, "version": 4, "sha256": worlds.OTHER_MODEL}}),
+        "flights",
+    )
+    reference = worlds.reference(COLUMNS, model=worlds.OTHER_MODEL, loss=worlds.loss(0.05))
+    look = replace(SERVING, reference=reference)
+    wanted = plan(observed(memory, deployment=promoted, look=look), (), NOW)
+    after = remembered(wanted)
+    assert told(wanted).verdicts == ()
+    judged = told(wanted).model
+    assert judged is not None
+    assert judged.version == 4
+    assert after.reference == reference
+    assert after.tallies[worlds.MODEL].rows == 40
+    assert after.tally.rows == 0
+    assert after.pods == memory.pods
+    assert told(wanted).requests[0].state == "Superseded"
+
+
+def test_a_person_releases_what_was_found() -> None:
+    memory = msgspec.structs.replace(with_verdicts("Harm", "DataFault"), governor=Governor(retrains=3))
+    case = observed(memory)
+    case.manifest["metadata"]["annotations"] = {"perennial.dev/release": "1"}
+    wanted = plan(case, (), NOW)
+    assert told(wanted).verdicts == ()
+    assert told(wanted).governor is None
+    assert told(wanted).handled.release == "1"
+    again = msgspec.structs.replace(with_verdicts("Harm"), released="1")
+    kept = replace(case, checkpoint=again)
+    assert told(plan(kept, (), NOW)).verdicts
+
+
+@pytest.mark.parametrize(
+    ("problem", "reason", "stalled"),
+    [("NameTaken", "NameTaken", "True"), ("Forbidden", "Forbidden", "absent"), ("Invalid", "InvalidChild", "absent")],
+)
+def test_a_checkpoint_that_is_refused_is_not_on_record(problem: str, reason: str, stalled: str) -> None:
+    counts = [cell for column in COLUMNS for cell in worlds.draw(column, RNG, 40)]
+    look = replace(SERVING, answers={"pod": worlds.answer(worlds.epoch(2, counts, 40))})
+    case = observed(look=look)
+    refused = plan(case, (Problem(problem, "ConfigMap", "flights-drift", "no"),), NOW)
+    assert condition(refused, "Ready") == ("False", reason)
+    assert condition(refused, "Stalled")[0] == stalled
+    assert told(refused).rows == 40
+    assert told(plan(case, (), NOW)).rows == 80
+
+
+def test_an_unreadable_checkpoint_is_said_and_replaced() -> None:
+    case = observed(EMPTY, unreadable="no checkpoint", stored={"metadata": {"name": "flights-drift"}, "binaryData": {}})
+    wanted = plan(case, (), NOW)
+    assert "CheckpointUnreadable" in [event.reason for event in wanted.events]
+    assert remembered(wanted).model == Judged(worlds.MODEL, 3)
+
+
+def test_the_checkpoint_is_owned_and_labelled() -> None:
+    (child,) = plan(observed(), (), NOW).children
+    metadata = child.manifest["metadata"]
+    assert metadata["name"] == "flights-drift"
+    assert metadata["labels"]["perennial.dev/driftmonitor"] == "flights"
+    assert metadata["ownerReferences"][0]["uid"] == "uid-monitor"
+
+
+def test_a_monitor_that_is_being_deleted_wants_nothing() -> None:
+    case = observed()
+    case.manifest["metadata"]["deletionTimestamp"] = "2026-03-01T12:00:00Z"
+    assert plan(case, (), NOW) == Plan()
+
+
+@pytest.mark.parametrize(
+    ("case", "seconds"),
+    [
+        (observed(), 15.0),
+        (observed(look=replace(SERVING, next=0.0)), 0.2),
+        (
+            observed(
+                msgspec.structs.replace(with_verdicts("Harm"), governor=Governor(cooldown_until=NOW.timestamp() + 5))
+            ),
+            5.0,
+        ),
+    ],
+)
+def test_when_it_looks_again(case: Observed, seconds: float) -> None:
+    assert plan(case, (), NOW).requeue_after == pytest.approx(seconds)
