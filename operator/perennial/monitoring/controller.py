@@ -1,0 +1,88 @@
+"""The DriftMonitor's controller: which events concern which monitor, and the way from caches and pods to a plan."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import datetime
+
+from perennial.api.resources import DRIFTMONITORS, MODELDEPLOYMENTS, TRAININGJOBS
+from perennial.kube.cache import Caches
+from perennial.kube.controller import Watch
+from perennial.kube.plan import Key, Manifest, Plan, Problem
+from perennial.kube.resources import CONFIGMAPS, PODS
+
+from . import plan as planning
+from .look import Pods, Watcher
+from .metrics import Metrics
+from .names import DRIFTMONITOR
+from .observe import BY_DEPLOYMENT, observe, serves_deployment, watches_deployment
+from .observed import Observed
+
+BY_TRAINING_JOB = "monitoring/trainingJob"
+"""The index of DriftMonitors by the TrainingJob of their deployment, as namespace/name."""
+
+
+def _asks_training_job(manifest: Manifest) -> list[str]:
+    name = (manifest.get("status") or {}).get("trainingJob")
+    return [f"{manifest['metadata']['namespace']}/{name}"] if name else []
+
+
+class MonitoringController:
+    """DriftMonitors. `pods` asks server pods."""
+
+    primary = DRIFTMONITORS
+
+    def __init__(self, caches: Caches, pods: Pods) -> None:
+        self._caches = caches
+        caches.of(DRIFTMONITORS).add_index(BY_DEPLOYMENT, watches_deployment)
+        caches.of(DRIFTMONITORS).add_index(BY_TRAINING_JOB, _asks_training_job)
+        caches.of(PODS).add_index(BY_DEPLOYMENT, serves_deployment)
+        for resource in (MODELDEPLOYMENTS, TRAININGJOBS, CONFIGMAPS):
+            caches.of(resource)
+        self._watcher = Watcher(pods, time.monotonic)
+        self.metrics = Metrics()
+        self.watches: Sequence[Watch] = (
+            Watch(MODELDEPLOYMENTS, self._of_deployment),
+            Watch(TRAININGJOBS, self._of_training_job),
+            Watch(PODS, self._of_pod),
+            Watch(CONFIGMAPS, _of_checkpoint),
+            # A monitor that goes or is suspended leaves its place to the next one.
+            Watch(DRIFTMONITORS, self._of_monitor),
+        )
+
+    async def observe(self, key: Key) -> Observed | None:
+        observed = await observe(key, self._caches, self._watcher)
+        if observed is None:
+            self._watcher.forget(key)
+            self.metrics.forget(key)
+            return None
+        self.metrics.show(key, observed.status)
+        return observed
+
+    def plan(self, observed: Observed, problems: tuple[Problem, ...], now: datetime) -> Plan:
+        return planning.plan(observed, problems, now)
+
+    def _of_deployment(self, manifest: Manifest) -> list[Key]:
+        metadata = manifest["metadata"]
+        return self._monitors(BY_DEPLOYMENT, [f"{metadata['namespace']}/{metadata['name']}"])
+
+    def _of_training_job(self, manifest: Manifest) -> list[Key]:
+        metadata = manifest["metadata"]
+        return self._monitors(BY_TRAINING_JOB, [f"{metadata['namespace']}/{metadata['name']}"])
+
+    def _of_pod(self, manifest: Manifest) -> list[Key]:
+        return self._monitors(BY_DEPLOYMENT, serves_deployment(manifest))
+
+    def _of_monitor(self, manifest: Manifest) -> list[Key]:
+        return self._monitors(BY_DEPLOYMENT, watches_deployment(manifest))
+
+    def _monitors(self, index: str, places: list[str]) -> list[Key]:
+        found = [monitor for place in places for monitor in self._caches[DRIFTMONITORS].by(index, place)]
+        return [Key(monitor["metadata"]["namespace"], monitor["metadata"]["name"]) for monitor in found]
+
+
+def _of_checkpoint(manifest: Manifest) -> list[Key]:
+    metadata = manifest["metadata"]
+    name = (metadata.get("labels") or {}).get(DRIFTMONITOR)
+    return [Key(metadata["namespace"], name)] if name else []

@@ -1,0 +1,193 @@
+"""Looking at the pods of a deployment: when it is due, whom to ask, and what they answer.
+
+Asking closes an epoch, so pods are asked a few times a window and not with every event; only a pod that is ending is
+asked at once, for it waits but a few seconds to be told that its last epoch is safe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from perennial.kube.plan import Key, Manifest
+from perennial.kube.podclient import PodUnreachable
+from perennial.wire import places
+from perennial.wire.counts import EPOCHS_PATH, REFERENCE_PATH, Epochs, Take
+from perennial.wire.reference import Reference
+
+from .checkpoint import Checkpoint, Mark
+from .names import REVISION
+from .observed import Look
+
+LOOKS_A_WINDOW = 4
+SHORTEST, LONGEST = 1.0, 60.0
+"""Seconds between two looks: the longest is what a node that dies can lose."""
+
+ENDING_SECONDS = 1.0
+"""An ending pod is asked so often until it is gone: it serves on for a few seconds, then waits 5 s for its last epoch
+to be acknowledged."""
+
+PATIENCE = 3
+"""An ending pod that does not answer is asked so many times in all."""
+
+AnswerT = TypeVar("AnswerT")
+
+
+class Pods(Protocol):
+    """Typed questions to pods; both raise PodUnreachable."""
+
+    async def get_json(self, ip: str, port: int, path: str, answer: type[AnswerT]) -> AnswerT: ...
+
+    async def post_json(self, ip: str, port: int, path: str, body: object, answer: type[AnswerT]) -> AnswerT: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod that can be asked."""
+
+    uid: str
+    name: str
+    ip: str
+    revision: str
+    ending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a look is for: the stable revision's counts of the model with digest `model`. `candidate` is asked nothing
+    yet.
+
+    `acts` False only looks: what the pods keep stays for the monitor that acts.
+    """
+
+    stable: str
+    model: str
+    candidate: str | None
+    period: float
+    acts: bool
+
+
+@dataclass(slots=True)
+class _Memory:
+    """Of one monitor, between looks; all of it can be lost."""
+
+    due: float = 0.0
+    ending_due: float = 0.0
+    serving: int = 0
+    unreachable: dict[str, str] = field(default_factory=dict)
+    no_reference: str | None = None
+    failures: dict[str, int] = field(default_factory=dict)
+
+
+class Watcher:
+    """Looks at pods for all monitors. `clock` is in monotonic seconds."""
+
+    def __init__(self, pods: Pods, clock: Callable[[], float]) -> None:
+        self._pods = pods
+        self._clock = clock
+        self._memories: dict[Key, _Memory] = {}
+
+    def forget(self, key: Key) -> None:
+        self._memories.pop(key, None)
+
+    async def look(self, key: Key, question: Question, manifests: Iterable[Manifest], known: Checkpoint) -> Look:
+        """What the pods have to say now; between looks, how the last one went."""
+        memory = self._memories.setdefault(key, _Memory())
+        living = [manifest for manifest in manifests if _lives(manifest)]
+        pods = [pod for manifest in living if (pod := _pod(manifest))]
+        serving = [pod for pod in pods if pod.revision == question.stable and not pod.ending]
+        ending = [pod for pod in pods if _hands_over(memory, pod, question)]
+        now = self._clock()
+        due, ending_due = now >= memory.due, now >= memory.ending_due
+        if due:
+            memory.due = now + _interval(question.period)
+            memory.serving = len(serving)
+        if ending_due:
+            memory.ending_due = now + ENDING_SECONDS
+        reference = await self._reference(memory, serving, question, known) if due else None
+        answers: dict[str, Epochs] = {}
+        if known.reference or reference:
+            asked = [*(ending if ending_due else []), *(serving if due else [])]
+            answers = await self._ask(memory, asked, question, known, due=due)
+        return Look(
+            present=frozenset(manifest["metadata"]["uid"] for manifest in living),
+            serving=memory.serving,
+            answers=answers,
+            unreachable=dict(memory.unreachable),
+            reference=reference,
+            no_reference=memory.no_reference,
+            next=max(min(memory.due, memory.ending_due if ending else memory.due) - self._clock(), 0.0),
+        )
+
+    async def _reference(
+        self, memory: _Memory, serving: list[Pod], question: Question, known: Checkpoint
+    ) -> Reference | None:
+        """The reference of the model that is judged, from the first pod that has it; None where it is known."""
+        if known.reference and known.model and known.model.sha256 == question.model:
+            return None
+        memory.no_reference = None
+        for pod in serving:
+            try:
+                reference = await self._pods.get_json(pod.ip, places.CONTROL_PORT, REFERENCE_PATH, Reference)
+            except PodUnreachable as error:
+                memory.unreachable[pod.name] = str(error)
+                if "HTTP 404" in str(error):
+                    memory.no_reference = f"the version has no reference to compare with: {error}"
+                continue
+            if reference.model == question.model:
+                return reference
+        return None
+
+    async def _ask(
+        self, memory: _Memory, pods: list[Pod], question: Question, known: Checkpoint, *, due: bool
+    ) -> dict[str, Epochs]:
+        if due:
+            memory.unreachable = {}
+        answers = await asyncio.gather(*(self._take(pod, known.pods.get(pod.uid), question.acts) for pod in pods))
+        taken: dict[str, Epochs] = {}
+        for pod, answer in zip(pods, answers, strict=True):
+            if isinstance(answer, str):
+                memory.failures[pod.uid] = memory.failures.get(pod.uid, 0) + 1
+                memory.unreachable |= {} if pod.ending else {pod.name: answer}
+                continue
+            memory.failures.pop(pod.uid, None)
+            taken[pod.uid] = answer
+        return taken
+
+    async def _take(self, pod: Pod, mark: Mark | None, acts: bool) -> Epochs | str:
+        take = Take(mark.incarnation, mark.number, acts) if mark else Take(close=acts)
+        try:
+            return await self._pods.post_json(pod.ip, places.CONTROL_PORT, EPOCHS_PATH, take, Epochs)
+        except PodUnreachable as error:
+            return str(error)
+
+
+def _hands_over(memory: _Memory, pod: Pod, question: Question) -> bool:
+    """A candidate that is taken away was never read and does not wait."""
+    return pod.ending and pod.revision != question.candidate and memory.failures.get(pod.uid, 0) < PATIENCE
+
+
+def _lives(manifest: Manifest) -> bool:
+    return manifest.get("status", {}).get("phase") not in ("Succeeded", "Failed")
+
+
+def _pod(manifest: Manifest) -> Pod | None:
+    metadata, status = manifest["metadata"], manifest.get("status", {})
+    ip = status.get("podIP")
+    if not ip or status.get("phase") != "Running":
+        return None
+    return Pod(
+        uid=metadata["uid"],
+        name=metadata["name"],
+        ip=ip,
+        revision=(metadata.get("labels") or {}).get(REVISION, ""),
+        ending="deletionTimestamp" in metadata,
+    )
+
+
+def _interval(period: float) -> float:
+    """A little different each time, so that a restarted operator does not go on asking everybody at once."""
+    return min(max(period / LOOKS_A_WINDOW, SHORTEST), LONGEST) * random.uniform(0.9, 1.1)
