@@ -1,0 +1,343 @@
+"""The controller over a namespace in memory, with pods that keep their epochs: what is asked, when, and what a dead
+operator loses."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import itertools
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from perennial.api.resources import DRIFTMONITORS, MODELDEPLOYMENTS, TRAININGJOBS
+from perennial.kube.cache import Caches
+from perennial.kube.plan import Key, Plan, Resource
+from perennial.kube.podclient import PodUnreachable
+from perennial.kube.resources import CONFIGMAPS, PODS
+from perennial.monitoring.controller import MonitoringController
+from perennial.monitoring.look import ENDING_SECONDS, LONGEST
+from perennial.wire.counts import EPOCHS_PATH, REFERENCE_PATH, Epoch, Epochs, ModelCounts, Take
+from perennial.wire.reference import Reference
+
+from . import worlds
+
+KEY = Key("team-a", "flights")
+AnswerT = TypeVar("AnswerT")
+START = 1_700_000_000.0
+
+
+class ServerPod:
+    """A server pod's control port, as `wire/counts.py` has it."""
+
+    def __init__(self, uid: str, reference: Reference | None, model: str = worlds.MODEL) -> None:
+        self.uid = uid
+        self.reference = reference
+        self.model = model
+        self.served = 0
+        self.number = 0
+        self.open = 0
+        self.kept: list[Epoch] = []
+        self.draining = False
+        self.asked = 0
+        self.columns = reference.columns if reference else []
+        self.rng = np.random.default_rng(len(uid))
+
+    def serve(self, rows: int) -> None:
+        self.served += rows
+        self.open += rows
+
+    def take(self, take: Take, now: float) -> Epochs:
+        self.asked += 1
+        if not take.close:
+            return self._answer()
+        if take.incarnation == self.uid:
+            self.kept = [epoch for epoch in self.kept if epoch.number > take.acknowledge]
+        if self.open:
+            self.number += 1
+            cells = [cell for column in self.columns for cell in worlds.draw(column, self.rng, self.open)]
+            self.kept.append(Epoch(self.number, now - 15, now, {self.model: ModelCounts(self.open, cells)}))
+            self.open = 0
+        return self._answer()
+
+    def _answer(self) -> Epochs:
+        return Epochs(self.uid, self.model, list(self.kept), self.draining)
+
+
+class Cluster:
+    """Caches, pods and time. It carries out a plan's writes, as many as the operator lives for."""
+
+    def __init__(self, **spec: Any) -> None:
+        self.versions = itertools.count(1)
+        self.now = START
+        self.objects: dict[tuple[Resource, str], dict[str, Any]] = {}
+        self.pods: dict[str, ServerPod] = {}
+        self.unreachable: set[str] = set()
+        rng = np.random.default_rng(5)
+        columns = [worlds.numeric(name, rng) for name in ("x", "y", "(score)")]
+        self.reference = worlds.reference(columns, loss=worlds.loss(0.1))
+        self.restart()
+        self.put(DRIFTMONITORS, "flights", spec={"deployment": "flights", "baseline": {"from": "Training"}, **spec})
+        self.put(
+            MODELDEPLOYMENTS,
+            "flights",
+            spec={"model": {"trainingJob": "flights"}},
+            status={"stable": {"revision": "rev1", "version": 3, "sha256": worlds.MODEL}},
+        )
+        self.put(TRAININGJOBS, "flights", status={"accepted": {"version": 3, "uri": "u", "sha256": worlds.MODEL}})
+
+    def restart(self) -> None:
+        """Another operator, which knows what the API server has and nothing else."""
+        self.caches = Caches()
+        self.controller = MonitoringController(self.caches, self)
+        self.controller._watcher._clock = lambda: self.now
+        for (resource, _), manifest in self.objects.items():
+            self.caches.of(resource).store(manifest)
+
+    def put(self, resource: Resource, name: str, **parts: Any) -> None:
+        before = self.objects.get((resource, name), {})
+        manifest = {"apiVersion": resource.api_version, "kind": resource.kind, **before, **copy.deepcopy(parts)}
+        metadata = {"uid": f"uid-{name}", "creationTimestamp": "2026-03-01T12:00:00Z", "generation": 1}
+        metadata |= before.get("metadata", {}) | parts.get("metadata", {})
+        manifest["metadata"] = metadata | {
+            "namespace": "team-a",
+            "name": name,
+            "resourceVersion": str(next(self.versions)),
+        }
+        self.objects[resource, name] = manifest
+        self.caches.of(resource).store(manifest)
+
+    def add_pod(self, uid: str, revision: str = "rev1", **metadata: Any) -> ServerPod:
+        labels = {"perennial.dev/modeldeployment": "flights", "perennial.dev/revision": revision}
+        self.pods.setdefault(uid, ServerPod(uid, self.reference))
+        status = {"phase": "Running", "podIP": uid}
+        self.put(PODS, f"flights-{uid}", metadata={"uid": uid, "labels": labels, **metadata}, status=status)
+        return self.pods[uid]
+
+    def remove_pod(self, uid: str) -> None:
+        manifest = self.objects.pop((PODS, f"flights-{uid}"))
+        self.caches.of(PODS).discard_uid("team-a", manifest["metadata"]["name"], uid)
+        del self.pods[uid]
+
+    async def get_json(self, ip: str, port: int, path: str, answer: type[AnswerT]) -> AnswerT:
+        assert (port, path) == (8081, REFERENCE_PATH)
+        reference = self._pod(ip).reference
+        if reference is None:
+            raise PodUnreachable(f"http://{ip}:8081{path} answered HTTP 404")
+        return msgspec.json.decode(msgspec.json.encode(reference), type=answer)
+
+    async def post_json(self, ip: str, port: int, path: str, body: object, answer: type[AnswerT]) -> AnswerT:
+        assert (port, path) == (8081, EPOCHS_PATH)
+        take = msgspec.json.decode(msgspec.json.encode(body), type=Take)
+        return msgspec.json.decode(msgspec.json.encode(self._pod(ip).take(take, self.now)), type=answer)
+
+    def _pod(self, uid: str) -> ServerPod:
+        if uid in self.unreachable:
+            raise PodUnreachable(f"http://{uid} does not answer")
+        return self.pods[uid]
+
+    def reconcile(self, *, writes: int = 2, name: str = "flights") -> Plan:
+        """Observe, plan and write: 1 write is the checkpoint, the second is the status."""
+        observed = asyncio.run(self.controller.observe(Key("team-a", name)))
+        assert observed is not None
+        plan = self.controller.plan(observed, (), datetime.fromtimestamp(self.now, UTC))
+        for child in plan.children[:writes]:
+            manifest = {key: value for key, value in child.manifest.items() if key not in ("apiVersion", "kind")}
+            self.put(CONFIGMAPS, child.manifest["metadata"]["name"], **manifest)
+        if writes > 1:
+            self.put(DRIFTMONITORS, name, status=plan.status)
+        return plan
+
+    @property
+    def status(self) -> dict[str, Any]:
+        status: dict[str, Any] = self.objects[DRIFTMONITORS, "flights"]["status"]
+        return status
+
+
+def test_pods_are_asked_when_it_is_due_and_not_with_every_event() -> None:
+    cluster = Cluster()
+    pod = cluster.add_pod("a")
+    pod.serve(30)
+    plan = cluster.reconcile()
+    assert plan.requeue_after is not None
+    assert 0 < plan.requeue_after <= LONGEST * 1.1
+    for _ in range(5):
+        cluster.reconcile()
+    assert pod.asked == 1
+    cluster.now += plan.requeue_after
+    cluster.reconcile()
+    assert pod.asked == 2
+    assert cluster.status["rows"] == 30
+
+
+def test_an_epoch_is_acknowledged_only_once_the_checkpoint_persisted() -> None:
+    cluster = Cluster()
+    pod = cluster.add_pod("a")
+    pod.serve(30)
+    cluster.reconcile(writes=0)
+    cluster.now += 100
+    cluster.reconcile(writes=0)
+    assert len(pod.kept) == 1
+    cluster.now += 100
+    cluster.reconcile(writes=1)
+    assert len(pod.kept) == 1
+    cluster.now += 100
+    cluster.reconcile()
+    assert pod.kept == []
+    assert cluster.status["rows"] == 30
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_operator_that_is_killed_at_any_write_loses_and_repeats_nothing(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    cluster = Cluster()
+    for uid in "abc":
+        cluster.add_pod(uid)
+    for _ in range(40):
+        for pod in cluster.pods.values():
+            pod.serve(int(rng.integers(0, 50)))
+        cluster.unreachable = {uid for uid in cluster.pods if rng.random() < 0.2}
+        cluster.now += 70
+        cluster.reconcile(writes=int(rng.integers(0, 3)))
+        if rng.random() < 0.4:
+            cluster.restart()
+    cluster.unreachable = set()
+    for _ in range(2):
+        cluster.now += 70
+        cluster.reconcile()
+    assert cluster.status["rows"] == sum(pod.served for pod in cluster.pods.values())
+    assert cluster.status["coverage"] == 1
+    assert all(not pod.kept for pod in cluster.pods.values())
+
+
+def test_a_pod_that_ends_is_asked_at_once_until_it_is_gone() -> None:
+    cluster = Cluster()
+    cluster.add_pod("a")
+    ending = cluster.add_pod("b")
+    cluster.reconcile()
+    ending.serve(20)
+    ending.draining = True
+    cluster.now += 2
+    cluster.add_pod("b", deletionTimestamp="2026-03-01T13:00:00Z")
+    plan = cluster.reconcile()
+    assert cluster.status["rows"] == 20
+    assert plan.requeue_after is not None
+    assert plan.requeue_after <= ENDING_SECONDS
+    ending.serve(5)
+    for _ in range(2):
+        cluster.now += ENDING_SECONDS
+        cluster.reconcile()
+    assert ending.kept == []
+    cluster.remove_pod("b")
+    cluster.reconcile()
+    assert cluster.status["rows"] == 25
+    assert cluster.status["coverage"] == 1
+    assert cluster.pods["a"].asked == 1
+
+
+def test_only_the_stable_revision_is_asked() -> None:
+    cluster = Cluster()
+    stable, candidate = cluster.add_pod("a"), cluster.add_pod("b", revision="rev2")
+    cluster.reconcile()
+    assert (stable.asked, candidate.asked) == (1, 0)
+
+
+def test_pods_that_do_not_answer_are_named_and_asked_again() -> None:
+    cluster = Cluster()
+    cluster.add_pod("a")
+    cluster.reconcile()
+    cluster.unreachable = {"a"}
+    cluster.now += 70
+    cluster.reconcile()
+    ready = cluster.status["conditions"][0]
+    assert (ready["status"], ready["reason"]) == ("False", "CountsUnreachable")
+    assert "flights-a: http://a does not answer" in ready["message"]
+    cluster.reconcile()
+    assert cluster.status["conditions"][0]["reason"] == "CountsUnreachable"
+    cluster.unreachable = set()
+    cluster.now += 70
+    cluster.reconcile()
+    assert cluster.status["conditions"][0]["reason"] == "Watching"
+
+
+def test_a_version_without_a_reference_is_said() -> None:
+    cluster = Cluster()
+    cluster.add_pod("a").reference = None
+    cluster.reconcile()
+    assert cluster.status["conditions"][0]["reason"] == "NoReference"
+
+
+def test_the_reference_is_fetched_once_and_again_after_a_promotion() -> None:
+    cluster = Cluster()
+    cluster.add_pod("a").serve(10)
+    cluster.reconcile()
+    cluster.pods["a"].reference = None
+    cluster.now += 70
+    cluster.reconcile()
+    assert cluster.status["conditions"][0]["reason"] == "Watching"
+    stable = {"revision": "rev2", "version": 4, "sha256": worlds.OTHER_MODEL}
+    cluster.put(MODELDEPLOYMENTS, "flights", status={"stable": stable})
+    fresh = cluster.add_pod("n", revision="rev2")
+    fresh.model = worlds.OTHER_MODEL
+    fresh.reference = msgspec.structs.replace(cluster.reference, model=worlds.OTHER_MODEL)
+    fresh.serve(7)
+    cluster.now += 70
+    cluster.reconcile()
+    assert cluster.status["model"]["version"] == 4
+    assert cluster.status["rows"] == 7
+
+
+def test_a_second_monitor_only_looks() -> None:
+    cluster = Cluster()
+    pod = cluster.add_pod("a")
+    later = {"creationTimestamp": "2026-03-02T12:00:00Z", "uid": "uid-second"}
+    spec = {"deployment": "flights", "baseline": {"from": "Training"}}
+    cluster.put(DRIFTMONITORS, "second", metadata=later, spec=spec)
+    pod.serve(10)
+    cluster.reconcile()
+    cluster.reconcile(name="second")
+    cluster.now += 70
+    pod.serve(5)
+    cluster.reconcile(name="second")
+    assert cluster.objects[DRIFTMONITORS, "second"]["status"]["conditions"][0]["reason"] == "SecondMonitor"
+    cluster.reconcile()
+    cluster.now += 70
+    cluster.reconcile()
+    assert cluster.status["rows"] == 15
+    assert cluster.status["conditions"][0]["reason"] == "Watching"
+
+
+def test_events_enqueue_the_monitors_that_they_concern() -> None:
+    cluster = Cluster()
+    cluster.add_pod("a").serve(10)
+    cluster.reconcile()
+    for resource, name in (
+        (MODELDEPLOYMENTS, "flights"),
+        (TRAININGJOBS, "flights"),
+        (PODS, "flights-a"),
+        (CONFIGMAPS, "flights-drift"),
+    ):
+        manifest = cluster.objects[resource, name]
+        keys = [
+            key for watch in cluster.controller.watches if watch.resource == resource for key in watch.keys(manifest)
+        ]
+        assert keys == [KEY], resource.plural
+
+
+def test_a_monitor_that_is_gone_is_forgotten() -> None:
+    cluster = Cluster()
+    cluster.add_pod("a").serve(10)
+    cluster.reconcile()
+    cluster.reconcile()
+    registry = CollectorRegistry()
+    registry.register(cluster.controller.metrics)
+    shown = generate_latest(registry).decode()
+    assert 'perennial_drift_rows{driftmonitor="flights",namespace="team-a"} 10.0' in shown
+    assert 'perennial_drift_verdict{driftmonitor="flights",namespace="team-a",state="Harm"} 0.0' in shown
+    cluster.caches[DRIFTMONITORS].discard_uid("team-a", "flights", "uid-flights")
+    assert asyncio.run(cluster.controller.observe(KEY)) is None
+    assert "team-a" not in generate_latest(registry).decode()
