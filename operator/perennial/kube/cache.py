@@ -116,25 +116,19 @@ class Cache:
         """Take a deletion that the API server confirmed: this uid never comes back."""
         return self._bury((namespace, name), uid, math.inf)
 
-    def replace(self, listed: Iterable[Manifest], resource_version: int) -> list[Change]:
-        """Take a full list as of `resource_version`; the answer is what the watch had not told.
+    def replace(self, listed: Iterable[Manifest], resource_version: int, namespace: str | None = None) -> None:
+        """Take a full list, of one namespace or (None) of all, as of `resource_version`.
 
         What the list lacks is gone, unless it is newer than the list.
         """
-        changes: list[Change] = []
-        self._listeners.append(changes.append)
-        try:
-            places = set()
-            for manifest in listed:
-                places.add(_place(manifest))
-                self.store(manifest)
-            for place in self._objects.keys() - places:
-                manifest = self._objects[place]
-                if version_of(manifest) <= resource_version:
-                    self._bury(place, manifest["metadata"].get("uid", ""), resource_version)
-        finally:
-            self._listeners.remove(changes.append)
-        return changes
+        places = set()
+        for manifest in listed:
+            places.add(_place(manifest))
+            self.store(manifest)
+        for place in self._objects.keys() - places:
+            manifest = self._objects[place]
+            if (namespace is None or place[0] == namespace) and version_of(manifest) <= resource_version:
+                self._bury(place, manifest["metadata"].get("uid", ""), resource_version)
 
     def _bury(self, place: _Place, uid: str, version: float) -> bool:
         self._tombstones[uid] = (self._clock(), version)
