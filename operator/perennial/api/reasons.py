@@ -118,6 +118,28 @@ class RunFailureReason(Reason):
     TIME_UNREADABLE = "TimeUnreadable", "The column of `data.time` is no date, time or number."
     ESTIMATOR_NOT_ALLOWED = "EstimatorNotAllowed", "The estimator is not on the trainer's list."
     INVALID_PARAMETERS = "InvalidParameters", "The estimator does not take these parameters."
+    DOES_NOT_FIT = (
+        "DoesNotFit",
+        "The estimator does not take this data with these parameters; the message has its words.",
+    )
+    ONE_CLASS = "OneClass", "Every row has the same target: there is nothing to tell apart."
+    NO_MODEL = "NoModel", "Your container left no model in $PERENNIAL_OUTPUT."
+    MODEL_UNREADABLE = (
+        "ModelUnreadable",
+        "The model that your container left cannot be served; the message says what it should be.",
+    )
+    STORE_FORBIDDEN = (
+        "StoreForbidden",
+        "The store of versions refuses the credentials of `output.secretRef`, or asks for some.",
+    )
+    STORE_UNREACHABLE = "StoreUnreachable", "The store of versions does not answer; tried again within `backoffLimit`."
+    STORE_CONFLICT = "StoreConflict", "Another version is sealed already where this one would go."
+    SEAL_BROKEN = "SealBroken", "A sealed version in the store is not what its manifest says."
+    INVALID_RUN = (
+        "InvalidRun",
+        "The trainer does not understand what the operator gave it: their releases are too far apart.",
+    )
+    INVALID_COMMAND = "InvalidCommand", "The trainer was started with a command that it does not have."
     UNKNOWN_METRIC = "UnknownMetric", "There is no such metric for a model of this kind."
 
 

@@ -37,7 +37,7 @@ def manifests(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
         case "object":
             return _objects(schema)
         case "array":
-            return st.lists(manifests(schema["items"]), min_size=schema.get("minItems", 0), max_size=3)
+            return _lists(schema)
         case "string":
             return _strings(schema)
         case "integer":
@@ -48,6 +48,12 @@ def manifests(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
         case "boolean":
             return st.booleans()
     raise AssertionError(schema)
+
+
+def _lists(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
+    keys = schema.get("x-kubernetes-list-map-keys")
+    distinct = (lambda item: tuple(item.get(key) for key in keys)) if keys else None
+    return st.lists(manifests(schema["items"]), min_size=schema.get("minItems", 0), max_size=3, unique_by=distinct)
 
 
 def _objects(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
@@ -77,7 +83,7 @@ def _strings(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
 # The whole specs are left to their parts: random ones break a rule across fields nearly always.
 SPEC_PARTS = [part for kind in KINDS for part in parts(kind.spec) if part is not kind.spec]
 STATUSES = [kind.status for kind in KINDS]
-thorough = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+thorough = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.mark.parametrize("model", dict.fromkeys(SPEC_PARTS), ids=lambda model: model.__name__)
