@@ -128,6 +128,17 @@ class RunFailureReason(Reason):
         "ModelUnreadable",
         "The model that your container left cannot be served; the message says what it should be.",
     )
+    SCHEMA_MISSING = (
+        "SchemaMissing",
+        "Your container left a model without the schema.json that says what its inputs are.",
+    )
+    SCHEMA_INVALID = "SchemaInvalid", "The schema.json that your container left cannot be read."
+    SCHEMA_MISMATCH = "SchemaMismatch", "The model that your container left and its schema.json do not fit together."
+    PREDICTIONS_DISAGREE = (
+        "PredictionsDisagree",
+        "The model answers otherwise than the predictions that your container left.",
+    )
+    INVALID_SCORE = "InvalidScore", "The predictions that your container left hold a score that is none."
     STORE_FORBIDDEN = (
         "StoreForbidden",
         "The store of versions refuses the credentials of `output.secretRef`, or asks for some.",
