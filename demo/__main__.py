@@ -6,23 +6,15 @@ cluster.
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from . import flights, narrator, stage
+from . import flights, narrator, scene, stage
 from .kubectl import CommandFailed, Kubectl
 from .report import Report
 
-MANIFESTS = Path(__file__).parent / "manifests"
-FIRST_WEEKS = (0, 3)
-STREAMED_WEEKS = (4, 30)
-PACE_SECONDS = 5.0
 LOOKS_EVERY_SECONDS = 0.5
 KINDS = (
     ("trainingjob", "TrainingJob", narrator.training),
@@ -77,55 +69,22 @@ class Watcher(threading.Thread):
         self.look()
 
 
-def airport(kubectl: Kubectl, *arguments: str) -> list[str]:
-    """The command line of the world outside, in its pod."""
-    table = ["--table", "/lake/.demo/table.parquet", "--lake", "/lake/flights"]
-    return kubectl.argv("exec", "airport", "--", "python3", "/lake/.demo/airport.py", *table, *arguments)
-
-
-def open_airport(kubectl: Kubectl, table: Path) -> None:
-    """The namespace, the data folder and the pod, with the first weeks landed."""
-    kubectl.apply(MANIFESTS / "namespace.yaml")
-    kubectl.apply(MANIFESTS / "airport.yaml")
-    kubectl.run("wait", "--for=condition=Ready", "pod/airport", "--timeout=120s")
-    kubectl.run("exec", "airport", "--", "mkdir", "-p", "/lake/.demo")
-    kubectl.run("cp", str(table), "airport:/lake/.demo/table.parquet")
-    kubectl.run("cp", str(Path(__file__).parent / "airport.py"), "airport:/lake/.demo/airport.py")
-    first, last = (str(week) for week in FIRST_WEEKS)
-    subprocess.run(airport(kubectl, "--first", first, "--last", last, "--land-only"), check=True, timeout=120)
-
-
-def fly(kubectl: Kubectl) -> Iterator[dict[str, Any]]:
-    """The year passes: one record a simulated week. Raises CommandFailed when the traffic could not go on."""
-    first, last = (str(week) for week in STREAMED_WEEKS)
-    command = airport(kubectl, "--first", first, "--last", last, "--pace", str(PACE_SECONDS))
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        for line in process.stdout:
-            yield json.loads(line)
-        problem = process.stderr.read()
-    if process.returncode:
-        raise CommandFailed(f"the traffic stopped:\n{problem.strip()}")
-
-
 def play(story: Story) -> Report:
     cluster = stage.prepare(lambda line: story.tell("stage", line))
     kubectl = Kubectl(cluster.kubectl, cluster.kubeconfig, "flights")
     table = flights.prepared()
     story.tell("stage", "327,346 real flights of 2013; the question: how long will a flight be in the air?")
-    open_airport(kubectl, table)
+    scene.open_airport(kubectl, table)
     story.tell("airport", "January has landed in the data folder")
 
     watcher = Watcher(kubectl, story)
     watcher.start()
-    for manifest in ("trainingjob", "modeldeployment", "driftmonitor"):
-        kubectl.apply(MANIFESTS / f"{manifest}.yaml")
+    scene.apply_resources(kubectl)
     story.tell("you", "kubectl apply: a TrainingJob, a ModelDeployment, a DriftMonitor")
-    kubectl.run("wait", "--for=condition=Ready", "modeldeployment/flights", "--timeout=300s", timeout=310)
+    scene.wait_until_served(kubectl)
 
     report = Report(kubectl)
-    for week in fly(kubectl):
+    for week in scene.fly(kubectl):
         report.add(week)
         story.tell("airport", report.line(week))
     watcher.finish()

@@ -1,0 +1,63 @@
+"""What happens on the stage, scene by scene: the airport opens, the three resources are applied, the year passes.
+
+Used by the demonstration and by the test that kills the operator while it plays.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .kubectl import CommandFailed, Kubectl
+
+MANIFESTS = Path(__file__).parent / "manifests"
+RESOURCES = ("trainingjob", "modeldeployment", "driftmonitor")
+FIRST_WEEKS = (0, 3)
+STREAMED_WEEKS = (4, 30)
+PACE_SECONDS = 5.0
+
+
+def airport(kubectl: Kubectl, *arguments: str) -> list[str]:
+    """The command line of the world outside, in its pod."""
+    table = ["--table", "/lake/.demo/table.parquet", "--lake", "/lake/flights"]
+    return kubectl.argv("exec", "airport", "--", "python3", "/lake/.demo/airport.py", *table, *arguments)
+
+
+def open_airport(kubectl: Kubectl, table: Path) -> None:
+    """The namespace, the data folder and the pod, with the first weeks landed."""
+    kubectl.apply(MANIFESTS / "namespace.yaml")
+    kubectl.apply(MANIFESTS / "airport.yaml")
+    kubectl.run("wait", "--for=condition=Ready", "pod/airport", "--timeout=120s")
+    kubectl.run("exec", "airport", "--", "mkdir", "-p", "/lake/.demo")
+    kubectl.run("cp", str(table), "airport:/lake/.demo/table.parquet")
+    kubectl.run("cp", str(Path(__file__).parent / "airport.py"), "airport:/lake/.demo/airport.py")
+    first, last = (str(week) for week in FIRST_WEEKS)
+    subprocess.run(airport(kubectl, "--first", first, "--last", last, "--land-only"), check=True, timeout=120)
+
+
+def apply_resources(kubectl: Kubectl) -> None:
+    """What a user does: three manifests."""
+    for name in RESOURCES:
+        kubectl.apply(MANIFESTS / f"{name}.yaml")
+
+
+def wait_until_served(kubectl: Kubectl) -> None:
+    """Until the first version is trained, accepted and answers. Raises CommandFailed after five minutes."""
+    kubectl.run("wait", "--for=condition=Ready", "modeldeployment/flights", "--timeout=300s", timeout=310)
+
+
+def fly(kubectl: Kubectl) -> Iterator[dict[str, Any]]:
+    """The year passes: one record a simulated week. Raises CommandFailed when the traffic could not go on."""
+    first, last = (str(week) for week in STREAMED_WEEKS)
+    command = airport(kubectl, "--first", first, "--last", last, "--pace", str(PACE_SECONDS))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for line in process.stdout:
+            yield json.loads(line)
+        problem = process.stderr.read()
+    if process.returncode:
+        raise CommandFailed(f"the traffic stopped:\n{problem.strip()}")
