@@ -4,17 +4,15 @@ The digest covers our Go files with their go.mod and go.sum, the compiler's vers
 never compiled twice, and a changed version never meets a stale binary.
 """
 
-import fcntl
 import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.errors import ClusterError
+from cluster.locks import locked
 from cluster.paths import REPOSITORY, cache_home
 from cluster.progress import step
 from cluster.shell import run
@@ -67,8 +65,7 @@ def ensure(module: str) -> Path:
     target = cache_home() / "bin" / f"{module}-{digest(module)}"
     if target.exists():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(target.with_suffix(".lock")):
+    with locked(target.with_suffix(".lock")):
         if target.exists():
             return target
         with step(f"compiling {module} (about {COLD.get(module, '1 min')} on two cores, once)"):
@@ -146,10 +143,3 @@ def _link(link: Path, target: Path) -> None:
     temporary = link.with_name(f".{link.name}.{os.getpid()}")
     temporary.hardlink_to(target)
     temporary.replace(link)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield

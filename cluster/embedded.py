@@ -1,7 +1,6 @@
 """The embedded cluster's life: created once, found again by its state directory, and deleted without a trace."""
 
 import contextlib
-import fcntl
 import os
 import shutil
 import signal
@@ -17,6 +16,7 @@ from cluster.components import PAUSE_IMAGE
 from cluster.errors import ClusterError
 from cluster.keeper import remove_traces
 from cluster.layout import CLUSTERS, Layout, load
+from cluster.locks import locked
 from cluster.paths import REPOSITORY, cache_home, state_home
 from cluster.progress import step
 from cluster.shell import last_lines, run, succeeds
@@ -142,9 +142,7 @@ def down(name: str) -> bool:
 
 def _claim(name: str, nodes: tuple[str, ...], built: binaries.Binaries, feature_gates: tuple[str, ...]) -> Layout:
     """Takes the lowest free index; its addresses and interface name follow from it."""
-    state_home().mkdir(parents=True, exist_ok=True)
-    with (state_home() / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(state_home() / ".lock"):
         taken = {cluster.layout.index for cluster in clusters()}
         for index in range(CLUSTERS):
             layout = Layout(name, index, nodes, str(built.folder), feature_gates)

@@ -13,6 +13,7 @@ from pathlib import Path
 from cluster import packages
 from cluster.errors import ClusterError
 from cluster.layers import Layout as ImageLayout
+from cluster.locks import locked
 from cluster.paths import REPOSITORY, cache_home
 from cluster.progress import step
 from cluster.shell import run, succeeds
@@ -50,9 +51,14 @@ def build(targets: Sequence[str] = TARGETS) -> list[str]:
         raise ClusterError(f"no such image: {', '.join(unknown)}; there are {', '.join(TARGETS)}")
     build_one = _docker if docker_works() else _buildah
     for target in targets:
-        with step(f"building {reference(target)}"):
+        with locked(lock()), step(f"building {reference(target)}"):
             build_one(target)
     return [reference(target) for target in targets]
+
+
+def lock() -> Path:
+    """Held while images are built or read: a build may prune what a load is about to send."""
+    return cache_home() / "images" / ".lock"
 
 
 def docker_works() -> bool:

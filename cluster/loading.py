@@ -10,16 +10,18 @@ from cluster.components import CONTAINERD_SOCKET
 from cluster.embedded import EmbeddedCluster
 from cluster.errors import ClusterError
 from cluster.layers import Layout
+from cluster.locks import locked
 from cluster.shell import environment, last_lines
 
 CTR = ("ctr", "--namespace=k8s.io", f"--address={CONTAINERD_SOCKET}")
 
 
 def load_image(cluster: EmbeddedCluster, name: str) -> None:
-    layout = images.layout(name)
-    layout.prune()
-    for node in cluster.layout.nodes:
-        _load_layout(cluster, node, layout)
+    with locked(images.lock()):
+        layout = images.layout(name)
+        layout.prune()
+        for node in cluster.layout.nodes:
+            _load_layout(cluster, node, layout)
 
 
 def load_archive(cluster: EmbeddedCluster, archive: Path) -> None:
@@ -36,7 +38,23 @@ def load_archive(cluster: EmbeddedCluster, archive: Path) -> None:
 
 
 def _load_layout(cluster: EmbeddedCluster, node: str, layout: Layout) -> None:
-    present = set(_ctr(cluster, node, "content", "list", "--quiet").split())
+    """Sends what the node lacks, and all of it when what it had is collected meanwhile."""
+    listed = set(_ctr(cluster, node, "content", "list", "--quiet").split())
+    _keep_previous(cluster, node, layout.name)
+    if _sent(cluster, node, layout, listed) is not None:
+        complaint = _sent(cluster, node, layout, set())
+        if complaint is not None:
+            raise ClusterError(f"{node} does not take {layout.name}: {complaint}")
+
+
+def _keep_previous(cluster: EmbeddedCluster, node: str, name: str) -> None:
+    """Holds the image that the new one replaces: containerd would collect, while it unpacks, the layers both share."""
+    command = cluster.exec(*CTR, "images", "tag", "--force", name, f"{name}-previous", node=node)
+    subprocess.run(command, env=environment(), capture_output=True, check=False)  # the first time there is none
+
+
+def _sent(cluster: EmbeddedCluster, node: str, layout: Layout, present: set[str]) -> str | None:
+    """What went wrong, if anything did."""
     importing = subprocess.Popen(
         cluster.exec(*CTR, "images", "import", "-", node=node),
         env=environment(),
@@ -48,8 +66,7 @@ def _load_layout(cluster: EmbeddedCluster, node: str, layout: Layout) -> None:
     with contextlib.suppress(BrokenPipeError):  # its own words say more
         layout.write(importing.stdin, present)
     _, complaint = importing.communicate()
-    if importing.returncode != 0:
-        raise ClusterError(f"{node} does not take {layout.name}: {last_lines(complaint)}")
+    return last_lines(complaint) if importing.returncode != 0 else None
 
 
 def _import(cluster: EmbeddedCluster, node: str, stream: IO[bytes]) -> None:
