@@ -88,7 +88,7 @@ def _step(now: Status) -> str:
 
 def _analysis(result: Status) -> str:
     bound = f" (at most {result['bound']:.3g})" if result.get("bound") is not None else ""
-    return f"{result['name']} {_number(result.get('value'))}{bound} on {result['n']}: {result['verdict']}"
+    return f"{result['name']} {_number(result.get('value'))}{bound} on {result['samples']}: {result['verdict']}"
 
 
 def monitoring(before: Status, now: Status) -> Iterator[str]:
@@ -112,7 +112,7 @@ def monitoring(before: Status, now: Status) -> Iterator[str]:
 def _verdict(verdict: Status) -> Iterator[str]:
     loss = verdict.get("loss")
     worse = f", loss {loss['reference']:.3g} -> {loss['now']:.3g}" if loss else ""
-    yield f"VERDICT {verdict['state']} on {verdict['n']} rows{worse}"
+    yield f"VERDICT {verdict['state']} on {verdict['samples']} rows{worse}"
     for feature in verdict.get("features", ())[:5]:
         size = f"{feature['effect']:.1%} (z = {feature['statistic']:.1f})"
         yield f"  {feature['name']}: {feature['kind']} differs by {size}"

@@ -17,7 +17,7 @@ ACCEPTED = RUN | {
 STABLE = {"revision": "r1", "version": 1, "sha256": "a" * 64}
 CANDIDATE = {"revision": "r2", "version": 2, "sha256": "b" * 64, "weight": {"asked": 34.0}}
 ROLLOUT: dict[str, Any] = {"step": 0, "steps": 2, "state": "WaitingForRequests", "analysis": []}
-ANALYSIS = {"name": "loss", "value": -0.2, "bound": 0.02, "n": 900, "verdict": "Pass"}
+ANALYSIS = {"name": "loss", "value": -0.2, "bound": 0.02, "samples": 900, "verdict": "Pass"}
 
 
 def lines(tell: Any, before: dict[str, Any], now: dict[str, Any]) -> list[str]:
@@ -78,7 +78,7 @@ def test_a_verdict_is_told_with_its_features_and_sizes() -> None:
     verdict = {
         "id": "v1",
         "state": "Harm",
-        "n": 4000,
+        "samples": 4000,
         "features": [{"name": "(score)", "kind": "Distribution", "effect": 0.12, "statistic": 9.3}],
         "loss": {"reference": 0.1, "now": 0.2},
         "action": "Retrain",
