@@ -314,8 +314,9 @@ class Connection(asyncio.Protocol):
             reply.headers,
             b"\r\n" if keep else b"connection: close\r\n\r\n",
         )
-        self._transport.write(head if request.method == "HEAD" else head + reply.body)
+        # Before the answer is out: a process killed here must not have told a client more than it has counted.
         self._application.leave(request, reply.status)
+        self._transport.write(head if request.method == "HEAD" else head + reply.body)
         self._since = time.monotonic()
         if not keep:
             self._close()

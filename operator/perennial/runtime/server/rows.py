@@ -16,7 +16,6 @@ from perennial.runtime.server.refusal import invalid
 from perennial.runtime.server.tensors import BYTES, AnyTensor, InferenceRequest, numbers_of, texts_of
 from perennial.wire.schema import Example, Feature, Schema
 
-
 _sum = np.add.reduce
 
 

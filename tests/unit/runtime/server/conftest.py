@@ -1,28 +1,160 @@
 from __future__ import annotations
 
+import asyncio
+import importlib.util
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import msgspec
 import numpy as np
 import pytest
 
+from perennial.runtime.server.app import InferenceApp
+from perennial.runtime.server.control import ControlApp
+from perennial.runtime.server.counting import Counting
+from perennial.runtime.server.http import Application, Reply, Request
+from perennial.runtime.server.inference import Predictor
+from perennial.runtime.server.meter import Meter
+from perennial.runtime.server.model import load
+from perennial.runtime.server.state import State
 from perennial.wire.reference import Categorical, Loss, Numeric, Reference
+from perennial.wire.schema import Feature, Schema
+from perennial.wire.serve import ServedModel
 
-MODEL = "ab" * 32
+
+@pytest.fixture(scope="session")
+def models() -> ModuleType:
+    """The module beside this one: with `importlib` as import mode tests cannot import one another."""
+    spec = importlib.util.spec_from_file_location("server_test_models", Path(__file__).with_name("models.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+SCHEMA = Schema(
+    task="classification",
+    target="late",
+    features=[
+        Feature("wide", "numeric"),
+        Feature("carrier", "categorical"),
+        Feature("tied", "numeric"),
+        Feature("flag", "boolean"),
+        Feature("single", "numeric"),
+    ],
+    score="positive",
+    classes=["no", "yes"],
+)
+
+
+@pytest.fixture
+def schema() -> Schema:
+    return SCHEMA
 
 
 @pytest.fixture
 def reference() -> Reference:
-    generator = np.random.default_rng(1)
-    wide = np.sort(generator.normal(size=33)).tolist()
+    wide = np.sort(np.random.default_rng(1).normal(size=33)).tolist()
     return Reference(
-        model=MODEL,
+        model="ab" * 32,
         task="classification",
         rows=100,
         features=[
             Numeric("wide", wide, [3] * 34 + [0]),
-            Numeric("tied", [0.0, 1.0, 1.0000000000000002], [0, 50, 50, 0, 0]),
             Categorical("carrier", ["UA", "AA"], [60, 30, 5, 0, 5], others=["DL", "WN"]),
+            Numeric("tied", [0.0, 1.0, 1.0000000000000002], [0, 50, 50, 0, 0]),
+            Categorical("flag", ["true"], [100, 0, 0, 0], others=["false"]),
             Numeric("single", [2.0, 2.0000000000000004], [0, 100, 0, 0]),
         ],
         score=Numeric("score", np.linspace(0, 1, 11).tolist(), [0] + [10] * 10 + [0, 0]),
         loss=Loss([0.0, 1.0], [90, 10], 0.1, 0.15, 0.95),
         classes=["no", "yes"],
     )
+
+
+@dataclass
+class Answer:
+    """A reply, decoded."""
+
+    status: int
+    body: Any
+    headers: bytes
+    raw: bytes
+
+
+@dataclass
+class Served:
+    """A model behind both applications, without sockets."""
+
+    state: State
+    meter: Meter
+    predictor: Predictor
+    counting: Counting
+    inference: InferenceApp
+    control: ControlApp
+
+    def infer(self, body: Any, path: str = "/v2/models/flights/infer", method: str = "POST") -> Answer:
+        return ask(self.inference, path, body, method)
+
+    def get(self, path: str, method: str = "GET") -> Answer:
+        return ask(self.inference, path, b"", method)
+
+    def operate(self, path: str, body: Any = None, method: str | None = None) -> Answer:
+        return ask(self.control, path, b"" if body is None else body, method or ("GET" if body is None else "POST"))
+
+
+def ask(application: Application, path: str, body: Any, method: str) -> Answer:
+    data = body if isinstance(body, bytes) else msgspec.json.encode(body)
+    request = Request(method, path, data, b"", keep_alive=True)
+    application.arrive(request)
+    reply = application.respond(request)
+    if isinstance(reply, Coroutine):
+        reply = asyncio.run(reply)
+    assert isinstance(reply, Reply)
+    application.leave(request, reply.status)
+    decoded = msgspec.json.decode(reply.body) if reply.content_type == b"application/json" else reply.body
+    return Answer(reply.status, decoded, reply.headers, reply.body)
+
+
+def serve(model: ServedModel, folder: Path, companion: ServedModel | None = None, *, max_in_flight: int = 8) -> Served:
+    np.seterr(all="ignore")  # As the server's own process does.
+    loaded = load(model)
+    folder.mkdir(parents=True, exist_ok=True)
+    counting = Counting(folder, loaded, companion.sha256 if companion else None)
+    state, meter = State("flights", loaded.version), Meter()
+    meter.counted_in(counting.totals)
+    predictor = Predictor("flights", loaded, counting)
+    if companion is not None:
+        from perennial.runtime.server.companion import Companion
+
+        predictor.companion = Companion(load(companion), loaded)
+    state.predictor, state.counting = predictor, counting
+    inference = InferenceApp(state, meter, max_body=2**20, max_in_flight=max_in_flight)
+    return Served(state, meter, predictor, counting, inference, ControlApp(state, meter, max_body=2**20))
+
+
+@pytest.fixture
+def binary(tmp_path: Path, models: ModuleType) -> Served:
+    return serve(models.binary(tmp_path / "binary"), tmp_path / "counts")
+
+
+@pytest.fixture
+def mixed(tmp_path: Path, models: ModuleType) -> Served:
+    return serve(models.mixed(tmp_path / "mixed"), tmp_path / "counts")
+
+
+@pytest.fixture
+def paired(tmp_path: Path, models: ModuleType) -> Served:
+    """A candidate that says yes from 0.5 on, compared with a stable model that says so from 0.7 on."""
+    stable = models.binary(tmp_path / "stable", threshold=0.7)
+    return serve(models.binary(tmp_path / "candidate", version=2), tmp_path / "counts", stable)
+
+
+@pytest.fixture
+def newer(tmp_path: Path, models: ModuleType) -> Served:
+    """Another replica, of a newer version than `binary`."""
+    return serve(models.binary(tmp_path / "newer", threshold=0.7, version=2), tmp_path / "newer-counts")

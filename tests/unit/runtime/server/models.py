@@ -1,4 +1,4 @@
-"""Versions for the tests, published as a run publishes them: small ONNX graphs whose answers can be computed by hand."""
+"""Versions for the tests, published as a run does: small ONNX graphs whose answers can be computed by hand."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from perennial.wire.manifest import FORMAT, MANIFEST_FILE, File, Manifest, ModelFile
-from perennial.wire.manifest import ONNX_FILE, REFERENCE_FILE
+from perennial.wire.manifest import FORMAT, MANIFEST_FILE, ONNX_FILE, REFERENCE_FILE, File, Manifest, ModelFile
 from perennial.wire.reference import Categorical, Loss, Numeric, Reference
 from perennial.wire.result import Result
 from perennial.wire.schema import SCHEMA_FILE, Example, Feature, Schema
@@ -56,7 +55,7 @@ def _value(name: str, kind: int, *shape: int | None) -> Any:
     return helper.make_tensor_value_info(name, kind, list(shape))
 
 
-def binary(folder: Path, *, threshold: float = 0.5, version: int = 1) -> ServedModel:
+def binary(folder: Path, *, threshold: float = 0.5, version: int = 1, wrong_example: bool = False) -> ServedModel:
     """P(yes) is the first of two numbers, clipped to [0, 1] (missing: 0); the label is yes from `threshold` on."""
     nodes = [
         helper.make_node("Slice", ["numbers", "zero", "one", "axis"], ["first"]),
@@ -82,7 +81,7 @@ def binary(folder: Path, *, threshold: float = 0.5, version: int = 1) -> ServedM
     }
     outputs = [_value("label", TensorProto.STRING, None), _value("probabilities", TensorProto.DOUBLE, None, 2)]
     model = _model(nodes, [_value("numbers", TensorProto.DOUBLE, None, 2)], outputs, constants)
-    yes = "yes" if threshold <= 0.75 else "no"
+    yes = "no" if wrong_example else "yes"
     schema = Schema(
         task="classification",
         target="late",
@@ -91,7 +90,7 @@ def binary(folder: Path, *, threshold: float = 0.5, version: int = 1) -> ServedM
         classes=["no", "yes"],
         examples=[
             Example([0.75, None], yes, [0.25, 0.75]),
-            Example([None, 1.0], "no" if threshold > 0 else "yes", [1.0, 0.0]),
+            Example([None, 1.0], "no", [1.0, 0.0]),
         ],
     )
     reference = Reference(

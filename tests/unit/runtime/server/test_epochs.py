@@ -24,6 +24,7 @@ from perennial.runtime.server.counts.mapped import Layout, open_counts
 from perennial.runtime.server.counts.tally import Tally
 from perennial.wire.counts import Epoch, Epochs, Take
 from perennial.wire.reference import Numeric, Reference
+from perennial.wire.schema import Feature, Schema
 
 OWN, RETIRED, COMPANION = "ab" * 32, "cd" * 32, "ef" * 32
 REFERENCE = Reference(
@@ -33,7 +34,7 @@ REFERENCE = Reference(
     features=[Numeric("x", [0.0, 1.0, 2.0], [1, 1, 1, 1, 0])],
     score=Numeric("score", [0.0, 0.5, 1.0], [1, 1, 1, 1, 0]),
 )
-TALLY = Tally(REFERENCE)
+TALLY = Tally(REFERENCE, Schema("classification", "y", [Feature("x", "numeric")], "positive"))
 
 
 class Died(Exception):
@@ -50,7 +51,7 @@ class Pod:
         self.start()
 
     def start(self) -> None:
-        self.mapped = open_counts(self.folder, Layout(1, TALLY.cells), OWN)
+        self.mapped = open_counts(self.folder, Layout(1, 0, TALLY.cells), OWN)
         self.slot = slots.claim(self.mapped, TALLY)
         self.book = DyingBook(self)
 
@@ -78,7 +79,7 @@ class DyingBook(Book):
 
 
 class Reader:
-    """The DriftMonitor's side: it counts an epoch when its number is new, and acknowledges what its checkpoint holds."""
+    """The DriftMonitor's side: it counts an epoch of a new number, and acknowledges what its checkpoint holds."""
 
     def __init__(self) -> None:
         self.incarnation: str | None = None
@@ -142,7 +143,7 @@ class ExactlyOnce(RuleBasedStateMachine):
     def count(self, values: list[tuple[float, float]]) -> None:
         if values:
             rows = np.array(values)
-            self.pod.slot.add(rows[:, :1], rows[:, 1])
+            self.pod.slot.add(rows[:, :1], None, rows[:, 1])
             self.rows += values
 
     @rule(model=st.sampled_from([OWN, RETIRED]), wrong=st.booleans())
@@ -212,9 +213,9 @@ def test_an_empty_pod_closes_no_epoch(pod: Pod) -> None:
 
 
 def test_an_unacknowledged_epoch_is_answered_again_unchanged(pod: Pod) -> None:
-    pod.slot.add(np.array([[0.5]]), np.array([0.7]))
+    pod.slot.add(np.array([[0.5]]), None, np.array([0.7]))
     first = pod.book.take(Take()).epochs
-    pod.slot.add(np.array([[1.5]]), np.array([0.7]))
+    pod.slot.add(np.array([[1.5]]), None, np.array([0.7]))
     again = pod.book.take(Take()).epochs
     assert again[0] == first[0]
     assert [epoch.number for epoch in again] == [1, 2]
@@ -222,7 +223,7 @@ def test_an_unacknowledged_epoch_is_answered_again_unchanged(pod: Pod) -> None:
 
 def test_without_acknowledgement_the_open_epoch_goes_on(pod: Pod) -> None:
     for _ in range(3 * KEPT):
-        pod.slot.add(np.array([[0.5]]), np.array([0.7]))
+        pod.slot.add(np.array([[0.5]]), None, np.array([0.7]))
         answer = pod.book.take(Take())
     assert len(answer.epochs) == KEPT
     after = pod.book.take(Take(answer.incarnation, KEPT)).epochs
@@ -263,6 +264,6 @@ def test_a_reader_is_waited_for_only_when_it_came_lately(pod: Pod) -> None:
 
 
 def test_cells_are_those_of_the_layout(pod: Pod) -> None:
-    pod.slot.add(np.array([[np.nan]]), np.array([0.2]))
+    pod.slot.add(np.array([[np.nan]]), None, np.array([0.2]))
     [epoch] = pod.book.take(Take()).epochs
     assert epoch.models[OWN].cells == [0, 0, 0, 0, 1, 0, 1, 0, 0, 0]

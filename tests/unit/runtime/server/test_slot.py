@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,39 +17,56 @@ from perennial.runtime.server.counts import slot as slots
 from perennial.runtime.server.counts.mapped import RING, Layout, Mapped, open_counts
 from perennial.runtime.server.counts.tally import Tally
 from perennial.wire.reference import Reference
+from perennial.wire.schema import Feature, Kind, Schema
 
 MODEL = "ab" * 32
+KINDS: list[tuple[str, Kind]] = [
+    ("wide", "numeric"),
+    ("carrier", "categorical"),
+    ("tied", "numeric"),
+    ("flag", "boolean"),
+    ("single", "numeric"),
+]
+SCHEMA = Schema("classification", "late", [Feature(name, kind) for name, kind in KINDS], "positive")
+
+
+def tally_of(reference: Reference) -> Tally:
+    return Tally(reference, SCHEMA)
 
 
 def layout_of(reference: Reference, workers: int = 1) -> Layout:
-    return Layout(len(reference.features), Tally(reference).cells, workers)
+    return Layout(len(SCHEMA.numbers), len(SCHEMA.texts), tally_of(reference).cells, workers)
 
 
-def rows(start: int, end: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows `start` to `end` of a sequence that every process knows, and their scores."""
+Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def rows(start: int, end: int) -> Rows:
+    """Rows `start` to `end` of a sequence that every process knows: numbers, codes, scores."""
     number = np.arange(start, end)
-    return np.stack([np.sin(number), number % 3, number % 5, number % 2 + 1.5], axis=1), number % 11 / 10
+    numbers = np.stack([np.sin(number), number % 3, number % 2, number % 2 + 1.5], axis=1)
+    return numbers, (number % 5).astype(float).reshape(-1, 1), number % 11 / 10
 
 
-def row(number: int) -> tuple[np.ndarray, np.ndarray]:
+def row(number: int) -> Rows:
     return rows(number, number + 1)
 
 
 def expected(reference: Reference, end: int) -> list[int]:
-    features, scores = rows(0, end)
-    return Tally(reference)(np.column_stack([features, scores])).tolist()
+    return tally_of(reference)(np.column_stack(rows(0, end))).tolist()
 
 
 def test_rows_and_batches_count_the_same(tmp_path: Path, reference: Reference) -> None:
-    tally, total = Tally(reference), 2 * RING + 57
+    tally, total = tally_of(reference), 2 * RING + 57
     single = slots.claim(open_counts(tmp_path, layout_of(reference, 2), MODEL), tally)
     batched = slots.claim(mapped := open_counts(tmp_path, layout_of(reference, 2), MODEL), tally)
-    features, scores = rows(0, total)
+    parts = rows(0, total)
     for number in range(total):
         single.add(*row(number))
     start = 0
     for size in (1, 3, RING, 200, total):
-        batched.add(features[start : start + size], scores[start : start + size])
+        numbers, codes, scores = (part[start : start + size] for part in parts)
+        batched.add(numbers, codes, scores)
         start = min(start + size, total)
     single.flush()
     batched.flush()
@@ -58,7 +76,7 @@ def test_rows_and_batches_count_the_same(tmp_path: Path, reference: Reference) -
 
 
 def test_a_living_workers_slot_is_not_given_away(tmp_path: Path, reference: Reference) -> None:
-    tally = Tally(reference)
+    tally = tally_of(reference)
     mapped = open_counts(tmp_path, layout_of(reference, 2), MODEL)
     first, second = slots.claim(mapped, tally), slots.claim(mapped, tally)
     assert {first.index, second.index} == {0, 1}
@@ -70,7 +88,7 @@ def test_a_living_workers_slot_is_not_given_away(tmp_path: Path, reference: Refe
 
 def test_another_model_or_shape_begins_a_new_incarnation(tmp_path: Path, reference: Reference) -> None:
     first = open_counts(tmp_path, layout_of(reference), MODEL)
-    slots.claim(first, Tally(reference)).add(*row(0))
+    slots.claim(first, tally_of(reference)).add(*row(0))
     assert open_counts(tmp_path, layout_of(reference), MODEL).incarnation == first.incarnation
     other = open_counts(tmp_path, layout_of(reference), "cd" * 32)
     assert other.incarnation != first.incarnation
@@ -93,7 +111,7 @@ def test_death_between_the_cells_and_the_generation(tmp_path: Path, reference: R
     def dying(rows: np.ndarray) -> np.ndarray:
         raise Died
 
-    worker = slots.claim(mapped, Tally(reference))
+    worker = slots.claim(mapped, tally_of(reference))
     for number in range(10):
         worker.add(*row(number))
     worker._tally = dying
@@ -101,7 +119,7 @@ def test_death_between_the_cells_and_the_generation(tmp_path: Path, reference: R
     with pytest.raises(Died):
         worker.flush()
     os.close(worker._lock)
-    slots.recover(mapped, Tally(reference))
+    slots.recover(mapped, tally_of(reference))
     assert slots.snapshot_all(mapped).tolist() == [10, *expected(reference, 10)]
 
 
@@ -115,6 +133,8 @@ def spawn() -> Iterator[Callable[[Callable[[], None]], int]]:
         if not child:
             try:
                 work()
+            except BaseException:
+                traceback.print_exc()
             finally:
                 os._exit(1)
         children.append(child)
@@ -136,7 +156,7 @@ class Counter:
         self.mapped, self.reference, self.progress, self.sizes = mapped, reference, progress, sizes
 
     def __call__(self) -> None:
-        slot = slots.claim(self.mapped, Tally(self.reference))
+        slot = slots.claim(self.mapped, tally_of(self.reference))
         number = start = int(slots.snapshot(self.mapped, slot.index)[0])
         told = os.open(self.progress, os.O_RDWR | os.O_CREAT)
         pick = random.Random(start)
@@ -164,7 +184,7 @@ def test_killed_at_random_nothing_is_lost_or_doubled(
         for child in children:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
-        slots.recover(mapped, Tally(reference))
+        slots.recover(mapped, tally_of(reference))
         for index in (0, 1):
             counted, *cells = slots.snapshot(mapped, index).tolist()
             assert told(progress, index) <= counted <= told(progress, index) + max(sizes)

@@ -1,0 +1,197 @@
+"""The real process: killed and drained under load, its counts compared with what its clients saw."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import msgspec
+import pytest
+
+from perennial.wire.serve import Serve, ServedModel
+
+BODY = msgspec.json.encode({"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP64", "data": [0.75, 1]}]})
+
+
+class Process:
+    """A server process on ports of its own."""
+
+    def __init__(self, serve: bytes, folder: Path) -> None:
+        self.log = folder / "log"
+        self._output = self.log.open("wb")
+        command = [sys.executable, "-m", "perennial.runtime.server", "--host", "127.0.0.1"]
+        command += ["--port", "0", "--control-port", "0", "--counts", str(folder / "counts")]
+        environment = {**os.environ, "PERENNIAL_SERVE": serve.decode()}
+        self.process = subprocess.Popen(command, env=environment, stderr=self._output, stdout=self._output)
+
+    def wait_ready(self) -> None:
+        end = time.monotonic() + 20
+        while "ready:" not in self.log.read_text():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < end, self.log.read_text()
+            time.sleep(0.02)
+        words = self.log.read_text().partition("inference on port ")[2].split()
+        self.port, self.control = int(words[0].rstrip(",")), int(words[4])
+
+    def ask(self, port: int, path: str, body: Any = None) -> tuple[int, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        data = None if body is None else msgspec.json.encode(body)
+        connection.request("GET" if body is None else "POST", path, data)
+        answer = connection.getresponse()
+        found = msgspec.json.decode(answer.read())
+        connection.close()
+        return answer.status, found
+
+    def rows(self) -> int:
+        """Rows in all epochs, taken without acknowledgement."""
+        epochs = self.ask(self.control, "/perennial/v1/epochs", {})[1]["epochs"]
+        return sum(counts["rows"] for epoch in epochs for counts in epoch["models"].values())
+
+
+class Load:
+    """Clients that send one request after the other on kept-alive connections and count what they are answered."""
+
+    def __init__(self, port: int, clients: int = 4) -> None:
+        self.answered = 0
+        self.lost: list[str] = []
+        self._port = port
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._gone = threading.Event()
+        self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def endpoint_gone(self) -> None:
+        """What kube-proxy does once it knows that the pod is ending: no new connection goes there, old ones stay."""
+        self._gone.set()
+
+    def _run(self) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
+        while not self._stop.is_set():
+            if self._gone.is_set() and connection.sock is None:
+                return
+            try:
+                connection.request("POST", "/v2/models/flights/infer", BODY)
+                answer = connection.getresponse()
+                answer.read()
+            except (OSError, http.client.HTTPException) as error:
+                with self._lock:
+                    self.lost.append(repr(error))
+                return
+            with self._lock:
+                self.answered += answer.status == 200
+            time.sleep(0.001)
+
+
+Start = Callable[..., Process]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    started: list[Process] = []
+
+    def begin(model: ServedModel) -> Process:
+        (tmp_path / "counts").mkdir(exist_ok=True)
+        process = Process(msgspec.json.encode(Serve("flights", model)), tmp_path)
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        process.process.kill()
+        process.process.wait()
+
+
+def test_a_drain_loses_no_request_and_hands_over_its_counts(start: Start, tmp_path: Path, models: ModuleType) -> None:
+    server = start(models.binary(tmp_path / "model"))
+    server.wait_ready()
+    first = server.ask(server.control, "/perennial/v1/epochs", {})[1]
+    load = Load(server.port)
+    time.sleep(0.3)
+    server.process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    assert server.ask(server.port, "/v2/models/flights/ready")[0] == 503
+    assert server.ask(server.port, "/v2/health/live")[0] == 200
+    time.sleep(1)
+    load.endpoint_gone()
+    rows, acknowledged = 0, 0
+    while server.process.poll() is None:
+        take = {"incarnation": first["incarnation"], "acknowledge": acknowledged}
+        try:
+            answer = server.ask(server.control, "/perennial/v1/epochs", take)[1]
+        except OSError:
+            break
+        for epoch in answer["epochs"]:
+            if epoch["number"] > acknowledged:
+                rows += sum(counts["rows"] for counts in epoch["models"].values())
+                acknowledged = epoch["number"]
+        time.sleep(0.1)
+    load.stop()
+    assert server.process.wait(10) == 0
+    assert load.lost == []
+    assert rows == load.answered > 100
+    assert "were not taken" not in server.log.read_text()
+
+
+def test_killed_under_load_it_counts_what_it_answered(start: Start, tmp_path: Path, models: ModuleType) -> None:
+    model, answered, cut = models.binary(tmp_path / "model"), 0, 0
+    for death in range(4):
+        server = start(model)
+        server.wait_ready()
+        load = Load(server.port)
+        time.sleep(0.15 + 0.1 * death)
+        server.process.kill()
+        server.process.wait()
+        load.stop()
+        answered += load.answered
+        cut += len(load.lost)
+    server = start(model)
+    server.wait_ready()
+    assert answered > 100
+    assert answered <= server.rows() <= answered + cut
+    stats = server.ask(server.control, "/perennial/v1/stats")[1]
+    assert answered <= stats["requests"] <= answered + cut
+
+
+def test_scikit_learn_is_not_loaded_for_an_onnx_model(start: Start, tmp_path: Path, models: ModuleType) -> None:
+    server = start(models.binary(tmp_path / "model"))
+    server.wait_ready()
+    maps = Path(f"/proc/{server.process.pid}/maps").read_text()
+    assert "onnxruntime" in maps
+    assert not any(name in maps for name in ("/sklearn/", "/scipy/", "/pandas/"))
+
+
+def test_a_changed_file_is_not_served(start: Start, tmp_path: Path, models: ModuleType) -> None:
+    model = models.binary(tmp_path / "model")
+    with (tmp_path / "model" / "schema.json").open("ab") as file:
+        file.write(b" ")
+    server = start(model)
+    assert server.process.wait(20) == 1
+    assert "schema.json has sha256" in server.log.read_text()
+
+
+def test_a_model_that_answers_otherwise_is_not_served(start: Start, tmp_path: Path, models: ModuleType) -> None:
+    server = start(models.binary(tmp_path / "model", wrong_example=True))
+    assert server.process.wait(20) == 1
+    assert "example 0 of schema.json is answered 'yes', the published model said 'no'" in server.log.read_text()
+
+
+def test_a_configuration_that_says_nothing_is_said(tmp_path: Path) -> None:
+    process = Process(b"{}", tmp_path)
+    assert process.process.wait(20) == 64
+    assert "PERENNIAL_SERVE does not say what to serve" in process.log.read_text()
