@@ -21,9 +21,13 @@ def memory(root: Path = _V2) -> int | None:
 
 
 def limit_threads(root: Path = _V2) -> None:
-    """Tell numerical libraries how many threads to start. Of use only before they are imported; what is set stays."""
+    """Tell numerical libraries how many threads to start. Of use only before they are imported; what is set stays.
+
+    Threads that wait do so asleep: spinning, they take the CPU from those that they wait for whenever others use it too.
+    """
     for name in _THREADS:
         os.environ.setdefault(name, str(cpus(root)))
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _quota(root: Path) -> int | None:

@@ -62,3 +62,5 @@ class Result(msgspec.Struct, omit_defaults=True):
     rows: Rows | None = None
     trained_through: str | None = None
     failure: Failure | None = None
+    notes: list[str] = []
+    """What whoever reads the status should know of this version: no reference, why not ONNX, columns left out."""

@@ -1,0 +1,88 @@
+"""What an ONNX file of somebody else takes and answers, found out in a process of its own that may crash or hang.
+
+Run as `python -m perennial.runtime.onnx.probe FOLDER`: it reads the model and rows from the folder and prints a Probe.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from perennial.wire.schema import NUMBERS, TEXTS, Class
+
+from .hard_rows import Rows
+
+TIME_LIMIT_SECONDS = 300.0
+
+
+class Port(msgspec.Struct):
+    """An input or output: ONNX Runtime's name of the type, and the number of columns (None where it has none)."""
+
+    type: str
+    columns: int | None
+
+
+class Probe(msgspec.Struct):
+    """A model's inputs and outputs, and the answers by output where rows were given."""
+
+    inputs: dict[str, Port]
+    outputs: dict[str, Port]
+    answers: dict[str, list[Class | float | list[float]]] = {}
+
+
+class ProbeError(Exception):
+    """ONNX Runtime can not load or run the model. The message says why."""
+
+
+def probe(model: bytes, rows: Rows | None = None, *, seconds: float = TIME_LIMIT_SECONDS) -> Probe:
+    """Load the model, and run it on `rows` where there are some. Raises ProbeError."""
+    with tempfile.TemporaryDirectory(prefix="perennial-onnx-") as name:
+        folder = Path(name)
+        (folder / "model.onnx").write_bytes(model)
+        if rows is not None:
+            np.save(folder / "numbers.npy", rows.numbers)
+            (folder / "texts.json").write_bytes(msgspec.json.encode(rows.texts.tolist()))
+        command = [sys.executable, "-m", __name__, name]
+        try:
+            done = subprocess.run(command, capture_output=True, timeout=seconds, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise ProbeError(f"ONNX Runtime did not answer within {seconds:.0f} s") from error
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise ProbeError(f"ONNX Runtime: {said[-1][:500] if said else f'ended with {done.returncode}'}")
+    return msgspec.json.decode(done.stdout, type=Probe)
+
+
+def look(folder: Path) -> Probe:
+    """What `probe` does, in this process."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
+    found = Probe(
+        {node.name: _port(node.type, node.shape) for node in session.get_inputs()},
+        {node.name: _port(node.type, node.shape) for node in session.get_outputs()},
+    )
+    if (folder / "numbers.npy").exists():
+        numbers = np.load(folder / "numbers.npy")
+        texts = np.array(msgspec.json.decode((folder / "texts.json").read_bytes()), object).reshape(len(numbers), -1)
+        feeds = {name: value for name, value in ((NUMBERS, numbers), (TEXTS, texts)) if name in found.inputs}
+        outputs = session.run(list(found.outputs), feeds)
+        found.answers = {name: output.tolist() for name, output in zip(found.outputs, outputs, strict=True)}
+    return found
+
+
+def _port(kind: str, shape: list[object]) -> Port:
+    last = shape[-1] if len(shape) > 1 else None
+    return Port(kind, last if isinstance(last, int) else None)
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(msgspec.json.encode(look(Path(sys.argv[1]))))

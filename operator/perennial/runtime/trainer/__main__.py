@@ -1,0 +1,113 @@
+"""`python -m perennial.runtime.trainer [publish|report]`: one run, from PERENNIAL_RUN to the termination message.
+
+Without a word it trains with scikit-learn; `publish` takes what the user's own container left; `report` tells again
+what a published version came to.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+
+import msgspec
+
+from perennial.runtime.limits import limit_threads
+from perennial.wire.places import RUN_ENV
+from perennial.wire.result import Failure, Result
+from perennial.wire.run import Run
+
+from . import termination
+from .failures import INTERNAL_EXIT, TRANSIENT_EXIT, RunError
+
+_TRACEBACK_LINES = 30
+
+
+def main(arguments: list[str]) -> int:
+    """The exit code: 0 where there is a version, accepted or not."""
+    _end_on_sigterm()
+    limit_threads()
+    run: Run | None = None
+    try:
+        run = _run()
+        result = _command(arguments)(run)
+    except Exception as error:  # the one place where a run's every end is told
+        return _failed(run, error)
+    say(f"version {result.version}: {result.outcome}")
+    termination.write(result)
+    return 0
+
+
+def say(line: str) -> None:
+    """One line of progress."""
+    print(line, flush=True)
+
+
+def _command(arguments: list[str]) -> Callable[[Run], Result]:
+    # Imported when asked for: `report` needs neither scikit-learn nor pandas.
+    if not arguments:
+        from .training import train
+
+        return lambda run: train(run, say)
+    if arguments == ["publish"]:
+        from .publishing import publish
+
+        return lambda run: publish(run, say)
+    if arguments == ["report"]:
+        from .version import report
+
+        return report
+    raise RunError("InvalidCommand", f"{' '.join(arguments)}: the commands are publish and report, or none to train")
+
+
+def _run() -> Run:
+    given = os.environ.get(RUN_ENV)
+    if given is None:
+        raise RunError("InvalidRun", f"the environment has no {RUN_ENV}")
+    try:
+        return msgspec.json.decode(given, type=Run)
+    except msgspec.DecodeError as error:
+        raise RunError("InvalidRun", f"{RUN_ENV}: {error}") from error
+
+
+def _failed(run: Run | None, error: Exception) -> int:
+    """Tell the failure in the log and in the message. Only its kind says whether a retry may help."""
+    code, failure = _told(error)
+    if not isinstance(error, RunError):
+        lines = "".join(traceback.format_exception(error)).splitlines()[-_TRACEBACK_LINES:]
+        print("\n".join(lines), file=sys.stderr, flush=True)
+    print(f"{failure.reason}: {failure.message}", file=sys.stderr, flush=True)
+    termination.write(Result(version=run.version if run else 0, outcome="Failed", failure=failure))
+    return code
+
+
+def _told(error: Exception) -> tuple[int, Failure]:
+    if isinstance(error, RunError):
+        return error.exit_code, Failure(error.reason, error.message)
+    if isinstance(error, MemoryError):
+        return INTERNAL_EXIT, Failure("OutOfMemory", f"memory ran out: set resources.limits.memory higher ({error})")
+    if isinstance(error, OSError):
+        return TRANSIENT_EXIT, Failure("InputOutput", f"{type(error).__name__}: {error}")
+    return INTERNAL_EXIT, Failure("InternalError", f"{type(error).__name__}: {error}"[:1000])
+
+
+def _end_on_sigterm() -> None:
+    """The first process of a container ignores SIGTERM unless it asks for it, and would hold its pod up for 30 s.
+
+    A thread waits for it, since a handler would wait for the end of scikit-learn's current loop.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def end() -> None:
+        signal.sigwait({signal.SIGTERM})
+        os.write(2, b"terminated\n")
+        os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=end, daemon=True).start()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

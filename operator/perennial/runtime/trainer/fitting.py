@@ -1,0 +1,37 @@
+"""Fitting, with what scikit-learn complains of told as the user's own terms have it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from perennial.runtime import limits
+from perennial.wire.run import Run, Sklearn
+from perennial.wire.schema import Feature
+
+from .estimators import choose
+from .failures import InputError
+from .preprocessing import pipeline
+from .rows import Rows
+
+
+def fitted(run: Run, sklearn: Sklearn, features: Sequence[Feature], rows: Rows, say: Callable[[str], None]) -> Any:
+    """A new pipeline, fitted on these rows. Raises InputError where they do not suit the estimator."""
+    chosen = choose(sklearn, run.seed, limits.cpus())
+    model = pipeline(chosen, features, sklearn.preprocessing, rows.frame)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            model.fit(rows.frame, rows.target)
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                "DoesNotFit", f"{chosen.path} does not take this data with these parameters: {error}"
+            ) from error
+    for message in dict.fromkeys(str(warning.message).strip().splitlines()[0] for warning in caught):
+        say(f"fit: warning: {message}")
+    # What is published must not depend on how many CPUs the container had, nor answers on the order of threads.
+    for name in model.get_params():
+        if name.rpartition("__")[2] == "n_jobs":
+            model.set_params(**{name: None})
+    return model

@@ -1,0 +1,130 @@
+"""The reference of a version: how the held-out rows, and what the gated model said of them, fell into bins."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perennial.runtime import binning, scoring
+from perennial.wire.reference import Categorical, Column, Loss, Numeric, Reference
+from perennial.wire.schema import Feature, Schema
+
+from .bounds import upper_mean, upper_share
+from .metrics import Judged
+from .overdispersion import chi2_low, phi
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CONFIDENCE = 0.95
+LOSS_BINS = 64
+LOSS_SPAN = 4.0
+"""A regression's loss is the absolute error in units of so many mean absolute errors, at most 1."""
+MAX_OTHERS = 4096
+SCORE = "score"
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Held-out rows in the order of time, the rows that the model learned from, and what it said of the former."""
+
+    rows: pd.DataFrame
+    learned: pd.DataFrame
+    judged: Judged
+
+
+def build(schema: Schema, held: HeldOut, model: str) -> Reference:
+    """The reference of the model with this digest."""
+    columns = [_feature(feature, held) for feature in schema.features]
+    return Reference(
+        model=model,
+        task=schema.task,
+        rows=len(held.judged.truth),
+        features=columns,
+        score=_score(schema, held.judged),
+        loss=_loss(schema, held.judged),
+        classes=[scoring.label_text(label) for label in schema.classes],
+        chi2_low=chi2_low(),
+    )
+
+
+def _feature(feature: Feature, held: HeldOut) -> Column:
+    values = held.rows[feature.name].to_numpy()
+    if feature.kind == "numeric":
+        return _numeric(feature.name, values)
+    if feature.kind == "boolean":
+        column = Categorical(feature.name, [binning.FALSE, binning.TRUE], [])
+        return _counted(column, binning.boolean_cells(column, values))
+    # Known is what the model has learned from: how often others come is part of what is normal.
+    return _categorical(feature.name, values, held.learned[feature.name].unique())
+
+
+def _numeric(name: str, values: NDArray[np.float64]) -> Numeric:
+    column = Numeric(name, binning.equal_mass_edges(values), [])
+    cells = binning.numeric_cells(column, values)
+    column.counts = binning.count_cells(cells, column.cells).tolist()
+    column.phi = phi(cells, column.cells, ordered=True)
+    return column
+
+
+def _categorical(name: str, values: Iterable[str], known: Iterable[str]) -> Categorical:
+    texts = list(values)
+    top, others = binning.top_categories(Counter(texts), known)
+    column = Categorical(name, top, [], others[:MAX_OTHERS])
+    return _counted(column, binning.text_cells(column, texts))
+
+
+def _counted(column: Categorical, cells: NDArray[np.intp]) -> Categorical:
+    column.counts = binning.count_cells(cells, column.cells).tolist()
+    column.phi = phi(cells, column.cells, ordered=False)
+    return column
+
+
+def _score(schema: Schema, judged: Judged) -> Column:
+    if schema.score == "label":
+        texts = [scoring.label_text(label) for label in judged.predictions.tolist()]
+        return _categorical(SCORE, texts, [scoring.label_text(label) for label in schema.classes])
+    answers: Any = judged.predictions if judged.probabilities is None else judged.probabilities
+    return _numeric(SCORE, scoring.numeric_scores(schema.score, answers))
+
+
+def _loss(schema: Schema, judged: Judged) -> Loss:
+    if schema.task == "classification":
+        return _wrong_labels(judged)
+    errors = np.abs(judged.truth - judged.predictions)
+    scale = LOSS_SPAN * float(errors.mean()) or 1.0
+    return _errors(scoring.regression_loss(scale, judged.truth, judged.predictions), scale)
+
+
+def _wrong_labels(judged: Judged) -> Loss:
+    wrong = (judged.truth != judged.predictions).astype(np.intp)
+    rows = len(wrong) / phi(wrong, 2, ordered=False)
+    mean = float(wrong.mean())
+    return Loss(
+        values=[0.0, 1.0],
+        counts=binning.count_cells(wrong, 2).tolist(),
+        mean=mean,
+        upper=upper_share(mean * rows, rows, CONFIDENCE),
+        confidence=CONFIDENCE,
+    )
+
+
+def _errors(losses: NDArray[np.float64], scale: float) -> Loss:
+    """Mean and bound are of the bins' upper ends: what counts that come back can be compared with."""
+    ends: Sequence[float] = [0.0, *(np.arange(1, LOSS_BINS + 1) / LOSS_BINS).tolist()]
+    cells = binning.loss_cells(ends, losses)
+    rounded = np.asarray(ends)[cells]
+    rows = len(cells) / phi(cells, len(ends), ordered=True)
+    return Loss(
+        values=list(ends),
+        counts=binning.count_cells(cells, len(ends)).tolist(),
+        mean=float(rounded.mean()),
+        upper=upper_mean(rounded, rows, CONFIDENCE),
+        confidence=CONFIDENCE,
+        scale=scale,
+    )

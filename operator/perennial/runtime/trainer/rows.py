@@ -1,0 +1,75 @@
+"""The rows that a run can use: those with a target, and within the window where one is set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perennial.wire.run import Data
+
+from . import times
+from .failures import InputError
+from .table import Table
+from .target import AnyArray, Task, target_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Features, targets and times [rows], in the order of the data."""
+
+    frame: pd.DataFrame
+    target: AnyArray
+    task: Task
+    seconds: NDArray[np.float64] | None = None
+    are_dates: bool = False
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def take(self, index: NDArray[np.intp]) -> Rows:
+        seconds = None if self.seconds is None else self.seconds[index]
+        return Rows(
+            self.frame.iloc[index].reset_index(drop=True), self.target[index], self.task, seconds, self.are_dates
+        )
+
+    @property
+    def labels(self) -> AnyArray | None:
+        """What rows are held out by in equal shares."""
+        return self.target if self.task == "classification" else None
+
+    @property
+    def through(self) -> str | None:
+        """The newest time, for a person; None without times."""
+        return None if self.seconds is None else times.shown(float(self.seconds.max()), self.are_dates)
+
+
+def usable(table: Table, data: Data, task: Task, say: Callable[[str], None]) -> Rows:
+    """Raises InputError where the target does not suit the task or no row is left."""
+    target, present = target_of(table.target, task)
+    if not present.all():
+        say(f"data: {int((~present).sum())} rows of {table.rows} have no {data.target!r} and are left out")
+    chosen = np.flatnonzero(present)
+    seconds = None if table.seconds is None else table.seconds[chosen]
+    if seconds is not None and data.window_seconds is not None:
+        recent = seconds >= seconds.max() - data.window_seconds
+        say(f"data: {int(recent.sum())} rows of {len(recent)} are within the window")
+        chosen, target, seconds = chosen[recent], target[recent], seconds[recent]
+    rows = Rows(table.frame.iloc[chosen].reset_index(drop=True), target, task, seconds, table.are_dates)
+    _refuse_one_class(rows, data)
+    return rows
+
+
+def _refuse_one_class(rows: Rows, data: Data) -> None:
+    if rows.task == "classification" and len(set(rows.target.tolist())) < 2:
+        raise InputError(
+            "OneClass",
+            f"data.target: every one of the {len(rows)} rows has {data.target!r} {rows.target[:1].tolist()}: "
+            "there is nothing to tell apart",
+        )

@@ -1,0 +1,187 @@
+"""A run of the built-in trainer, from its definition to a published version, in the order in which things can fail.
+
+What the user can have got wrong is found first: estimator, parameters and gates before the data is read, columns before
+anything is fitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from perennial.runtime import limits, skops
+from perennial.wire import places
+from perennial.wire import result as wire
+from perennial.wire.run import Data, Run, Sklearn
+from perennial.wire.schema import Schema
+
+from . import lineage, reference, table, version
+from .card import card, served_by
+from .estimators import choose
+from .examples import examples
+from .failures import RunError
+from .fitting import fitted
+from .importance import permutation_importance
+from .judging import classes_of, judge, score_of
+from .metrics import Judged, check_bounds, compute, gates
+from .onnx_form import onnx_form
+from .rows import Rows, usable
+from .split import split
+from .table import Table
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """What is fixed once the data is read."""
+
+    run: Run
+    sklearn: Sklearn
+    data: Data
+    table: Table
+    rows: Rows
+    started: datetime
+    say: Say
+
+
+@dataclass(frozen=True, slots=True)
+class _Gated:
+    """The model that was judged: the rows it learned from, the rows held out, and how it did on them."""
+
+    model: Any
+    learned: Rows
+    held: Rows
+    judged: Judged
+    metrics: dict[str, float]
+    gates: list[wire.Gate]
+
+    @property
+    def accepted(self) -> bool:
+        return all(gate.passed for gate in self.gates)
+
+
+def train(run: Run, say: Say, secret: Path = Path(places.DATA_SECRET)) -> wire.Result:
+    """Carry the run out. Raises RunError."""
+    started = datetime.now(UTC)
+    sklearn, data = _definition(run)
+    task = choose(sklearn, run.seed, limits.cpus()).task
+    check_bounds(run.metrics, task)
+    if (before := version.published(run)) is not None:
+        say(f"version {run.version} was published by an earlier attempt: nothing is left to do")
+        return before
+    read = table.load(data, secret, say)
+    for name, why in read.left_out.items():
+        say(f"data: column {name!r} is left out: {why}")
+    setting = _Setting(run, sklearn, data, read, usable(read, data, task, say), started, say)
+    gated = _gate(setting)
+    model, learned = _final(setting, gated)
+    return version.seal(run, _draft(setting, gated, model, learned))
+
+
+def _definition(run: Run) -> tuple[Sklearn, Data]:
+    if run.sklearn is None or run.data is None:
+        raise RunError("InvalidRun", "the run has no sklearn or no data: it is not for this trainer")
+    return run.sklearn, run.data
+
+
+def _gate(setting: _Setting) -> _Gated:
+    run, rows, say = setting.run, setting.rows, setting.say
+    parts = split(setting.data.test, run.seed, rows.labels, rows.seconds, len(rows))
+    say(f"split: {len(parts.train)} rows to learn from, {len(parts.test)} held out ({setting.data.test.split})")
+    learned, held = rows.take(parts.train), rows.take(parts.test)
+    model = fitted(run, setting.sklearn, setting.table.features, learned, say)
+    judged = judge(model, held.frame, held.target, rows.task)
+    metrics = compute(judged, rows.task)
+    say("held-out rows: " + ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
+    outcome = gates(run.metrics, metrics)
+    for gate in outcome:
+        say(f"gate: {gate.metric} {gate.rule} {gate.bound:g}: {'passed' if gate.passed else 'FAILED'}")
+    return _Gated(model, learned, held, judged, metrics, outcome)
+
+
+def _final(setting: _Setting, gated: _Gated) -> tuple[Any, Rows]:
+    """The model to publish and the rows it learned from: all of them, where that was asked for and the gates passed."""
+    if not setting.run.refit or not gated.accepted:
+        return gated.model, gated.learned
+    model = fitted(setting.run, setting.sklearn, setting.table.features, setting.rows, setting.say)
+    if setting.rows.task == "classification" and classes_of(model) != classes_of(gated.model):
+        setting.say("refit: a class is among the held-out rows only; the model that was judged is kept")
+        return gated.model, gated.learned
+    setting.say(f"refit: on all {len(setting.rows)} rows")
+    return model, setting.rows
+
+
+def _draft(setting: _Setting, gated: _Gated, model: Any, learned: Rows) -> version.Draft:
+    run, held, task = setting.run, gated.held, setting.rows.task
+    schema = Schema(
+        task=task,
+        target=setting.data.target,
+        features=setting.table.features,
+        score=score_of(model, task),
+        classes=classes_of(model) if task == "classification" else [],
+    )
+    schema.examples = examples(model, schema, held.frame)
+    packed = skops.dump(model)
+    form = onnx_form(model, schema, held.frame)
+    served = served_by(form.agreement, form.why_not)
+    setting.say(f"serving: {served}")
+    notes = [f"{name}: left out, {why}" for name, why in setting.table.left_out.items()]
+    if form.why_not is not None:
+        notes.append(f"scikit-learn serves: {form.why_not}")
+    importance = permutation_importance(gated.model, held.frame, held.target, task, run.seed)
+    return version.Draft(
+        schema=schema,
+        skops=packed,
+        onnx=form.data,
+        metrics=gated.metrics,
+        gates=gated.gates,
+        lineage=_lineage(setting, model, learned),
+        card=card(
+            run,
+            schema,
+            facts=_facts(setting, gated, learned),
+            metrics=gated.metrics,
+            gates=gated.gates,
+            served=served,
+            importance=importance,
+            notes=notes,
+        ),
+        reference=reference.build(
+            schema, reference.HeldOut(held.frame, gated.learned.frame, gated.judged), version.sha256(packed)
+        ),
+        rows=wire.Rows(train=len(gated.learned), test=len(held)),
+        trained_through=learned.through,
+        why_not_onnx=form.why_not,
+        agreement=form.agreement,
+        notes=notes,
+    )
+
+
+def _lineage(setting: _Setting, model: Any, learned: Rows) -> dict[str, object]:
+    steps = getattr(model, "steps", [("model", model)])
+    return {
+        **lineage.of_run(setting.run, setting.started),
+        **lineage.of_table(setting.run, setting.table),
+        **lineage.of_estimator(setting.sklearn.estimator, steps[-1][1]),
+        "preprocessing": setting.sklearn.preprocessing,
+        "learnedFrom": {"rows": len(learned), "through": learned.through, "refit": len(learned) == len(setting.rows)},
+    }
+
+
+def _facts(setting: _Setting, gated: _Gated, learned: Rows) -> dict[str, str]:
+    data, origins = setting.data, setting.table.origins
+    test = data.test
+    facts = {
+        "estimator": f"`{setting.sklearn.estimator}`",
+        "preprocessing": setting.sklearn.preprocessing,
+        "data": f"`{data.uri}` ({len(origins)} files, {setting.table.rows} rows, sha256 `{setting.table.digest[:12]}`)",
+        "held out": f"{len(gated.held)} rows of {len(setting.rows)} ({test.split}, fraction {test.fraction:g})",
+        "learned from": f"{len(learned)} rows" + (f", the newest of {learned.through}" if learned.through else ""),
+    }
+    if data.window_seconds is not None:
+        facts["window"] = f"the newest {data.window_seconds / 86400:g} days by `{data.time}`"
+    return facts
