@@ -9,7 +9,7 @@ from perennial.api.resources import DRIFTMONITORS, MODELDEPLOYMENTS, TRAININGJOB
 from perennial.kube.cache import Caches
 from perennial.kube.controller import Watch
 from perennial.kube.plan import Key, Manifest, Plan, Problem
-from perennial.kube.resources import CONTROLLERREVISIONS, JOBS, NODES, PODS
+from perennial.kube.resources import CONTROLLERREVISIONS, JOBS, NODES, PERSISTENTVOLUMECLAIMS, PODS
 from perennial.settings import Settings
 
 from .names import TRAININGJOB
@@ -35,6 +35,7 @@ class TrainingController:
         self._monitors = caches.of(DRIFTMONITORS)
         self._deployments = caches.of(MODELDEPLOYMENTS)
         self._nodes = caches.of(NODES)
+        caches.of(PERSISTENTVOLUMECLAIMS)  # so that the default claim is known to be there and not asked for each time
         self._revisions.add_index(_ORPHANS, orphaned_from)
         self._monitors.add_index(_JUDGES, judged_trainingjob)
         self._deployments.add_index(_FOLLOWERS, followed_trainingjobs)

@@ -12,14 +12,17 @@ from perennial.api.conditions import ConditionType, Finding, health
 from perennial.api.reasons import CommonReason, Reason, TrainingJobReason
 
 from .digest import is_comparable
+from .failures import BAD_INPUT
 from .history import History
 from .holds import Hold
 from .intake import Going
 from .observe import Observed
 from .origin import Origin, Trigger
-from .record import Record
+from .record import Failure, Record
 
 _USERS_OWN = {CommonReason.INVALID_SPEC, CommonReason.NAME_TAKEN, TrainingJobReason.STORE_NOT_CONFIGURED}
+
+_ABOUT_THE_DEFINITION = {"EstimatorNotAllowed", "InvalidParameters", "UnknownMetric"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,7 @@ def last_run(record: Record) -> Finding:
     failure = record.failure
     if failure is None:
         return Finding(False, TrainingJobReason.FAILED, f"{run} failed")
-    return Finding(False, _known(failure.reason), f"{run} failed: {failure.reason}: {failure.message}")
+    return Finding(False, _known(failure), f"{run} failed: {failure.reason}: {failure.message}")
 
 
 def _missed_gates(record: Record) -> str:
@@ -144,7 +147,11 @@ def _missed_gates(record: Record) -> str:
     )
 
 
-def _known(reason: str) -> Reason:
-    """The documented reason of that name; what the runtime says beyond those is a failure all the same."""
+def _known(failure: Failure) -> Reason:
+    """The documented reason of that name, or the documented kind of what the trainer says more exactly."""
     known: dict[str, Reason] = {member.value: member for member in (*TrainingJobReason, *CommonReason)}
-    return known.get(reason, TrainingJobReason.FAILED)
+    if failure.reason in known:
+        return known[failure.reason]
+    if failure.reason in _ABOUT_THE_DEFINITION:
+        return TrainingJobReason.BAD_DEFINITION
+    return TrainingJobReason.BAD_DATA if failure.exit_code == BAD_INPUT else TrainingJobReason.FAILED

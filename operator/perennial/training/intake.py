@@ -142,10 +142,17 @@ def _given_up(words: str, context: Context) -> str:
 
 def _attempts(run: RunSeen) -> str | None:
     """What earlier pods of a run that is tried again failed of."""
-    failures = [failure for pod in run.pods if (failure := why_failed(pod))]
-    if not failures:
+    *earlier, newest = run.pods
+    failures = [failure for pod in earlier if (failure := _failure_of(pod, run.version))]
+    if not failures or why_failed(newest):
         return None
     return f"attempt {len(failures) + 1}; the one before failed: {failures[-1].reason}: {failures[-1].message}"
+
+
+def _failure_of(pod: Manifest, version: int) -> Failure | None:
+    """In the run's own words where it left some."""
+    found = reported((pod,), version)
+    return failure_in(*found) if found else why_failed(pod)
 
 
 def _ended(run: RunSeen, context: Context) -> Going | Ended:

@@ -34,7 +34,7 @@ class Wait:
 
 
 def why_pending(pod: Manifest) -> Wait | None:
-    """What this pod waits for; None where a container of it runs or all have ended."""
+    """What this pod waits for; None where it runs, has ended or is about to."""
     if pod.get("status", {}).get("phase") != "Pending" or _runs(pod):
         return None
     for look in _LOOKS:
@@ -67,10 +67,9 @@ def _container_waits(pod: Manifest) -> Wait | None:
 
 def _being_created(pod: Manifest) -> Wait | None:
     """A node says in Events alone which volume is missing; what the pod needs of the namespace is named instead."""
-    needs = ", ".join(_needs(pod))
+    needs = ", ".join([*_needs(pod), "its images"])
     look = f"kubectl describe pod {pod['metadata']['name']}"
-    message = f"its containers are being created: images are pulled and volumes mounted ({look} has the node's words)"
-    message = f"{message}; it needs {needs}" if needs else message
+    message = f"its containers are not created yet: it needs {needs} ({look} has the node's words)"
     return _wait(pod, TrainingJobReason.NOT_STARTED, message, starting=True)
 
 
@@ -78,8 +77,13 @@ _LOOKS: tuple[Callable[[Manifest], Wait | None], ...] = (_not_scheduled, _contai
 
 
 def _runs(pod: Manifest) -> bool:
-    """A pod is Pending to Kubernetes until its init containers are done, and one of them is where users train."""
-    return any("running" in status.get("state", {}) for status in container_statuses(pod))
+    """A pod is Pending to Kubernetes until its init containers are done, and one of them is where users train.
+
+    Between two containers, and between a container's failure and the pod's, it runs as far as people are concerned.
+    """
+    states = [status.get("state", {}) for status in container_statuses(pod)]
+    waits = {state.get("waiting", {}).get("reason") for state in states} - {None, *_STARTING}
+    return not waits and any("running" in state or "terminated" in state for state in states)
 
 
 def _needs(pod: Manifest) -> Iterable[str]:

@@ -127,7 +127,7 @@ def test_a_pod_that_waits_for_volumes_names_what_it_needs() -> None:
     ]
     wait = why_pending(pod(waiting("ContainerCreating"), volumes=volumes))
     assert wait is not None
-    assert "it needs Secret lake, ConfigMap rows, PersistentVolumeClaim disk" in wait.message
+    assert "it needs Secret lake, ConfigMap rows, PersistentVolumeClaim disk, its images" in wait.message
 
 
 @pytest.mark.parametrize(("reason", "hopeless"), [("InvalidImageName", True), ("ErrImagePull", False)])
@@ -137,10 +137,11 @@ def test_only_an_image_name_that_is_none_is_hopeless(reason: str, hopeless: bool
     assert wait.hopeless is hopeless
 
 
-def test_a_pod_whose_init_container_runs_does_not_wait() -> None:
+@pytest.mark.parametrize("state", [{"running": {}}, {"terminated": {"exitCode": 0}}, {"terminated": {"exitCode": 1}}])
+def test_a_pod_whose_init_container_runs_or_ran_does_not_wait(state: dict[str, Any]) -> None:
     status = {
         "phase": "Pending",
-        "initContainerStatuses": [{"name": "train", "state": {"running": {}}}],
+        "initContainerStatuses": [{"name": "train", "state": state}],
         "containerStatuses": [{"name": "publisher", "state": {"waiting": {"reason": "PodInitializing"}}}],
     }
     assert why_pending(pod(status)) is None

@@ -365,6 +365,19 @@ class TestResults:
         assert failure["message"] == "column late is missing in rows.csv"
         assert world.said("LastRunAccepted") == ("False", "BadData")
 
+    @pytest.mark.parametrize(
+        ("said", "reason"), [("MissingColumn", "BadData"), ("EstimatorNotAllowed", "BadDefinition"), ("Odd", "BadData")]
+    )
+    def test_what_the_trainer_says_more_exactly_has_a_documented_kind(self, said: str, reason: str) -> None:
+        world = World()
+        world.settle()
+        job = world.job(1)
+        world.end_pod(job, code=64, message=encoded(failed(1, said)))
+        world.end_job(job, failed="PodFailurePolicy")
+        world.settle()
+        assert world.said("LastRunAccepted") == ("False", reason)
+        assert world.status["runs"][0]["failure"]["reason"] == said
+
     def test_a_crash_is_told_with_its_last_lines_and_tried_again_before(self) -> None:
         world = World()
         world.settle()
@@ -372,8 +385,13 @@ class TestResults:
         world.end_pod(job, code=1, message="Traceback: boom")
         world.settle()
         assert world.state(1) == "Running"
-        assert "attempt 2" in world.status["runs"][0]["message"]
+        assert "message" not in world.status["runs"][0], "whether it is tried again is the Job's to say"
         world.pass_time(seconds=20)
+        second = world.run_pod(job)
+        world.settle()
+        assert "attempt 2" in world.status["runs"][0]["message"]
+        assert "boom" in world.status["runs"][0]["message"]
+        world.objects.pop(("Pod", second["metadata"]["name"]))
         world.end_pod(job, code=1, message="Traceback: boom again")
         world.end_job(job, failed="BackoffLimitExceeded")
         world.settle()
