@@ -23,7 +23,7 @@ def memory(root: Path = _V2) -> int | None:
 def limit_threads(root: Path = _V2) -> None:
     """Tell numerical libraries how many threads to start. Of use only before they are imported; what is set stays.
 
-    Threads that wait do so asleep: spinning, they take the CPU from those that they wait for whenever others use it too.
+    Threads that wait do so asleep: spinning, they take the CPU from those that they wait for where it is shared.
     """
     for name in _THREADS:
         os.environ.setdefault(name, str(cpus(root)))

@@ -23,7 +23,7 @@ from perennial.wire.run import Run
 from perennial.wire.schema import SCHEMA_FILE, Class, Example, Feature, Schema, Score
 
 from . import lineage, reference, version
-from .card import card
+from .card import card, served_by
 from .examples import chosen_rows, example_of
 from .failures import InputError
 from .foreign import Foreign, OnnxModel, Said, SkopsModel, features_by_count, open_model
@@ -170,9 +170,7 @@ def _classes(model: Foreign, rows: ForeignRows | None) -> list[Class]:
     if model.classes is not None:
         return model.classes
     if rows is None:
-        raise InputError(
-            "SchemaMissing", f"{ONNX_FILE} does not say its classes: list them, in order, in a {SCHEMA_FILE}"
-        )
+        raise InputError("SchemaMissing", f"{ONNX_FILE} does not say its classes: list them in a {SCHEMA_FILE}")
     classes: list[Class] = sorted({*rows.truth.tolist(), *rows.stated.tolist()})
     return classes
 
@@ -180,10 +178,8 @@ def _classes(model: Foreign, rows: ForeignRows | None) -> list[Class]:
 def _score(model: Foreign, classes: Sequence[Class], rows: ForeignRows | None, features: Sequence[Feature]) -> Score:
     if model.task == "regression":
         return "value"
-    asked = rows is None or rows.has(features)
-    if not model.has_probabilities or not (
-        asked or (rows is not None and rows.score is not None and len(classes) == 2)
-    ):
+    binned = rows is None or rows.has(features) or (rows.score is not None and len(classes) == 2)
+    if not model.has_probabilities or not binned:
         return "label"
     return "positive" if len(classes) == 2 else "confidence"
 
