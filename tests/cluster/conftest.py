@@ -1,0 +1,70 @@
+"""One cluster for all cluster tests of a session, with the project's images in it.
+
+`PERENNIAL_CLUSTER=name` takes a cluster that runs already, and leaves it so; `PERENNIAL_KEEP_CLUSTER=1` leaves the
+one made here.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import pytest
+
+from cluster.errors import ClusterError
+from cluster.harness import Harness, serving
+from cluster.paths import REPOSITORY
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
+    name = os.environ.get("PERENNIAL_CLUSTER", "perennial-test")
+    keep = os.environ.get("PERENNIAL_KEEP_CLUSTER") == "1"
+    try:
+        with serving(name, tmp_path_factory.mktemp("cluster"), keep) as harness:
+            yield harness
+    except ClusterError as problem:
+        pytest.exit(f"the cluster tests have no cluster: {problem}", returncode=3)
+
+
+@pytest.fixture(scope="session")
+def images(cluster: Harness) -> list[str]:
+    """The operator's and the runtime's image, built from this tree and loaded. References, in that order."""
+    if cluster.provider == "current":
+        targets = ("operator", "runtime")
+        return [os.environ.get(f"PERENNIAL_{target.upper()}_IMAGE", f"perennial/{target}:dev") for target in targets]
+    return cluster.load_images("operator", "runtime")
+
+
+@pytest.fixture(scope="session")
+def crds(cluster: Harness) -> None:
+    """The project's kinds, as generated."""
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "--filename", str(REPOSITORY / "crds"))
+    cluster.kubectl("wait", "--for=condition=Established", "--filename", str(REPOSITORY / "crds"), "--timeout=60s")
+
+
+@pytest.fixture(scope="session")
+def kubectl(cluster: Harness, crds: None) -> Command:
+    """kubectl as a function: arguments, `input`; returns the completed process, also of a failure."""
+    return partial(cluster.attempt, cluster.cluster.kubectl)
+
+
+@pytest.fixture(scope="session")
+def helm(cluster: Harness, crds: None) -> Command:
+    """helm likewise."""
+    return partial(cluster.attempt, cluster.cluster.helm)
+
+
+@pytest.fixture
+def namespace(cluster: Harness) -> Iterator[str]:
+    """A namespace that admits restricted pods only, gone after the test."""
+    name = f"test-{secrets.token_hex(4)}"
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+    yield name
+    cluster.kubectl("delete", "namespace", name, "--wait=false")
