@@ -21,7 +21,7 @@ from .connection import Connection
 from .errors import ApiError, NoAnswer, ServerError, TooManyRequests, from_answer
 from .metrics import REQUESTS
 from .ownership import key_of
-from .plan import Manifest, Resource
+from .plan import Key, Manifest, Resource
 from .resources import collection_path, object_path
 
 FIELD_MANAGER = "perennial"
@@ -50,6 +50,31 @@ class WatchEvent(msgspec.Struct):
 
 
 _event = msgspec.json.Decoder(WatchEvent)
+
+
+class _Metadata(msgspec.Struct):
+    name: str
+    uid: str
+    resourceVersion: str  # noqa: N815 - the field's name in Kubernetes
+    namespace: str = ""
+
+
+class _Item(msgspec.Struct):
+    metadata: _Metadata
+
+
+class _ListMetadata(msgspec.Struct):
+    resourceVersion: str  # noqa: N815 - the field's name in Kubernetes
+    follows: str = msgspec.field(name="continue", default="")
+
+
+class _MetadataList(msgspec.Struct):
+    metadata: _ListMetadata
+    items: list[_Item]
+
+
+_metadata_list = msgspec.json.Decoder(_MetadataList)
+_METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +161,22 @@ class Client:
                 return
             params["continue"] = page.follows
 
+    async def versions(
+        self, resource: Resource, namespace: str | None = None, selector: str = ""
+    ) -> tuple[dict[Key, int], int]:
+        """The resourceVersion of every object, and of the list. It costs a fraction of the objects themselves."""
+        params = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {})
+        path = collection_path(resource, namespace)
+        found: dict[Key, int] = {}
+        while True:
+            raw = await self._answer("GET", path, params=params, accept=_METADATA_ONLY, idempotent=True)
+            listed = _metadata_list.decode(raw)
+            for item in listed.items:
+                found[Key(item.metadata.namespace, item.metadata.name)] = int(item.metadata.resourceVersion)
+            if not listed.metadata.follows:
+                return found, int(listed.metadata.resourceVersion)
+            params["continue"] = listed.metadata.follows
+
     @asynccontextmanager
     async def watch(
         self,
@@ -153,8 +194,8 @@ class Client:
             "timeoutSeconds": str(seconds),
         } | ({"labelSelector": selector} if selector else {})
         limits = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT)
-        path = collection_path(resource, namespace)
-        async with await self._send("GET", path, None, JSON, params, limits) as response:
+        url = f"{collection_path(resource, namespace)}?{urlencode(params)}"
+        async with await self._send("GET", url, None, {"Accept": JSON}, limits) as response:
             yield _events(response)
 
     async def _json(
@@ -167,11 +208,29 @@ class Client:
         params: Mapping[str, str] | None = None,
         idempotent: bool,
     ) -> Manifest:
+        return _manifest.decode(
+            await self._answer(method, path, body, content_type, params=params, idempotent=idempotent)
+        )
+
+    async def _answer(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        content_type: str = JSON,
+        *,
+        params: Mapping[str, str] | None = None,
+        accept: str = JSON,
+        idempotent: bool,
+    ) -> bytes:
+        """The body of a successful answer, after as many attempts as do no harm."""
+        url = path + (f"?{urlencode(params)}" if params else "")
+        headers = {"Accept": accept, "Content-Type": content_type}
         data = None if body is None else msgspec.json.encode(body)
         for attempt in range(ATTEMPTS):
             try:
-                async with await self._send(method, path, data, content_type, params or {}, self._timeout) as response:
-                    return _manifest.decode(await response.read())
+                async with await self._send(method, url, data, headers, self._timeout) as response:
+                    return await response.read()
             except ApiError as error:
                 delay = _delay(error, attempt, idempotent)
                 if delay is None:
@@ -185,25 +244,19 @@ class Client:
         raise AssertionError("the last attempt returns or raises")
 
     async def _send(
-        self,
-        method: str,
-        path: str,
-        data: bytes | None,
-        content_type: str,
-        params: Mapping[str, str],
-        limits: aiohttp.ClientTimeout,
+        self, method: str, url: str, data: bytes | None, headers: dict[str, str], limits: aiohttp.ClientTimeout
     ) -> aiohttp.ClientResponse:
-        """A successful answer, its body not yet read."""
-        url = f"{self._connection.host}{path}" + (f"?{urlencode(params)}" if params else "")
-        headers = {"Accept": JSON, "Content-Type": content_type, "User-Agent": FIELD_MANAGER}
+        """A successful answer, its body not yet read. `url` is relative to the API server's."""
+        headers = headers | {"User-Agent": FIELD_MANAGER}
+        address = f"{self._connection.host}{url}"
         try:
-            response = await self._connection.request(method, url, headers=headers, data=data, limits=limits)
+            response = await self._connection.request(method, address, headers=headers, data=data, limits=limits)
         except TimeoutError:
             self._count("<timeout>", method)
-            raise NoAnswer(f"{method} {path}: no answer in time") from None
+            raise NoAnswer(f"{method} {url}: no answer in time") from None
         except (aiohttp.ClientError, OSError) as error:
             self._count("<error>", method)
-            raise NoAnswer(f"{method} {path}: {error or type(error).__name__}") from None
+            raise NoAnswer(f"{method} {url}: {error or type(error).__name__}") from None
         self._count(str(response.status), method)
         if response.status < 300:
             return response

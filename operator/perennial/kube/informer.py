@@ -24,6 +24,7 @@ SILENCE_SECONDS = 90.0
 WATCH_SECONDS = 300
 FIRST_DELAY = 0.1
 LONGEST_DELAY = 30.0
+LASTING_SECONDS = 5.0
 FAILURES_BEFORE_LIST = 5
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class Informer:
         self._silence = silence
         self._jitter = jitter
         self._name = cache.resource.plural
+        self.resource = cache.resource
         self._version = 0
         self.synced = asyncio.Event()
         self.alive_at = asyncio.get_running_loop().time()
@@ -59,6 +61,12 @@ class Informer:
 
     async def run(self) -> None:
         """Until cancelled."""
+        while True:
+            await self.fill()
+            await self._follow()
+
+    async def fill(self) -> None:
+        """Make the cache complete, however long that takes."""
         failures = 0
         while True:
             try:
@@ -67,10 +75,9 @@ class Informer:
                 self._restarted("list", error)
                 await self._pause(failures, error)
                 failures += 1
-                continue
-            failures = 0
-            self.synced.set()
-            await self._follow()
+            else:
+                self.synced.set()
+                return
 
     async def _list(self) -> None:
         listed: list[Manifest] = []
@@ -84,7 +91,7 @@ class Informer:
         """Watch from where the list left off, over interruptions, until only a new list helps."""
         failures = 0
         while True:
-            before = self._version
+            before, began_at = self._version, asyncio.get_running_loop().time()
             try:
                 await self._watch()
             except Expired as error:
@@ -95,7 +102,8 @@ class Informer:
                 if failures >= FAILURES_BEFORE_LIST or "resource version" in error.message.lower():
                     return None
             # A server that ends watches at once must not be asked without a breath.
-            failures = 0 if self._version > before else failures + 1
+            lasted = asyncio.get_running_loop().time() - began_at
+            failures = 0 if self._version > before or lasted > LASTING_SECONDS else failures + 1
             await self._pause(failures, None)
 
     async def _watch(self) -> None:

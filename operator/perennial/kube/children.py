@@ -1,0 +1,191 @@
+"""Carries out a plan's children: makes what is missing, changes what is ours and differs, leaves alone what is not.
+
+A refusal that the owner's user can do something about is an answer, `Problem`; everything else is raised, and the whole
+reconcile is done again from what is then there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .cache import Caches
+from .client import FIELD_MANAGER, JSON_PATCH, Client
+from .contention import Contention
+from .difference import difference, digest
+from .errors import AlreadyExists, ApiError, BadRequest, Conflict, Forbidden, Invalid, NotFound
+from .ownership import controller_of, is_owned_by, key_of
+from .plan import Child, Deletion, Key, Manifest, Mode, Problem, Resource
+from .slim import slim, was_created_by_us
+
+DIGEST = "perennial.dev/applied"
+"""The annotation with the digest of what was last asked for."""
+
+_REFUSALS = (BadRequest, Forbidden, Invalid)
+
+
+class StillThere(Exception):
+    """A child's name is taken by one that is on its way out: nothing to do but wait."""
+
+
+class Children:
+    """Writes children and keeps the caches up to date with the answers."""
+
+    def __init__(self, client: Client, caches: Caches, contention: Contention | None = None) -> None:
+        self._client = client
+        self._caches = caches
+        self._contention = contention or Contention()
+
+    async def carry_out(self, children: Iterable[Child], owner: Manifest) -> tuple[Problem, ...]:
+        """In order. A refused child does not keep the following ones from being made. Raises ApiError, StillThere."""
+        problems = [await self._carry_out(child, owner) for child in children]
+        return tuple(problem for problem in problems if problem)
+
+    async def delete(self, deletions: Iterable[Deletion]) -> None:
+        """What is gone already, or is another object by now, is no error."""
+        for deletion in deletions:
+            cache = self._caches.get(deletion.resource)
+            known = cache.get(deletion.namespace, deletion.name) if cache is not None else None
+            if known and known["metadata"]["uid"] == deletion.uid and _is_leaving(known):
+                continue
+            await self._delete(deletion)
+
+    async def _carry_out(self, child: Child, owner: Manifest) -> Problem | None:
+        try:
+            match child.mode:
+                case Mode.TRIAL:
+                    await self._try(child)
+                case Mode.ENSURE:
+                    await self._ensure(child)
+                case Mode.CREATE | Mode.APPLY:
+                    return await self._keep(child, owner)
+        except _REFUSALS as refusal:
+            return _problem(child, _reason(refusal), refusal.message)
+        return None
+
+    async def _try(self, child: Child) -> None:
+        try:
+            await self._client.create(child.resource, child.manifest, dry_run=True)
+        except AlreadyExists:
+            return
+
+    async def _ensure(self, child: Child) -> None:
+        if self._known(child.resource, key_of(child.manifest)) is not None:
+            return
+        try:
+            self._store(child.resource, await self._client.create(child.resource, child.manifest))
+        except AlreadyExists:
+            return
+
+    async def _keep(self, child: Child, owner: Manifest) -> Problem | None:
+        key = key_of(child.manifest)
+        asked = with_digest(child.manifest) if child.mode is Mode.APPLY else child.manifest
+        live = self._known(child.resource, key)
+        if live is None:
+            try:
+                self._store(child.resource, await self._client.create(child.resource, asked))
+                return None
+            except AlreadyExists:
+                live = slim(await self._client.get(child.resource, key.namespace, key.name))
+        if not is_owned_by(live, owner["metadata"]["uid"]):
+            return _taken(child, live, owner)
+        if _is_leaving(live):
+            raise StillThere(f"{child.resource.kind} {key} is being deleted")
+        self._store(child.resource, live)
+        return await self._apply(child, asked, live) if child.mode is Mode.APPLY else None
+
+    async def _apply(self, child: Child, asked: Manifest, live: Manifest) -> Problem | None:
+        differs_at = difference(live, asked)
+        if differs_at is None:
+            return None
+        uid, wanted = live["metadata"]["uid"], asked["metadata"]["annotations"][DIGEST]
+        if self._contention.is_contended(uid, wanted):
+            return _contended(child, differs_at)
+        if was_created_by_us(live["metadata"].get("managedFields")):
+            await self._take_over_fields(child.resource, live)
+        # With the uid the request fails on another object of that name, which might be somebody else's.
+        answer = slim(await self._client.apply(child.resource, asked | {"metadata": {**asked["metadata"], "uid": uid}}))
+        self._store(child.resource, answer)
+        undone_at = difference(answer, asked)
+        self._contention.applied(uid, wanted, kept=undone_at is None)
+        return _contended(child, undone_at) if undone_at else None
+
+    async def _take_over_fields(self, resource: Resource, live: Manifest) -> None:
+        """Turn what we own by having POSTed it into what we own by applying: only that can be taken back."""
+        key = key_of(live)
+        current = await self._client.get(resource, key.namespace, key.name)
+        metadata = current["metadata"]
+        entries = metadata.get("managedFields") or []
+        if metadata["uid"] != live["metadata"]["uid"] or not was_created_by_us(entries):
+            return
+        applied = any(entry["manager"] == FIELD_MANAGER and entry["operation"] == "Apply" for entry in entries)
+        kept = []
+        for entry in entries:
+            if not was_created_by_us([entry]):
+                kept.append(entry)
+            elif not applied:
+                kept.append(entry | {"operation": "Apply"})
+        patch = [
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
+            {"op": "replace", "path": "/metadata/managedFields", "value": kept},
+        ]
+        self._store(resource, await self._client.patch(resource, key.namespace, key.name, patch, JSON_PATCH))
+
+    async def _delete(self, deletion: Deletion) -> None:
+        cache = self._caches.get(deletion.resource)
+        try:
+            answer = await self._client.delete(deletion.resource, deletion.namespace, deletion.name, deletion.uid)
+        except (NotFound, Conflict):
+            answer = {"kind": "Status"}
+        if cache is None:
+            return
+        if answer.get("kind") == "Status":
+            cache.discard_uid(deletion.namespace, deletion.name, deletion.uid)
+        else:
+            cache.store(slim(answer))
+
+    def _known(self, resource: Resource, key: Key) -> Manifest | None:
+        cache = self._caches.get(resource)
+        return cache.get(key.namespace, key.name) if cache is not None else None
+
+    def _store(self, resource: Resource, manifest: Manifest) -> None:
+        cache = self._caches.get(resource)
+        if cache is not None:
+            cache.store(slim(manifest))
+
+
+def with_digest(manifest: Manifest) -> Manifest:
+    metadata = manifest["metadata"]
+    annotations = {**(metadata.get("annotations") or {}), DIGEST: digest(manifest)}
+    return manifest | {"metadata": {**metadata, "annotations": annotations}}
+
+
+def _is_leaving(manifest: Manifest) -> bool:
+    return "deletionTimestamp" in manifest["metadata"]
+
+
+def _taken(child: Child, live: Manifest, owner: Manifest) -> Problem:
+    theirs = controller_of(live)
+    name = owner["metadata"]["name"]
+    if theirs and (theirs["kind"], theirs["name"]) == (owner["kind"], name):
+        # The garbage collector is about to take it: the owner was deleted and made again.
+        raise StillThere(f"{child.resource.kind} {key_of(live)} belongs to a predecessor of {owner['kind']} {name}")
+    holder = f"{theirs['kind']} {theirs['name']}" if theirs else "somebody else"
+    return _problem(child, "NameTaken", f"there is one of {holder} already, which is left alone: delete or rename it")
+
+
+def _contended(child: Child, path: str) -> Problem:
+    return _problem(
+        child,
+        "Contended",
+        f"{path} is changed back each time: find the webhook or controller that does it (metadata.managedFields)",
+    )
+
+
+def _problem(child: Child, reason: str, message: str) -> Problem:
+    return Problem(reason, child.resource.kind, child.manifest["metadata"]["name"], message)
+
+
+def _reason(refusal: ApiError) -> str:
+    if not isinstance(refusal, Forbidden):
+        return "Invalid"
+    return "QuotaExceeded" if "exceeded quota" in refusal.message else "Forbidden"

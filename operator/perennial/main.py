@@ -1,0 +1,91 @@
+"""The operator's process: settings, the three controllers, the engine under them and kopf around it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import uvloop
+
+from . import logs
+from .kube.cache import Caches
+from .kube.client import Client
+from .kube.connection import Connection, NoCluster
+from .kube.controller import Controller
+from .kube.engine import Engine
+from .kube.events import Recorder
+from .kube.health import Probes
+from .kube.lease import Lease
+from .kube.podclient import PodClient
+from .kube.shell import Shell
+from .monitoring.controller import MonitoringController
+from .serving.controller import ServingController
+from .settings import Settings, SettingsError
+from .training.controller import TrainingController
+
+NAME = "perennial"
+
+Controllers = Mapping[str, Controller[Any]]
+
+logger = logging.getLogger(__name__)
+
+
+def rooms(caches: Caches, settings: Settings, pods: PodClient) -> Controllers:
+    """The three controllers, by the names that their metrics carry."""
+    return {
+        "trainingjob": TrainingController(caches, settings),
+        "modeldeployment": ServingController(caches, settings, pods),
+        "driftmonitor": MonitoringController(caches, pods),
+    }
+
+
+async def operate(settings: Settings, build: Callable[[Caches, Settings, PodClient], Controllers] = rooms) -> None:
+    """Run until SIGTERM. Raises NoCluster, and whatever made it end by itself."""
+    connection = await Connection.open()
+    client = Client(connection)
+    caches = Caches()
+    try:
+        async with PodClient() as pods:
+            controllers = build(caches, settings, pods)
+            # Two processes of one pod, before and after a crash, must not take each other for themselves.
+            identity = f"{settings.identity}_{uuid.uuid4().hex[:8]}"
+            engine = Engine(
+                client,
+                caches,
+                controllers,
+                Recorder(client, NAME, settings.identity),
+                lease=Lease(client, settings.operator_namespace, NAME, identity) if settings.leader_election else None,
+                namespaces=settings.watch_namespaces,
+                workers=settings.workers,
+                resync_seconds=settings.resync_seconds,
+            )
+            kinds = [controller.primary for controller in controllers.values()]
+            probes = Probes(engine, settings.health_port, settings.metrics_port)
+            await Shell(engine, connection, kinds, probes, settings.watch_namespaces).run()
+    finally:
+        await client.close()
+
+
+def run() -> None:
+    """The console script."""
+    try:
+        settings = Settings.from_environment()
+    except SettingsError as error:
+        sys.exit(f"perennial-operator: {error}")
+    logs.configure(settings.log_format, settings.log_level)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(operate(settings))
+    except NoCluster as error:
+        sys.exit(f"perennial-operator: {error}")
+    except Exception:
+        logger.exception("The operator ends")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    run()
