@@ -1,0 +1,57 @@
+"""The operator as a process of the test, from this source tree, in charge of one namespace alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from cluster.harness import Harness
+
+ROOT = Path(__file__).parents[2]
+
+
+def install_crds(cluster: Harness) -> None:
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
+    for plural in ("trainingjobs", "modeldeployments", "driftmonitors"):
+        cluster.kubectl("wait", "--for=condition=Established", f"crd/{plural}.perennial.dev", "--timeout=30s")
+
+
+class OperatorProcess:
+    """Started and killed at will; its log is kept for whoever looks at a failed test."""
+
+    def __init__(self, cluster: Harness, namespace: str, runtime_image: str, log: Path) -> None:
+        self._environment = {
+            **os.environ,
+            "KUBECONFIG": str(cluster.kubeconfig),
+            "PERENNIAL_NAMESPACE": namespace,
+            "PERENNIAL_WATCH_NAMESPACES": namespace,
+            "PERENNIAL_LEADER_ELECTION": "false",
+            "PERENNIAL_RUNTIME_IMAGE": runtime_image,
+            "PERENNIAL_STORE_SIZE": "1Gi",
+            "PERENNIAL_HEALTH_PORT": "0",
+            "PERENNIAL_METRICS_PORT": "0",
+        }
+        self.log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            command = [sys.executable, "-m", "perennial.main"]
+            self._process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
+
+    def kill(self) -> None:
+        """As a node's death does it: at once, with nothing put in order."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        self._end(signal.SIGTERM)
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(how)
+        self._process.wait(timeout=40)
+        self._process = None
