@@ -127,14 +127,13 @@ _FIRST = np.zeros(1, np.intp)
 
 
 def tolerance(reference: Reference | None) -> float:
-    """How far two predictions of a regression may lie apart without disagreeing: the first bin of the loss, in its
-    scale.
+    """How far two predictions of a regression may lie apart without disagreeing: one bin of the loss, in its scale.
 
     Two predictions nearer than that would mostly count the same loss. Without a reference any difference counts.
     """
     if reference is None or reference.loss is None:
         return 0.0
-    return reference.loss.scale * reference.loss.values[0]
+    return reference.loss.scale * next(end for end in reference.loss.values if end > 0)
 
 
 def _columns(companion: Schema, main: Schema) -> tuple[list[int], list[int]]:

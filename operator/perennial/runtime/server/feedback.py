@@ -138,8 +138,8 @@ def _judge_value(receipt: Receipt, label: float | Class) -> Label:
 
 
 def uniform_ends(bins: int) -> list[float]:
-    """Upper ends of `bins` bins of equal width over [0, 1]."""
-    ends: list[float] = np.linspace(0, 1, bins + 1)[1:].tolist()
+    """Upper ends of `bins` bins of equal width over (0, 1], after the one that has no loss at all."""
+    ends: list[float] = [0.0, *(np.arange(1, bins + 1) / bins).tolist()]
     return ends
 
 

@@ -36,7 +36,8 @@ class Companion(msgspec.Struct, array_like=True):
 
 
 class Receipt(msgspec.Struct, array_like=True):
-    """`model` is the digest's 32 bytes. `loss_ends` None stands for 0/1 loss, an int n for n bins of equal width.
+    """`model` is the digest's 32 bytes. `loss_ends` None stands for 0/1 loss, an int for so many bins of equal
+    width.
 
     `scale` and `loss_mean` are the reference's, for a regression's loss. `score_cells` 0: there is no reference.
     `positive` is the class whose share CBPE expects, None where the score is not its probability.

@@ -48,7 +48,8 @@ def _model(nodes: list[Any], inputs: list[Any], outputs: list[Any], constants: d
     initial = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
     graph = helper.make_graph(nodes, "model", inputs, outputs, initial)
     opsets = [helper.make_opsetid("", 21), helper.make_opsetid("ai.onnx.ml", 5)]
-    return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString()
+    data: bytes = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString()
+    return data
 
 
 def _value(name: str, kind: int, *shape: int | None) -> Any:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from perennial.runtime.server import companion as module
 from perennial.runtime.server.companion import BATCH, Companion, Incomparable
 from perennial.runtime.server.model import load
 
@@ -60,7 +59,7 @@ def test_what_the_budget_does_not_allow_is_counted_as_not_compared(paired: Serve
 def test_the_time_taken_is_charged(paired: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     companion = paired.predictor.companion
     clock = [0.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
     companion._refilled, companion._credit = 0.0, 0.1
     companion._row_seconds = 0.05
     assert companion.afford(2)

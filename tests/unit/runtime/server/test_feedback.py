@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from perennial.runtime.server import receipt as receipts
-from perennial.runtime.server.feedback import judge
+from perennial.runtime.server.feedback import judge, uniform_ends
 from perennial.runtime.server.receipt import Companion, Ids, Receipt
 
 FEEDBACK = "/v2/models/flights/feedback"
@@ -141,6 +141,15 @@ def test_a_prediction_that_is_no_number_has_no_loss(mixed: Served) -> None:
     body = mixed.infer({"inputs": inputs, "parameters": {"receipt": True}}).body
     [rejected] = send(mixed, (body["parameters"]["receipts"][0], 3.0))["rejected"]
     assert "has no loss" in rejected["message"]
+
+
+def test_equal_bins_of_the_loss_are_named_by_their_number() -> None:
+    ends = uniform_ends(4)
+    assert ends == [0.0, 0.25, 0.5, 0.75, 1.0]
+    base = Receipt(1, 0, b"m" * 32, "value", 10.0, 2, 5, loss_ends=4, scale=8.0)
+    for label, cell in ((10.0, 0), (11.0, 1), (12.0, 1), (12.5, 2), (-1e300, 4)):
+        named, listed = judge(base, label), judge(msgspec.structs.replace(base, loss_ends=ends), label)
+        assert (named.loss_cell, named.loss_cells) == (listed.loss_cell, listed.loss_cells) == (cell, 5)
 
 
 def test_labels_of_a_classifier_match_by_value_or_text() -> None:

@@ -53,7 +53,8 @@ def row(number: int) -> Rows:
 
 
 def expected(reference: Reference, end: int) -> list[int]:
-    return tally_of(reference)(np.column_stack(rows(0, end))).tolist()
+    cells: list[int] = tally_of(reference)(np.column_stack(rows(0, end))).tolist()
+    return cells
 
 
 def test_rows_and_batches_count_the_same(tmp_path: Path, reference: Reference) -> None:
