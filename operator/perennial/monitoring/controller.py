@@ -6,6 +6,8 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 
+from prometheus_client import REGISTRY, CollectorRegistry
+
 from perennial.api.resources import DRIFTMONITORS, MODELDEPLOYMENTS, TRAININGJOBS
 from perennial.kube.cache import Caches
 from perennial.kube.controller import Watch
@@ -29,11 +31,11 @@ def _asks_training_job(manifest: Manifest) -> list[str]:
 
 
 class MonitoringController:
-    """DriftMonitors. `pods` asks server pods."""
+    """DriftMonitors. `pods` asks server pods; `registry` is where their metrics are shown."""
 
     primary = DRIFTMONITORS
 
-    def __init__(self, caches: Caches, pods: Pods) -> None:
+    def __init__(self, caches: Caches, pods: Pods, registry: CollectorRegistry = REGISTRY) -> None:
         self._caches = caches
         caches.of(DRIFTMONITORS).add_index(BY_DEPLOYMENT, watches_deployment)
         caches.of(DRIFTMONITORS).add_index(BY_TRAINING_JOB, _asks_training_job)
@@ -42,6 +44,7 @@ class MonitoringController:
             caches.of(resource)
         self._watcher = Watcher(pods, time.monotonic)
         self.metrics = Metrics()
+        registry.register(self.metrics)
         self.watches: Sequence[Watch] = (
             Watch(MODELDEPLOYMENTS, self._of_deployment),
             Watch(TRAININGJOBS, self._of_training_job),

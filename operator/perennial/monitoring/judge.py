@@ -23,7 +23,7 @@ from .counts import fold
 from .faults import Finding, finding
 from .harm import Harm, game, step
 from .history import Bucket, lengths, push, stretches
-from .layout import Ints, Layout
+from .layout import Ints, Layout, layout_of
 from .scan import Normal, Scan, looks_in
 from .triage import CLEAN, Triage, skew, triage, triage_harm
 
@@ -99,7 +99,7 @@ def _based(checkpoint: Checkpoint, spec: DriftMonitorSpec, now: float) -> Checkp
     baseline, reference = checkpoint.baseline, checkpoint.reference
     if reference is None or (baseline and baseline.source == spec.baseline.source):
         return checkpoint
-    layout = Layout(reference.columns)
+    layout = layout_of(reference)
     if spec.baseline.source == "Training":
         fresh = baselines.from_training(reference, layout, now)
     else:
@@ -115,7 +115,7 @@ def _judge(checkpoint: Checkpoint, window: Open, reference: Reference, spec: Dri
     baseline = checkpoint.baseline
     if baseline is None:
         return checkpoint
-    layout = Layout(reference.columns)
+    layout = layout_of(reference)
     bucket = Bucket(1, window.rows, window.opened, window.closed, window.cells)
     closed = msgspec.structs.replace(checkpoint, open=None, windows=checkpoint.windows + 1, closed=window.closed)
     if baseline.complete:

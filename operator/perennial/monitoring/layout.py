@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.wire.reference import Categorical, Column, Numeric
+from perennial.wire.reference import Categorical, Column, Numeric, Reference
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -93,6 +94,15 @@ class Layout:
         np.cumsum(cells, axis=-1, out=summed[..., 1:])
         inside = summed[..., self._last] - summed[..., self._first]
         return inside, summed[..., self._of_last] - summed[..., self._of_first]
+
+
+SCORE = "(score)"
+"""What the model's own output is called among the columns: no feature's name."""
+
+
+def layout_of(reference: Reference) -> Layout:
+    """The columns of a reference, its score last."""
+    return Layout([*reference.features, msgspec.structs.replace(reference.score, name=SCORE)])
 
 
 def reference_cells(columns: Sequence[Column]) -> Ints:

@@ -93,7 +93,8 @@ class Cluster:
     def restart(self) -> None:
         """Another operator, which knows what the API server has and nothing else."""
         self.caches = Caches()
-        self.controller = MonitoringController(self.caches, self)
+        self.registry = CollectorRegistry()
+        self.controller = MonitoringController(self.caches, self, self.registry)
         self.controller._watcher._clock = lambda: self.now
         for (resource, _), manifest in self.objects.items():
             self.caches.of(resource).store(manifest)
@@ -333,11 +334,9 @@ def test_a_monitor_that_is_gone_is_forgotten() -> None:
     cluster.add_pod("a").serve(10)
     cluster.reconcile()
     cluster.reconcile()
-    registry = CollectorRegistry()
-    registry.register(cluster.controller.metrics)
-    shown = generate_latest(registry).decode()
+    shown = generate_latest(cluster.registry).decode()
     assert 'perennial_drift_rows{driftmonitor="flights",namespace="team-a"} 10.0' in shown
     assert 'perennial_drift_verdict{driftmonitor="flights",namespace="team-a",state="Harm"} 0.0' in shown
     cluster.caches[DRIFTMONITORS].discard_uid("team-a", "flights", "uid-flights")
     assert asyncio.run(cluster.controller.observe(KEY)) is None
-    assert "team-a" not in generate_latest(registry).decode()
+    assert "team-a" not in generate_latest(cluster.registry).decode()
