@@ -15,9 +15,9 @@ from tests.cluster.training_scene import Scene, configmap, own, rows, trainingjo
 
 FIT = """
 import os
-import numpy as np, skops.io
+import pandas, skops.io
 from sklearn.linear_model import LogisticRegression
-model = LogisticRegression().fit(np.array([[0.0], [1.0], [2.0], [3.0]]), [0, 0, 1, 1])
+model = LogisticRegression().fit(pandas.DataFrame({"a": [0.0, 1.0, 2.0, 3.0]}), [0, 0, 1, 1])
 skops.io.dump(model, os.path.join(os.environ["PERENNIAL_OUTPUT"], "model.skops"))
 """
 SLEEP = "import time; time.sleep(600)"

@@ -12,6 +12,7 @@ from cluster.harness import Harness
 
 TINY = {"requests": {"cpu": "20m", "memory": "150Mi"}}
 PATIENCE = 150.0
+_ENDED = ("Succeeded", "Unchanged", "Rejected", "Failed")
 
 
 def rows(seed: int = 1, count: int = 400) -> str:
@@ -92,9 +93,11 @@ class Scene:
             time.sleep(0.5)
 
     def wait_for_state(self, name: str, *states: str, version: int = 1, patience: float = PATIENCE) -> dict[str, Any]:
+        """The run in one of these states. Raises AssertionError as soon as it has ended in another."""
+        awaited = {*states, *_ENDED}
+        why = f"{name} v{version} is {' or '.join(states)}"
         found: dict[str, Any] = self.wait_for(
-            lambda: run if (run := self.run(name, version)).get("state") in states else None,
-            f"{name} v{version} is {' or '.join(states)}",
-            patience,
+            lambda: run if (run := self.run(name, version)).get("state") in awaited else None, why, patience
         )
+        assert found["state"] in states, f"{why}: {found}"
         return found
