@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine
-from importlib.metadata import version
 from typing import Any
 
 import msgspec
 
+import perennial
 from perennial.runtime.server import metadata
 from perennial.runtime.server.http import (
     Reply,
@@ -42,7 +42,7 @@ class Description(msgspec.Struct):
     extensions: list[str]
 
 
-DESCRIPTION = Description("perennial", version("perennial"), ["perennial_receipt"])
+DESCRIPTION = Description("perennial", perennial.__version__, ["perennial_receipt"])
 
 Respond = Callable[[], Reply]
 
