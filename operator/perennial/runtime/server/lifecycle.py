@@ -77,6 +77,21 @@ class Pod:
         self._control = Server(ControlApp(self._state, self._meter, max_body=MAX_BODY))
         self._ports = ports
 
+    @property
+    def ready(self) -> bool:
+        return self._state.ready
+
+    @property
+    def companion(self) -> str | None:
+        """The digest of the companion, once it is loaded."""
+        predictor = self._state.predictor
+        return predictor.companion.digest if predictor is not None and predictor.companion is not None else None
+
+    @property
+    def ports(self) -> Ports:
+        """The ports that are open."""
+        return Ports(self._ports.host, self._inference.port, self._control.port)
+
     async def live(self, ending: asyncio.Event) -> None:
         """Serve until `ending` is set, then drain."""
         await self._open()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -135,6 +135,11 @@ def serve(model: ServedModel, folder: Path, companion: ServedModel | None = None
     state.predictor, state.counting = predictor, counting
     inference = InferenceApp(state, meter, max_body=2**20, max_in_flight=max_in_flight)
     return Served(state, meter, predictor, counting, inference, ControlApp(state, meter, max_body=2**20))
+
+
+@pytest.fixture
+def serve_model() -> Callable[..., Served]:
+    return serve
 
 
 @pytest.fixture

@@ -18,10 +18,17 @@ from perennial.wire.schema import SCHEMA_FILE, Example, Feature, Schema
 from perennial.wire.serve import ServedModel
 
 
-def publish(folder: Path, model: bytes, schema: Schema, reference: Reference | None, version: int = 1) -> ServedModel:
+def publish(
+    folder: Path,
+    model: bytes,
+    schema: Schema,
+    reference: Reference | None,
+    version: int = 1,
+    file: str = ONNX_FILE,
+) -> ServedModel:
     """Write the version's folder and give what a server is told of it."""
     digest = hashlib.sha256(model).hexdigest()
-    files = {ONNX_FILE: model, SCHEMA_FILE: msgspec.json.encode(schema)}
+    files = {file: model, SCHEMA_FILE: msgspec.json.encode(schema)}
     if reference is not None:
         files[REFERENCE_FILE] = msgspec.json.encode(msgspec.structs.replace(reference, model=digest))
     listed = {name: File(hashlib.sha256(data).hexdigest(), len(data)) for name, data in files.items()}
@@ -34,7 +41,7 @@ def publish(folder: Path, model: bytes, schema: Schema, reference: Reference | N
             version=version,
             definition="v1:0",
             files=listed,
-            model=ModelFile(ONNX_FILE, digest, ONNX_FILE, "onnx"),
+            model=ModelFile(file, digest, file, "onnx" if file == ONNX_FILE else "sklearn"),
             result=Result(version, "Accepted"),
         )
     )

@@ -1,0 +1,109 @@
+"""How a pod begins: it waits for its store, gives up on a model that cannot be, and does without a companion."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from perennial.runtime.server import lifecycle
+from perennial.runtime.server.lifecycle import CannotServe, Pod, Ports
+from perennial.runtime.server.model import Model, load
+from perennial.runtime.store import StoreUnreachableError
+from perennial.wire.serve import Serve, ServedModel
+
+PORTS = Ports("127.0.0.1", 0, 0)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifecycle, "PROPAGATION_SECONDS", 0.0)
+    monkeypatch.setattr(lifecycle, "HAND_OVER_SECONDS", 0.1)
+    monkeypatch.setattr(lifecycle, "_RETRY_SECONDS", (0,))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("it did not come to be")
+
+
+@asynccontextmanager
+async def living(serve: Serve, counts: Path) -> AsyncIterator[Pod]:
+    ending = asyncio.Event()
+    pod = Pod(serve, counts, PORTS)
+    life = asyncio.create_task(pod.live(ending))
+    try:
+        await until(lambda: pod.ready or life.done())
+        yield pod
+    finally:
+        ending.set()
+        await life
+
+
+async def test_a_silent_store_is_asked_again(
+    tmp_path: Path, models: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def sometimes(served: ServedModel) -> Model:
+        asked.append(served)
+        if len(asked) < 4:
+            raise StoreUnreachableError("no answer")
+        return load(served)
+
+    monkeypatch.setattr(lifecycle, "load", sometimes)
+    async with living(Serve("flights", models.binary(tmp_path / "model")), tmp_path) as pod:
+        assert pod.ready
+    assert len(asked) == 4
+    assert not pod.ready
+
+
+async def test_a_version_that_is_not_there_ends_the_process(tmp_path: Path) -> None:
+    nowhere = ServedModel(f"file://{tmp_path}/nowhere", "ab" * 32)
+    with pytest.raises(CannotServe, match="there is no version here"):
+        await Pod(Serve("flights", nowhere), tmp_path, PORTS).live(asyncio.Event())
+
+
+async def test_another_model_than_asked_for_ends_the_process(tmp_path: Path, models: ModuleType) -> None:
+    model = models.binary(tmp_path / "model")
+    with pytest.raises(CannotServe, match="must hold"):
+        await Pod(Serve("flights", ServedModel(model.uri, "ab" * 32)), tmp_path, PORTS).live(asyncio.Event())
+
+
+async def test_a_counts_folder_that_cannot_be_used_ends_the_process(tmp_path: Path, models: ModuleType) -> None:
+    serve = Serve("flights", models.binary(tmp_path / "model"))
+    with pytest.raises(CannotServe, match="counts folder"):
+        await Pod(serve, tmp_path / "nowhere", PORTS).live(asyncio.Event())
+
+
+async def test_a_taken_port_ends_the_process(tmp_path: Path, models: ModuleType) -> None:
+    async with living(Serve("flights", models.binary(tmp_path / "model")), tmp_path) as pod:
+        ports = Ports("127.0.0.1", pod.ports.inference, 0)
+        with pytest.raises(CannotServe, match="port"):
+            await Pod(Serve("flights", models.binary(tmp_path / "m2")), tmp_path, ports).live(asyncio.Event())
+
+
+@pytest.mark.parametrize("companion", ["missing", "incomparable"])
+async def test_a_companion_that_cannot_be_had_costs_nothing(
+    tmp_path: Path, models: ModuleType, companion: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = ServedModel(f"file://{tmp_path}/nowhere", "ab" * 32) if companion == "missing" else None
+    serve = Serve("flights", models.binary(tmp_path / "model"), other or models.mixed(tmp_path / "mixed"))
+    async with living(serve, tmp_path) as pod:
+        await until(lambda: "nothing is compared" in caplog.text)
+        assert pod.ready
+
+
+async def test_the_companion_is_loaded_after_readiness(tmp_path: Path, models: ModuleType) -> None:
+    stable = models.binary(tmp_path / "stable", threshold=0.7)
+    serve = Serve("flights", models.binary(tmp_path / "model", version=2), stable)
+    async with living(serve, tmp_path) as pod:
+        await until(lambda: pod.companion is not None)
+        assert pod.companion == stable.sha256

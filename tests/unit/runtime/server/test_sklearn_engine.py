@@ -1,0 +1,80 @@
+"""scikit-learn as the engine: for a model that ONNX does not compute, loaded without pickle and computed beside the
+loop.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from types import SimpleNamespace as Served
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from perennial.runtime import skops
+from perennial.wire.manifest import SKOPS_FILE
+from perennial.wire.schema import Example, Feature, Schema
+
+ROWS = pd.DataFrame({"x": [0.0, 1.0, 2.0, 3.0], "carrier": pd.Series(["UA", "UA", "AA", "AA"], dtype=object)})
+
+
+def fitted() -> Any:
+    from sklearn.compose import make_column_transformer
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder
+
+    columns = make_column_transformer(
+        (OneHotEncoder(handle_unknown="ignore", sparse_output=False), ["carrier"]), remainder="passthrough"
+    )
+    return make_pipeline(columns, KNeighborsClassifier(1)).fit(ROWS, ["a", "a", "b", "b"])
+
+
+@pytest.fixture
+def neighbours(tmp_path: Path, models: ModuleType, serve_model: Callable[..., Served]) -> Served:
+    schema = Schema(
+        task="classification",
+        target="y",
+        features=[Feature("x", "numeric"), Feature("carrier", "categorical")],
+        score="positive",
+        classes=["a", "b"],
+        examples=[Example([0.0, "UA"], "a", [1.0, 0.0]), Example([3.0, "AA"], "b", [0.0, 1.0])],
+    )
+    model = models.publish(tmp_path / "model", skops.dump(fitted()), schema, None, file=SKOPS_FILE)
+    assert model.sha256 == hashlib.sha256((tmp_path / "model" / SKOPS_FILE).read_bytes()).hexdigest()
+    return serve_model(model, tmp_path / "counts")
+
+
+def infer(served: Served, x: list[Any], carrier: list[Any]) -> Any:
+    inputs = [
+        {"name": "x", "shape": [len(x)], "datatype": "FP64", "data": x},
+        {"name": "carrier", "shape": [len(x)], "datatype": "BYTES", "data": carrier},
+    ]
+    return served.infer({"inputs": inputs, "parameters": {"receipt": True}})
+
+
+def test_it_answers_as_scikit_learn_does(neighbours: Served) -> None:
+    answer = infer(neighbours, [0.2, 2.9, 1.4], ["UA", "AA", "never seen"])
+    frame = pd.DataFrame({"x": [0.2, 2.9, 1.4], "carrier": pd.Series(["UA", "AA", "never seen"], dtype=object)})
+    label, probabilities = answer.body["outputs"]
+    assert label["data"] == fitted().predict(frame).tolist()
+    np.testing.assert_array_equal(probabilities["data"], fitted().predict_proba(frame).ravel())
+    assert neighbours.get("/v2/models/flights").body["platform"] == "sklearn_skops"
+
+
+def test_values_that_it_does_not_take_are_the_clients(neighbours: Served) -> None:
+    answer = infer(neighbours, [None], ["UA"])
+    assert (answer.status, "NaN" in answer.body["error"]) == (400, True)
+
+
+def test_without_a_reference_labels_still_count(neighbours: Served) -> None:
+    receipts = infer(neighbours, [0.2, 2.9], ["UA", "AA"]).body["parameters"]["receipts"]
+    labels = [{"receipt": receipt, "label": "a"} for receipt in receipts]
+    assert neighbours.operate("/v2/models/flights/feedback", {"labels": labels}).body["accepted"] == 2
+    [epoch] = neighbours.operate("/perennial/v1/epochs", {}).body["epochs"]
+    assert epoch["models"] == {neighbours.predictor.model.digest: {"labels": {"loss": [1, 1]}}}
+    assert neighbours.operate("/perennial/v1/reference").status == 404
