@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 RESTART_DELAY = 0.5
-GRACE = 20.0
+#: An API server with watches open would drain for a minute.
+GRACE = 5.0
 ACTIONS = ("status", "start", "stop", "kill", "pause", "resume")
 
 
@@ -142,7 +143,7 @@ class Supervisor:
 def ask(path: Path, action: str, component: str = "") -> dict[str, Any]:
     """Sends one request to a supervisor's socket, from inside or outside of its namespaces."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(3 * GRACE)
+        connection.settimeout(4 * GRACE)
         connection.connect(str(path))
         with connection.makefile("rw") as stream:
             stream.write(json.dumps({"action": action, "component": component}) + "\n")

@@ -13,7 +13,11 @@ import pytest
 from cluster.errors import ClusterError
 from cluster.harness import Harness
 
-SERVER = "import http.server as s; print('serving', flush=True); s.HTTPServer(('', 8000), s.SimpleHTTPRequestHandler).serve_forever()"
+SERVER = """
+import http.server
+print('serving', flush=True)
+http.server.HTTPServer(('', 8000), http.server.SimpleHTTPRequestHandler).serve_forever()
+"""
 
 
 def pod(name: str, image: str, script: str, **spec: Any) -> dict[str, Any]:
