@@ -72,6 +72,8 @@ class Watcher(threading.Thread):
 def play(story: Story) -> Report:
     cluster = stage.prepare(lambda line: story.tell("stage", line))
     kubectl = Kubectl(cluster.kubectl, cluster.kubeconfig, "flights")
+    if scene.clear(kubectl):
+        story.tell("stage", "cleared what an earlier demo left")
     table = flights.prepared()
     story.tell("stage", "327,346 real flights of 2013; the question: how long will a flight be in the air?")
     scene.open_airport(kubectl, table)
@@ -96,9 +98,8 @@ def main() -> int:
     try:
         report = play(story)
     except CommandFailed as problem:
-        print(
-            f"\nThe demo could not go on.\n{problem}\n\nThe cluster is left as it is; `make demo-down` takes it away."
-        )
+        print(f"\nThe demo could not go on.\n{problem}")
+        print("\nThe cluster is left as it is, to look at; `make demo-down` takes it away.")
         return 1
     print(report.ending(story.seconds))
     return 0

@@ -54,7 +54,8 @@ def serving(before: Status, now: Status) -> Iterator[str]:
     yield from _ended(before, now)
     old, new = before.get("candidate"), now.get("candidate")
     if new and new["revision"] != (old or {}).get("revision"):
-        yield f"version {new.get('version')} begins to roll out beside version {now['stable'].get('version')}"
+        beside = f" beside version {now['stable'].get('version')}" if now.get("stable") else ""
+        yield f"version {new.get('version')} begins to roll out{beside}"
     rollout, earlier = now.get("rollout"), before.get("rollout") or {}
     if rollout and (rollout["step"], rollout["state"]) != (earlier.get("step"), earlier.get("state")):
         yield f"  step {min(rollout['step'] + 1, rollout['steps'])} of {rollout['steps']}: {_step(now)}"

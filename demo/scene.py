@@ -26,6 +26,20 @@ def airport(kubectl: Kubectl, *arguments: str) -> list[str]:
     return kubectl.argv("exec", "airport", "--", "python3", "/lake/.demo/airport.py", *table, *arguments)
 
 
+def clear(kubectl: Kubectl) -> bool:
+    """Remove what an earlier demonstration left; says whether there was anything.
+
+    Raises CommandFailed where the namespace is somebody else's.
+    """
+    found = kubectl.get("namespace", kubectl.namespace)
+    if found is None:
+        return False
+    if found["metadata"].get("labels", {}).get("app.kubernetes.io/part-of") != "perennial-demo":
+        raise CommandFailed(f"the cluster has a namespace `{kubectl.namespace}` already; the demo will not touch it")
+    kubectl.run("delete", "namespace", kubectl.namespace, "--wait", "--timeout=180s")
+    return True
+
+
 def open_airport(kubectl: Kubectl, table: Path) -> None:
     """The namespace, the data folder and the pod, with the first weeks landed."""
     kubectl.apply(MANIFESTS / "namespace.yaml")

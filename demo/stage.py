@@ -6,6 +6,7 @@ about ten minutes.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from cluster import images, providers
@@ -32,6 +33,8 @@ def prepare(tell: Callable[[str], None]) -> Cluster:
     tell("helm install perennial charts/perennial")
     helm = [str(cluster.helm), "--kubeconfig", str(cluster.kubeconfig), "--namespace", NAMESPACE]
     chart = str(REPOSITORY / "charts" / "perennial")
-    chosen = [f"image.{target}={images.reference(target)}" for target in images.TARGETS]
-    run([*helm, "upgrade", "--install", "perennial", chart, "--create-namespace", "--set", ",".join(chosen), *WAIT])
+    chosen = [f"--set=image.{target}={images.reference(target)}" for target in images.TARGETS]
+    # The tag stays the same from build to build: the annotation makes an operator of an earlier demo start anew.
+    chosen.append(f"--set-string=podAnnotations.installed-at={int(time.time())}")
+    run([*helm, "upgrade", "--install", "perennial", chart, "--create-namespace", *chosen, *WAIT])
     return cluster
