@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from cluster.errors import ClusterError
@@ -86,7 +87,7 @@ def ensure_kubectl() -> Path:
 def digest(module: str) -> str:
     folder = SOURCES / module
     files = sorted(path for path in folder.iterdir() if path.suffix in (".go", ".mod", ".sum"))
-    state = hashlib.sha256(run(_go(), "version").encode())
+    state = hashlib.sha256(_go_version().encode())
     state.update(" ".join(_build(module, Path("binary"))[1:]).encode())
     for path in files:
         state.update(path.name.encode() + b"\0" + path.read_bytes())
@@ -108,7 +109,7 @@ def required_version(module: str, dependency: str) -> str:
 def go_problem() -> str | None:
     """Why nothing can be compiled here, or None."""
     try:
-        found = re.search(r"go(\d+)\.(\d+)", run(_go(), "version"))
+        found = re.search(r"go(\d+)\.(\d+)", _go_version())
     except ClusterError:
         found = None
     if found and (int(found[1]), int(found[2])) >= GO:
@@ -130,6 +131,11 @@ def _stamp() -> str:
     values = {"gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
     packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
     return " ".join(f"-X {package}.{key}={value}" for package in packages for key, value in values.items())
+
+
+@cache
+def _go_version() -> str:
+    return run(_go(), "version")
 
 
 def _go() -> str:
