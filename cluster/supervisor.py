@@ -11,7 +11,6 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,18 +25,22 @@ ACTIONS = ("status", "start", "stop", "kill", "pause", "resume")
 class _Component:
     command: list[str]
     wanted: bool = True
-    pid: int | None = None
+    #: Held while it runs: a Popen object that is let go reaps its child, and `forever` would never learn of the end.
+    process: "subprocess.Popen[bytes] | None" = None
     starts: int = 0
     gone: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def pid(self) -> int | None:
+        return self.process.pid if self.process else None
 
 
 class Supervisor:
     """Not to be used with `subprocess.run` once `forever` runs: it reaps every child of the process."""
 
-    def __init__(self, logs: Path, environment: dict[str, str], before_exec: Callable[[], None] | None = None) -> None:
+    def __init__(self, logs: Path, environment: dict[str, str]) -> None:
         self._logs = logs
         self._environment = environment
-        self._before_exec = before_exec
         self._components: dict[str, _Component] = {}
         self._lock = threading.RLock()
         logs.mkdir(parents=True, exist_ok=True)
@@ -59,35 +62,36 @@ class Supervisor:
     def forever(self) -> None:
         while True:
             try:
-                pid, _ = os.waitpid(-1, 0)
+                pid, status = os.waitpid(-1, 0)
             except ChildProcessError:
                 time.sleep(0.1)
                 continue
-            self._gone(pid)
+            self._gone(pid, status)
 
     def _spawn(self, name: str) -> int:
         component = self._components[name]
         component.gone.clear()
         component.starts += 1
         with (self._logs / f"{name}.log").open("ab") as log:
-            component.pid = subprocess.Popen(
+            component.process = subprocess.Popen(
                 component.command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env=self._environment,
                 start_new_session=True,
-                preexec_fn=self._before_exec,
-            ).pid
-        return component.pid
+            )
+        return component.process.pid
 
-    def _gone(self, pid: int) -> None:
+    def _gone(self, pid: int, status: int) -> None:
         with self._lock:
             name = next((name for name, component in self._components.items() if component.pid == pid), None)
             if name is None:
                 return
             component = self._components[name]
-            component.pid = None
+            if component.process is not None:
+                component.process.returncode = os.waitstatus_to_exitcode(status)
+            component.process = None
             component.gone.set()
             if component.wanted:
                 threading.Timer(RESTART_DELAY, self._again, (name,)).start()

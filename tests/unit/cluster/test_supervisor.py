@@ -32,6 +32,13 @@ def test_output_goes_to_the_components_log(supervisor: Supervisor, tmp_path: Pat
     assert (tmp_path / "logs" / "speaker.log").read_text().split() == ["out", "err"]
 
 
+def test_an_end_is_not_lost_to_the_start_of_another(supervisor: Supervisor) -> None:
+    pid = supervisor.start("short", ["true"])
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    os.waitpid(supervisor.start("other", ["true"]), 0)
+    assert os.waitpid(pid, 0)[0] == pid
+
+
 def hierarchy(root: Path, *names: str) -> None:
     for name in names:
         (root / name).mkdir(parents=True, exist_ok=True)
