@@ -81,8 +81,8 @@ def _component(given: argparse.Namespace) -> int:
 
 
 def _exec(given: argparse.Namespace) -> int:
-    command = [word for word in given.command if word != "--"] or ["sh"]
-    return subprocess.call(_embedded(given.name).exec(*command, node=given.node))
+    command = given.command[1:] if given.command[:1] == ["--"] else given.command
+    return subprocess.call(_embedded(given.name).exec(*(command or ["sh"]), node=given.node))
 
 
 def _embedded(name: str) -> EmbeddedCluster:

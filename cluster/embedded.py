@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -98,12 +99,29 @@ def problem() -> str | None:
 
 def up(name: str, nodes: Sequence[str], feature_gates: Sequence[str] = ()) -> EmbeddedCluster:
     """Brings the cluster up and returns when its nodes are Ready and names resolve. A running one is left as it is."""
-    existing = find(name)
-    if existing is not None and existing.pid is not None:
-        _await_ready(existing)
-        return existing
-    if existing is not None or (state_home() / name).exists():
-        down(name)
+    with locked(_turn(name)):
+        existing = find(name)
+        if existing is not None and existing.pid is not None:
+            _await_ready(existing)
+            return existing
+        _remove(name)
+        return _create(name, nodes, feature_gates)
+
+
+def down(name: str) -> bool:
+    """Ends the cluster, whatever state it is in; False when there is none of that name."""
+    with locked(_turn(name)):
+        return _remove(name)
+
+
+def _turn(name: str) -> Path:
+    """Held while a cluster of that name is made or removed: a second `up` waits for the first and finds it running."""
+    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?", name):
+        raise ClusterError(f"{name!r} names no cluster: at most 50 of a-z, 0-9 and -, beginning and ending with no -")
+    return state_home() / ".locks" / name
+
+
+def _create(name: str, nodes: Sequence[str], feature_gates: Sequence[str]) -> EmbeddedCluster:
     packages.ensure(packages.NODE)
     built = binaries.ensure_binaries()
     layout = _claim(name, tuple(nodes), built, tuple(feature_gates))
@@ -122,8 +140,7 @@ def up(name: str, nodes: Sequence[str], feature_gates: Sequence[str] = ()) -> Em
     return cluster
 
 
-def down(name: str) -> bool:
-    """Ends the cluster, whatever state it is in; False when there is none of that name."""
+def _remove(name: str) -> bool:
     state = state_home() / name
     if not state.exists():
         return False
