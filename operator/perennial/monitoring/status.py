@@ -159,7 +159,9 @@ def _drifting(checkpoint: Checkpoint) -> Finding:
         return Finding(None, reason.LEARNING, "there is no baseline to compare with yet")
     if minor := triage.of("MinorDrift"):
         return Finding(False, reason.MINOR_DRIFT, f"{describe(minor)}: below spec.materiality")
-    return Finding(False, reason.NO_DRIFT, f"{checkpoint.windows} windows look like the baseline")
+    if not checkpoint.history:
+        return Finding(False, reason.NO_DRIFT, "no window has closed yet")
+    return Finding(False, reason.NO_DRIFT, f"{checkpoint.windows} windows were judged and look like the baseline")
 
 
 def _data_fault(checkpoint: Checkpoint) -> Finding:

@@ -1,0 +1,244 @@
+"""A served model and the traffic that it gets: rows with an optional change, sent to every pod, with labels that come
+back."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from cluster.harness import Harness
+
+PATIENCE = 180.0
+TINY = {"requests": {"cpu": "20m", "memory": "150Mi"}}
+CARRIERS = ("AA", "DL", "UA")
+
+
+@dataclass(frozen=True)
+class World:
+    """What the outside is like: `shift` moves `a`, `empty` is the share of `b` that is missing, `flipped` turns the
+    label around."""
+
+    shift: float = 0.0
+    empty: float = 0.0
+    flipped: bool = False
+
+    def row(self, draw: random.Random) -> tuple[float, float | None, str, int]:
+        a, b, carrier = draw.gauss(self.shift, 1), draw.gauss(0, 1), draw.choice(CARRIERS)
+        late = a + 0.5 * b + (carrier == "UA") + draw.gauss(0, 0.5) > 0.3
+        missing = draw.random() < self.empty
+        return a, None if missing else b, carrier, int(late != self.flipped)
+
+
+NORMAL = World()
+
+
+def table(world: World = NORMAL, count: int = 6000, seed: int = 1) -> str:
+    draw = random.Random(seed)
+    lines = ["a,b,carrier,late"]
+    for _ in range(count):
+        a, b, carrier, late = world.row(draw)
+        lines.append(f"{a:.3f},{'' if b is None else f'{b:.3f}'},{carrier},{late}")
+    return "\n".join(lines)
+
+
+def training_rows(world: World = NORMAL, seed: int = 1) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "rows"},
+        "data": {"rows.csv": table(world, seed=seed)},
+    }
+
+
+def resource(kind: str, **spec: Any) -> dict[str, Any]:
+    return {"apiVersion": "perennial.dev/v1alpha1", "kind": kind, "metadata": {"name": "flights"}, "spec": spec}
+
+
+TRAININGJOB = resource(
+    "TrainingJob",
+    sklearn={"estimator": "sklearn.linear_model.LogisticRegression"},
+    data={"uri": "configmap://rows/rows.csv", "target": "late"},
+    resources=TINY,
+)
+MODELDEPLOYMENT = resource("ModelDeployment", model={"trainingJob": "flights"}, replicas=2, resources=TINY)
+
+
+def driftmonitor(**spec: Any) -> dict[str, Any]:
+    """Quick windows and a generous allowance, so that a test has its verdict in seconds."""
+    usual = {
+        "deployment": "flights",
+        "falseAlarmEvery": "1d",
+        "window": {"minRows": 200, "period": "2s"},
+        "baseline": {"from": "Training"},
+    }
+    return resource("DriftMonitor", **{**usual, **spec})
+
+
+@dataclass
+class Traffic:
+    """Sends rows to all ready pods until it is stopped. `sent` counts the rows that were answered, by model version,
+    and `unsure` those whose answer was lost: they may have been counted.
+    """
+
+    pods: Callable[[], list[str]]
+    world: World = NORMAL
+    labelled: bool = False
+    sent: Counter[str] = field(default_factory=Counter)
+    unsure: int = 0
+    rows: int = 20
+
+    def __post_init__(self) -> None:
+        self._going = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._draw = random.Random(7)
+
+    def __enter__(self) -> Traffic:
+        self._going.set()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Ends when the request under way is answered."""
+        self._going.clear()
+        self._thread.join(timeout=20)
+
+    def become(self, **changes: Any) -> None:
+        self.world = replace(self.world, **changes)
+
+    def _run(self) -> None:
+        pods, looked = self.pods(), time.monotonic()
+        while self._going.is_set():
+            if time.monotonic() - looked > 1:
+                pods, looked = self.pods(), time.monotonic()
+            for ip in pods:
+                self._send(ip)
+            time.sleep(0.1)
+
+    def _send(self, ip: str) -> None:
+        rows = [self.world.row(self._draw) for _ in range(self.rows)]
+        columns = list(zip(*rows, strict=True))
+        inputs = [
+            {"name": name, "datatype": datatype, "shape": [self.rows], "data": list(values)}
+            for name, datatype, values in zip(
+                ("a", "b", "carrier"), ("FP64", "FP64", "BYTES"), columns[:3], strict=True
+            )
+        ]
+        answer = _post(
+            f"http://{ip}:8080/v2/models/flights/infer", {"parameters": {"receipt": self.labelled}, "inputs": inputs}
+        )
+        if answer is None:
+            self.unsure += self.rows
+            return
+        if not answer:
+            return
+        self.sent[str(answer.get("model_version"))] += self.rows
+        if self.labelled:
+            labels = [
+                {"receipt": receipt, "label": row[3]}
+                for receipt, row in zip(answer["parameters"]["receipts"], rows, strict=True)
+            ]
+            _post(f"http://{ip}:8081/v2/models/flights/feedback", {"labels": labels})
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A namespace with an operator in charge of it."""
+
+    cluster: Harness
+    namespace: str
+
+    def apply(self, *manifests: dict[str, Any]) -> None:
+        self.cluster.apply(list(manifests), self.namespace)
+
+    def kubectl(self, *arguments: str) -> str:
+        return self.cluster.kubectl("--namespace", self.namespace, *arguments)
+
+    def get(self, kind: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.cluster.get("--namespace", self.namespace, kind, "flights")
+        return found
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """Of the DriftMonitor."""
+        status: dict[str, Any] = self.get("driftmonitor")["status"]
+        return status
+
+    def condition(self, kind: str) -> dict[str, str]:
+        conditions = self.status.get("conditions", [])
+        return next((condition for condition in conditions if condition["type"] == kind), {})
+
+    def verdict(self, state: str) -> dict[str, Any]:
+        return next((verdict for verdict in self.status.get("verdicts", []) if verdict["state"] == state), {})
+
+    def events(self) -> set[str]:
+        listed = self.cluster.get("--namespace", self.namespace, "events")["items"]
+        return {event["reason"] for event in listed if event["involvedObject"]["kind"] == "DriftMonitor"}
+
+    def pods(self) -> list[str]:
+        """Addresses of the pods that are ready."""
+        selector = "perennial.dev/modeldeployment=flights,app.kubernetes.io/name=server"
+        pods = self.cluster.get("--namespace", self.namespace, "pods", "-l", selector)["items"]
+        return [pod["status"]["podIP"] for pod in pods if _is_ready(pod)]
+
+    def wait_for(self, what: Callable[[], Any], why: str, patience: float = PATIENCE) -> Any:
+        """The first answer that holds."""
+        deadline = time.monotonic() + patience
+        while True:
+            if found := what():
+                return found
+            if time.monotonic() > deadline:
+                monitor = self.kubectl("get", "driftmonitor", "flights", "-o", "yaml")
+                others = self.kubectl("get", "trainingjobs,modeldeployments,jobs,pods", "-o", "wide")
+                raise AssertionError(f"{why}: not within {patience:.0f} s\n{monitor}\n{others}")
+            time.sleep(0.5)
+
+    def wait_for_condition(self, kind: str, status: str, patience: float = PATIENCE) -> dict[str, str]:
+        found: dict[str, str] = self.wait_for(
+            lambda: held if (held := self.condition(kind)).get("status") == status else None,
+            f"{kind} is {status}",
+            patience,
+        )
+        return found
+
+    def wait_for_windows(self, more: int) -> None:
+        """So many more windows are judged."""
+        before = self.status["windows"]["count"]
+        self.wait_for(lambda: self.status["windows"]["count"] >= before + more, f"{more} more windows")
+
+    def release(self, token: str) -> None:
+        """What is served now is normal: verdicts go."""
+        self.kubectl("annotate", "--overwrite", "driftmonitor", "flights", f"perennial.dev/release={token}")
+        self.wait_for(lambda: self.status.get("handled", {}).get("release") == token, "the release is taken")
+
+
+def _is_ready(pod: dict[str, Any]) -> bool:
+    if "deletionTimestamp" in pod["metadata"]:
+        return False
+    conditions = pod.get("status", {}).get("conditions", [])
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+
+
+def _post(url: str, body: dict[str, Any]) -> dict[str, Any] | None:
+    """The answer, None where it was lost, an empty one where the pod took nothing: it may be ending."""
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=5) as response:
+            answer: dict[str, Any] = json.load(response)
+            return answer
+    except urllib.error.HTTPError:
+        return {}
+    except urllib.error.URLError as error:
+        return {} if isinstance(error.reason, ConnectionRefusedError) else None
+    except OSError:
+        return None

@@ -1,0 +1,143 @@
+"""A DriftMonitor on live traffic: it tells nothing, drift, broken data and harm apart, acts only on the last, and
+counts each row once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from cluster.harness import Harness
+from tests.cluster.monitoring_scene import (
+    MODELDEPLOYMENT,
+    NORMAL,
+    TRAININGJOB,
+    Scene,
+    Traffic,
+    World,
+    driftmonitor,
+    training_rows,
+)
+from tests.cluster.operator_process import OperatorProcess, install_crds
+
+
+@pytest.fixture
+def operator(cluster: Harness, images: list[str], namespace: str, tmp_path: Path) -> Iterator[OperatorProcess]:
+    install_crds(cluster)
+    process = OperatorProcess(cluster, namespace, images[1], tmp_path / "operator.log")
+    process.start()
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def scene(cluster: Harness, namespace: str, operator: OperatorProcess) -> Scene:
+    """A model of two pods is served."""
+    scene = Scene(cluster, namespace)
+    scene.apply(training_rows(), TRAININGJOB, MODELDEPLOYMENT)
+    scene.wait_for(lambda: len(scene.pods()) == 2, "two pods serve")
+    return scene
+
+
+def test_verdicts_on_live_traffic(scene: Scene) -> None:
+    acting = driftmonitor(actions=[{"state": "Harm", "action": "Retrain"}], governor={"cooldown": "10s"})
+    scene.apply(acting)
+    with Traffic(scene.pods, labelled=True) as traffic:
+        scene.wait_for_condition("Ready", "True")
+        scene.wait_for_windows(12)
+        assert scene.status.get("verdicts", []) == []
+        assert scene.condition("Harmful")["reason"] in ("NoHarm", "TooFewLabels")
+
+        traffic.become(shift=1.5)
+        scene.wait_for_condition("Drifting", "True")
+        assert "a" in [feature["name"] for feature in scene.verdict("Drift")["features"]]
+        assert "b" not in [feature["name"] for feature in scene.verdict("Drift")["features"]]
+        assert "nothing is asked for" in scene.verdict("Drift")["next"]
+
+        traffic.become(shift=0.0, empty=1.0)
+        scene.release("1")
+        fault = scene.wait_for_condition("DataFault", "True")
+        assert fault["reason"] == "MissingValues"
+        assert "b: " in fault["message"]
+        assert "-> 100.0% missing" in fault["message"]
+        assert scene.status.get("requests", []) == []
+        assert scene.get("trainingjob")["status"]["latestVersion"] == 1
+
+        # The world has turned around: a model of it must be trained on rows of it.
+        scene.apply(training_rows(World(flipped=True), seed=2))
+        traffic.become(empty=0.0, flipped=True)
+        scene.release("2")
+        scene.wait_for_condition("Harmful", "True")
+        harm = scene.verdict("Harm")
+        assert harm["loss"]["now"] > 2 * harm["loss"]["reference"]
+        request = scene.wait_for(lambda: scene.status.get("requests"), "a retrain is asked for")[0]
+        run = scene.wait_for(
+            lambda: next((run for run in scene.get("trainingjob")["status"]["runs"] if run["version"] == 2), None),
+            "the TrainingJob takes the request",
+        )
+        assert (run["trigger"], run["triggeredBy"]) == ("DriftMonitor", "flights")
+        assert request["model"] == scene.get("trainingjob")["status"]["runs"][-1]["model"]["sha256"]
+
+        scene.wait_for(lambda: scene.status["model"]["version"] == 2, "the new version is judged")
+        scene.wait_for_condition("Ready", "True")
+        scene.wait_for_windows(8)
+        assert scene.condition("Harmful")["status"] != "True"
+        assert scene.verdict("Harm") == {}
+    assert {"Drift", "MissingValues", "Harm", "RetrainRequested"} <= scene.events()
+    assert scene.get("trainingjob")["status"]["latestVersion"] == 2
+
+
+def test_every_row_is_counted_once_whoever_dies(scene: Scene, operator: OperatorProcess) -> None:
+    scene.apply(driftmonitor())
+    with Traffic(scene.pods) as traffic:
+        scene.wait_for_condition("Ready", "True")
+        for replicas in (1, 2, 1):
+            operator.kill()
+            operator.start()
+            scene.wait_for_windows(2)
+            scene.kubectl(
+                "patch", "modeldeployment", "flights", "--type=merge", "-p", f'{{"spec": {{"replicas": {replicas}}}}}'
+            )
+            scene.wait_for(partial(_serve, scene, replicas), f"{replicas} pods serve")
+            operator.kill()
+            operator.start()
+        traffic.stop()
+    sent = sum(traffic.sent.values())
+    scene.wait_for(lambda: scene.status["rows"] >= sent, "all rows are counted", 60)
+    assert sent <= scene.status["rows"] <= sent + traffic.unsure
+    assert scene.status["coverage"] == 1
+
+
+def test_a_baseline_from_serving_and_a_second_monitor(scene: Scene) -> None:
+    """What is served is normal from the first row on; that it is not what was trained on is said once."""
+    scene.apply(driftmonitor(baseline={"from": "Serving", "rows": 1000}))
+    with Traffic(scene.pods, world=World(shift=1.5)) as traffic:
+        scene.wait_for(lambda: scene.condition("Ready").get("reason") == "Learning", "it learns")
+        second = driftmonitor()
+        second["metadata"] = {"name": "second"}
+        scene.apply(second)
+        scene.wait_for_condition("Ready", "True")
+        assert "a" in [feature["name"] for feature in scene.verdict("TrainServeSkew")["features"]]
+        scene.wait_for_windows(8)
+        assert scene.condition("Drifting")["status"] == "False"
+        traffic.become(shift=NORMAL.shift)
+        scene.wait_for_condition("Drifting", "True")
+    reasons = scene.kubectl("get", "driftmonitor", "second", "-o", "jsonpath={.status.conditions[0].reason}")
+    assert reasons == "SecondMonitor"
+
+
+def test_deleting_it_leaves_nothing(scene: Scene) -> None:
+    scene.apply(driftmonitor())
+    with Traffic(scene.pods):
+        scene.wait_for(lambda: scene.status.get("rows"), "rows are counted")
+    assert "flights-drift" in scene.kubectl("get", "configmaps", "-o", "name")
+    scene.kubectl("delete", "driftmonitor", "flights")
+    scene.wait_for(
+        lambda: "flights-drift" not in scene.kubectl("get", "configmaps", "-o", "name"), "its checkpoint is gone", 60
+    )
+
+
+def _serve(scene: Scene, replicas: int) -> bool:
+    return len(scene.pods()) == replicas
