@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio import config
@@ -28,6 +30,9 @@ class Connection:
     def __init__(self, configuration: Any) -> None:
         # The queue's workers bound what runs at once, and each watch needs a connection of its own.
         configuration.connection_pool_maxsize = 0
+        # With it, aiohttp reads ~/.netrc for every request, in a thread. Only a proxy is taken from the environment.
+        configuration.client_session_kwargs = {"trust_env": False}
+        configuration.proxy = configuration.proxy or _proxy_for(configuration.host)
         self.configuration = configuration
         self._transport = RESTClientObject(configuration)
 
@@ -82,3 +87,8 @@ class Connection:
             self._transport.pool_manager = self._transport._create_pool_manager()
         session: aiohttp.ClientSession = self._transport.pool_manager
         return session
+
+
+def _proxy_for(host: str) -> str | None:
+    address = urlsplit(host)
+    return None if proxy_bypass(address.netloc) else getproxies().get(address.scheme)

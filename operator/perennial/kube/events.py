@@ -17,7 +17,8 @@ from .resources import EVENTS
 
 SERIES_SECONDS = 360.0
 """The same again within this time is counted on the event that is there, as client-go does."""
-_WAITING = 1000
+_WAITING = 5000
+_POSTERS = 4
 _REMEMBERED = 4096
 _LONGEST_NOTE = 1024
 
@@ -49,6 +50,11 @@ class Recorder:
 
     async def run(self) -> None:
         """Until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(_POSTERS):
+                group.create_task(self._work())
+
+    async def _work(self) -> None:
         while True:
             about, event = await self._waiting.get()
             try:

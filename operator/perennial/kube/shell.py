@@ -97,10 +97,45 @@ class Shell:
         await self._opened.aclose()
 
 
+class _NoEssence(kopf.DiffBaseStorage):
+    """kopf remembers nothing of an object and copies none: without it every event costs two deep copies of its
+    object, for change handlers that there are none of."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence({})
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        raise AssertionError("kopf is not to write to objects")
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """Likewise for the progress of handlers."""
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        raise AssertionError("kopf is not to write to objects")
+
+    def purge(self, **_: Any) -> None:
+        return None
+
+    def touch(self, **_: Any) -> None:
+        return None
+
+    def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
+        return essence
+
+
 def _settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.scanning.disabled = True
+    settings.persistence.diffbase_storage = _NoEssence()
+    settings.persistence.progress_storage = _NoProgress()
     settings.watching.server_timeout = 300
     # The engine decides when to stop working; what is only kopf's may be cut off.
     settings.queueing.exit_timeout = 0.5
