@@ -6,6 +6,7 @@ a report Job reads the sealed manifest in the store; only when that holds nothin
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -22,7 +23,7 @@ from .observe import Bucket, RunSeen, failed, finished
 from .origin import Origin
 from .pending import Wait, why_pending
 from .record import Failure, Record
-from .results import ended_at, exit_code, failed_result, failure_in, reported, state_of
+from .results import ended_at, exit_code, failed_result, failure_in, last_words, reported, state_of
 
 CACHE_GRACE = timedelta(seconds=10)
 """How long a finished Job's pods are waited for: pods and Jobs come by watches of their own, in no common order."""
@@ -143,16 +144,17 @@ def _given_up(words: str, context: Context) -> str:
 def _attempts(run: RunSeen) -> str | None:
     """What earlier pods of a run that is tried again failed of."""
     *earlier, newest = run.pods
-    failures = [failure for pod in earlier if (failure := _failure_of(pod, run.version))]
+    failures = _failures(earlier, run.version)
     if not failures or why_failed(newest):
         return None
     return f"attempt {len(failures) + 1}; the one before failed: {failures[-1].reason}: {failures[-1].message}"
 
 
-def _failure_of(pod: Manifest, version: int) -> Failure | None:
-    """In the run's own words where it left some."""
-    found = reported((pod,), version)
-    return failure_in(*found) if found else why_failed(pod)
+def _failures(pods: Iterable[Manifest], version: int) -> list[Failure]:
+    """Why these pods failed, each in its own words where it left some."""
+    told = ((pod, last_words(pod, version)) for pod in pods)
+    failures = (failure_in(words, pod) if words else why_failed(pod) for pod, words in told)
+    return [failure for failure in failures if failure]
 
 
 def _ended(run: RunSeen, context: Context) -> Going | Ended:
@@ -176,7 +178,7 @@ def _known_failure(run: RunSeen, job: Manifest) -> Failure | None:
         seconds = job["spec"].get("activeDeadlineSeconds")
         message = f"the run took longer than spec.activeDeadlineSeconds ({seconds} s)"
         return Failure(TrainingJobReason.DEADLINE_EXCEEDED.value, message)
-    failures = [failure for pod in run.pods if (failure := why_failed(pod))]
+    failures = _failures(run.pods, run.version)
     return failures[-1] if failures else None
 
 
@@ -222,7 +224,7 @@ def _report_failure(run: RunSeen) -> Failure:
         words = f": {condition.get('message', '')}" if condition else ""
         message = f"the run left neither a report nor a sealed version{words}"
         return Failure(TrainingJobReason.RESULT_LOST.value, message)
-    failures = [failure for pod in run.report_pods if (failure := why_failed(pod))]
+    failures = _failures(run.report_pods, run.version)
     words = failures[-1].message if failures else _report_message(run)
     message = f"the run left no report and the store could not be read: {words}"
     return Failure(TrainingJobReason.RESULT_LOST.value, message)

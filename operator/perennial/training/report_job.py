@@ -15,7 +15,7 @@ from perennial.wire import run as wire
 from .intake import NO_MANIFEST
 from .names import REPORT, Identity
 from .origin import Origin, to_annotation
-from .run_job import COMMAND, DISRUPTION_RULE, exit_code_rule, job_child, run_environment, store_mounts
+from .run_job import COMMAND, DISRUPTION_RULE, INTERNAL, exit_code_rule, job_child, run_environment, store_mounts
 
 _PLACING = ("nodeSelector", "affinity")
 _REQUESTS = {"cpu": "50m", "memory": "256Mi"}
@@ -42,7 +42,7 @@ def report_job(
     )
     job_spec: Manifest = {
         "backoffLimit": _ATTEMPTS,
-        "podFailurePolicy": {"rules": [exit_code_rule(REPORT, NO_MANIFEST), DISRUPTION_RULE]},
+        "podFailurePolicy": {"rules": [exit_code_rule(REPORT, INTERNAL, NO_MANIFEST), DISRUPTION_RULE]},
         "template": pod_template(labels=identity.labels(REPORT), containers=[reader], mounts=mounts, pod=pod),
     }
     return job_child(identity.report_job(origin.version), REPORT, job_spec, identity, owner, to_annotation(origin))

@@ -19,12 +19,19 @@ _MAIN = {TRAINER, PUBLISHER, REPORT}
 
 
 def reported(pods: Iterable[Manifest], version: int) -> tuple[Result, Manifest] | None:
-    """The newest result of this version among the pods' last words, and the pod that said it."""
-    for pod in reversed(tuple(pods)):
-        for status in pod.get("status", {}).get("containerStatuses", []):
-            ended = status.get("state", {}).get("terminated") or {}
-            if status["name"] in _MAIN and (found := _decoded(ended.get("message", ""), version)):
-                return found, pod
+    """The result that a pod which ended well left, and that pod. What a failed one said is about that attempt alone."""
+    for pod in pods:
+        if exit_code(pod) == 0 and (found := last_words(pod, version)):
+            return found, pod
+    return None
+
+
+def last_words(pod: Manifest, version: int) -> Result | None:
+    """The result of this version in the termination message of the pod's main container."""
+    for status in pod.get("status", {}).get("containerStatuses", []):
+        ended = status.get("state", {}).get("terminated") or {}
+        if status["name"] in _MAIN and (found := _decoded(ended.get("message", ""), version)):
+            return found
     return None
 
 
@@ -36,7 +43,7 @@ def state_of(result: Result, accepted_sha256: str | None) -> State:
 
 
 def failure_in(result: Result, pod: Manifest) -> Failure | None:
-    """The failure that the run itself reported, with where it happened."""
+    """The failure that the run itself reported, with where it happened; None where it came to a version."""
     if result.outcome != "Failed":
         return None
     said = result.failure or wire.Failure(Reason.FAILED.value, "the run failed and does not say why")

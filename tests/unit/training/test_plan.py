@@ -399,6 +399,17 @@ class TestResults:
         assert "boom again" in world.status["runs"][0]["failure"]["message"]
         assert world.records()[0]["data"]["failure"]["exitCode"] == 1
 
+    def test_the_last_attempt_is_what_a_run_failed_of(self) -> None:
+        world = World()
+        world.settle()
+        job = world.job(1)
+        world.end_pod(job, code=75, message=encoded(failed(1, "DataUnreachable", "no answer")))
+        world.pass_time(seconds=20)
+        world.end_pod(job, code=137, reason="OOMKilled")
+        world.end_job(job, failed="BackoffLimitExceeded")
+        world.settle()
+        assert world.said("LastRunAccepted") == ("False", "OutOfMemory")
+
     def test_out_of_memory(self) -> None:
         world = World()
         world.settle()
@@ -526,7 +537,7 @@ class TestLosses:
         world.remove("Job", world.job(1)["metadata"]["name"])
         world.settle()
         report = world.job(1, "-report")
-        world.end_pod(report, code=66)
+        world.end_pod(report, code=66, message=encoded(failed(1, "NoVersion", "there is no version")))
         world.end_job(report, failed="PodFailurePolicy")
         world.settle()
         assert world.said("LastRunAccepted") == ("False", "JobDeleted")
@@ -540,7 +551,9 @@ class TestLosses:
         world.pass_time(seconds=11)
         world.settle()
         report = world.job(1, "-report")
-        world.end_pod(report, code=1, message="cannot reach s3")
+        world.end_pod(report, code=75, message=encoded(failed(1, "StoreUnreachable", "cannot reach s3")))
+        world.settle()
+        assert world.records() == [], "the report is tried again"
         world.end_job(report, failed="BackoffLimitExceeded")
         world.settle()
         assert world.said("LastRunAccepted") == ("False", "ResultLost")
