@@ -38,6 +38,8 @@ from .status import invalid_status, status
 PATIENCE = timedelta(seconds=60)
 """How long a quarantined revision may go on answering because what replaces its pods does not come."""
 HISTORY_LIMIT = 10
+RETRY_SECONDS = 30.0
+"""After a child was refused: what makes it acceptable may give no event here."""
 QUARANTINE_LIMIT = 50
 
 
@@ -52,7 +54,7 @@ def plan(observed: Observed, problems: tuple[Problem, ...], now: datetime) -> Pl
         deletions=tuple(_deletions(observed, outcome.after, replicas, pruned)),
         status=status(observed, outcome, now),
         events=tuple(events(outcome, observed)),
-        requeue_after=_again(observed, outcome.move, now),
+        requeue_after=_again(observed, outcome, now),
     )
 
 
@@ -212,8 +214,11 @@ def _pruned(after: Situation, observed: Observed) -> tuple[Revision, ...]:
     return (*quarantined[QUARANTINE_LIMIT:], *others[HISTORY_LIMIT:])
 
 
-def _again(observed: Observed, move: Move, now: datetime) -> float | None:
+def _again(observed: Observed, outcome: Outcome, now: datetime) -> float | None:
     """Seconds until something can be different without an event."""
+    if outcome.problems:
+        return RETRY_SECONDS
+    move = outcome.move
     times = [pod.counted_on_in(now) for pod in observed.pods]
     times.append(move.again if isinstance(move, Keep) else timedelta())
     if is_measured(observed):

@@ -81,13 +81,17 @@ def _trouble(status: dict[str, Any]) -> str | None:
         state = container.get("state") or {}
         last = (container.get("lastState") or {}).get("terminated") or state.get("terminated")
         if last and (last.get("message") or last.get("reason")):
-            return (
-                f"{last.get('reason', 'Error')} (exit code {last.get('exitCode')}): {last.get('message', '')}".strip()
-            )
+            cause = f"{last.get('reason', 'Error')} (exit code {last.get('exitCode')})"
+            return f"{cause}: {_last_words(last.get('message'))}"
         waiting = state.get("waiting")
         if waiting and waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
             return f"{waiting['reason']}: {waiting.get('message', '')}".strip()
     return None
+
+
+def _last_words(log: str | None) -> str:
+    """The last line that says something: the message of a container that leaves none is the end of its log."""
+    return next((line.strip() for line in reversed((log or "").splitlines()) if line.strip()), "")
 
 
 def _condition(status: dict[str, Any], kind: str) -> dict[str, Any] | None:

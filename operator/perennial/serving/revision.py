@@ -116,14 +116,30 @@ def revision_name(sha256: str, digest: str) -> str:
 
 
 class _Data(msgspec.Struct):
+    """Keys in alphabetical order; model and template as JSON texts."""
+
     digest: str
-    model: ModelRef
-    template: dict[str, object]
+    model: str
+    template: str
 
 
 def to_data(revision: Revision) -> Manifest:
-    model: Manifest = msgspec.to_builtins(revision.model)
-    return {"digest": revision.digest, "model": model, "template": revision.template}
+    """The data of the ControllerRevision, in a form that no API machinery writes differently.
+
+    The API server compares the bytes of old and new data, and its own patching sorts keys and escapes <, > and & in
+    between: as texts without these characters data survives a change of the annotations.
+    """
+    data = _Data(revision.digest, _plain_json(revision.model), _plain_json(revision.template))
+    manifest: Manifest = msgspec.to_builtins(data)
+    return manifest
+
+
+def _plain_json(value: object) -> str:
+    text = msgspec.json.encode(value).decode()
+    return text.translate(_ESCAPES)
+
+
+_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 
 
 def to_annotation(record: Record) -> str:
@@ -136,13 +152,15 @@ def read(manifest: Manifest) -> Revision | None:
     name = (metadata.get("labels") or {}).get(REVISION_LABEL)
     try:
         data = msgspec.convert(manifest.get("data"), _Data)
+        model = msgspec.json.decode(data.model, type=ModelRef)
+        template = msgspec.json.decode(data.template, type=dict[str, object])
         record = msgspec.json.decode((metadata.get("annotations") or {}).get(RECORD, "{}"), type=Record)
     except msgspec.MsgspecError:
         return None
     if not name:
         return None
     number = manifest.get("revision", 1)
-    return Revision(name, data.digest, data.model, data.template, record, metadata["uid"], number)
+    return Revision(name, data.digest, model, template, record, metadata["uid"], number)
 
 
 class _Said(msgspec.Struct):

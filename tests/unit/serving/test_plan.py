@@ -653,7 +653,7 @@ def test_old_records_are_pruned_and_quarantined_ones_kept() -> None:
         world.run()
         assert world.stable() == version
     records = [m for (kind, _), m in world.objects.items() if kind == "ControllerRevision"]
-    versions = {record["data"]["model"]["version"] for record in records}
+    versions = {json.loads(record["data"]["model"])["version"] for record in records}
     assert versions == {2, *range(9, 20)}
 
 

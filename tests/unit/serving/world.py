@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -290,7 +291,7 @@ class World:
 
     def version_of(self, revision: str) -> int | None:
         record = self.objects.get(("ControllerRevision", f"flights-{revision}"))
-        version: int | None = record["data"]["model"].get("version") if record else None
+        version: int | None = json.loads(record["data"]["model"]).get("version") if record else None
         return version
 
     def condition(self, kind: str) -> Manifest | None:
