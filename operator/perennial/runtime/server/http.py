@@ -27,7 +27,7 @@ from perennial.runtime.server.refusal import Refusal
 
 logger = logging.getLogger(__name__)
 
-MAX_AGE_SECONDS = 30.0
+MAX_AGE_SECONDS = 10.0
 MAX_REQUESTS = 20_000
 IDLE_SECONDS = 75.0
 """Longer than the pools of clients keep an unused connection, so that it is they who end it."""
