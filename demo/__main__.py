@@ -47,10 +47,10 @@ class Watcher(threading.Thread):
         super().__init__(daemon=True)
         self._kubectl, self._story = kubectl, story
         self._seen: dict[str, dict[str, Any]] = {}
-        self._stop = threading.Event()
+        self._ended = threading.Event()
 
     def run(self) -> None:
-        while not self._stop.wait(LOOKS_EVERY_SECONDS):
+        while not self._ended.wait(LOOKS_EVERY_SECONDS):
             self.look()
 
     def look(self) -> None:
@@ -64,7 +64,7 @@ class Watcher(threading.Thread):
             self._seen[kind] = status
 
     def finish(self) -> None:
-        self._stop.set()
+        self._ended.set()
         self.join(timeout=30)
         self.look()
 

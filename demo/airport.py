@@ -15,6 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import pandas as pd
 NUMERIC = ("distance", "hour", "weekday")
 CATEGORICAL = ("carrier", "origin", "dest")
 RETRIES = 20
+CONNECTIONS = 4
 
 
 class Client:
@@ -134,13 +136,14 @@ def batches(flights: pd.DataFrame, size: int) -> Iterator[pd.DataFrame]:
 
 def fly(options: argparse.Namespace, flights: pd.DataFrame) -> None:
     """Stream the weeks in time order, each in `options.pace` seconds of real time."""
-    inference, control = Client(options.host, options.port), Client(options.host, options.control_port)
-    landings = Landings()
+    clients = [Client(options.host, options.port) for _ in range(CONNECTIONS)]
+    control = Client(options.host, options.control_port)
+    turns, landings = cycle(clients), Landings()
     for week in range(options.first, options.last + 1):
         flying, report = flights[flights.week == week], Week()
         began, sent = time.monotonic(), 0
         for rows in batches(flying, options.batch):
-            answer = inference.post(f"/v2/models/{options.model}/infer", request_for(rows))
+            answer = next(turns).post(f"/v2/models/{options.model}/infer", request_for(rows))
             report.add(answer["model_version"], predictions(answer), rows.air_time.tolist())
             landed = rows.landed.astype("int64").tolist()
             for when, receipt, actual in zip(
@@ -155,7 +158,7 @@ def fly(options: argparse.Namespace, flights: pd.DataFrame) -> None:
             if ahead > 0:
                 time.sleep(ahead)
         land_week(flights, options.lake, week)
-        print(report.line(week, str(flying.scheduled.iloc[0].date()), inference.failures), flush=True)
+        print(report.line(week, str(flying.scheduled.iloc[0].date()), sum(c.failures for c in clients)), flush=True)
 
 
 def main() -> int:

@@ -57,7 +57,11 @@ def serving(before: Status, now: Status) -> Iterator[str]:
         beside = f" beside version {now['stable'].get('version')}" if now.get("stable") else ""
         yield f"version {new.get('version')} begins to roll out{beside}"
     rollout, earlier = now.get("rollout"), before.get("rollout") or {}
-    if rollout and (rollout["step"], rollout["state"]) != (earlier.get("step"), earlier.get("state")):
+    if (
+        rollout
+        and rollout["steps"]
+        and (rollout["step"], rollout["state"]) != (earlier.get("step"), earlier.get("state"))
+    ):
         yield f"  step {min(rollout['step'] + 1, rollout['steps'])} of {rollout['steps']}: {_step(now)}"
     stable, was = now.get("stable"), before.get("stable")
     if stable and not was:
