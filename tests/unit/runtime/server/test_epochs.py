@@ -221,6 +221,13 @@ def test_an_unacknowledged_epoch_is_answered_again_unchanged(pod: Pod) -> None:
     assert [epoch.number for epoch in again] == [1, 2]
 
 
+def test_an_epoch_that_was_never_sent_cannot_be_acknowledged(pod: Pod) -> None:
+    pod.slot.add(np.array([[0.5]]), None, np.array([0.7]))
+    pod.book.finish()
+    [epoch] = pod.book.take(Take(pod.mapped.incarnation, 99)).epochs
+    assert epoch.models[OWN].rows == 1
+
+
 def test_without_acknowledgement_the_open_epoch_goes_on(pod: Pod) -> None:
     for _ in range(3 * KEPT):
         pod.slot.add(np.array([[0.5]]), None, np.array([0.7]))

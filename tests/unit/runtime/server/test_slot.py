@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import signal
@@ -103,25 +104,68 @@ def test_a_truncated_file_is_begun_anew(tmp_path: Path, reference: Reference) ->
     assert open_counts(tmp_path, layout_of(reference), MODEL).incarnation != first.incarnation
 
 
-def test_death_between_the_cells_and_the_generation(tmp_path: Path, reference: Reference) -> None:
+class Died(Exception):
+    """The process was killed here."""
+
+
+class DyingWords:
+    """The slot's words, of which writing the generation is the last thing that the process does."""
+
+    def __init__(self, words: memoryview, *, written: bool) -> None:
+        self._words = words
+        self._written = written
+
+    def __getitem__(self, index: int) -> int:
+        value: int = self._words[index]
+        return value
+
+    def __setitem__(self, index: int, value: int) -> None:
+        if index or self._written:
+            self._words[index] = value
+        if not index:
+            raise Died
+
+
+@pytest.mark.parametrize("written", [False, True], ids=["before", "after"])
+def test_death_at_the_word_that_makes_a_flush_valid(tmp_path: Path, reference: Reference, written: bool) -> None:
     mapped = open_counts(tmp_path, layout_of(reference), MODEL)
-
-    class Died(Exception):
-        pass
-
-    def dying(rows: np.ndarray) -> np.ndarray:
-        raise Died
-
     worker = slots.claim(mapped, tally_of(reference))
     for number in range(10):
         worker.add(*row(number))
-    worker._tally = dying
-    mapped.slot(0).buffers[1][:] = 12345
+    worker.flush()
+    for number in range(10, 17):
+        worker.add(*row(number))
+    worker._words = DyingWords(worker._words, written=written)  # type: ignore[assignment]  # acts as one
     with pytest.raises(Died):
         worker.flush()
     os.close(worker._lock)
     slots.recover(mapped, tally_of(reference))
-    assert slots.snapshot_all(mapped).tolist() == [10, *expected(reference, 10)]
+    assert slots.snapshot_all(mapped).tolist() == [17, *expected(reference, 17)]
+
+
+def test_a_read_that_a_flush_overtook_is_read_again(
+    tmp_path: Path, reference: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mapped = open_counts(tmp_path, layout_of(reference), MODEL)
+    worker = slots.claim(mapped, tally_of(reference))
+    arrays = mapped.slot(0)
+
+    class Overtaken:
+        """A buffer that is flushed over while it is copied, the first time."""
+
+        flushes = 2
+
+        def copy(self) -> np.ndarray:
+            torn = arrays.buffers[0].copy()
+            while self.flushes:
+                self.flushes -= 1
+                worker.add(*row(2 - self.flushes - 1))
+                worker.flush()
+            return torn if torn[0] else np.full_like(torn, 99)
+
+    slow = dataclasses.replace(arrays, buffers=(Overtaken(), arrays.buffers[1]))  # type: ignore[arg-type]  # acts as one
+    monkeypatch.setattr(mapped, "slot", lambda index: slow)
+    assert slots.snapshot(mapped, 0).tolist() == [2, *expected(reference, 2)]
 
 
 @pytest.fixture
