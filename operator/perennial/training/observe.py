@@ -134,9 +134,19 @@ def observe(
         orphans=left,
         monitors=_monitors(identity, monitors),
         in_use=frozenset(number for deployment in deployments for number in versions_in_use(identity.name, deployment)),
-        schedulable_nodes=sum(1 for node in nodes if not node.get("spec", {}).get("unschedulable")),
+        schedulable_nodes=sum(1 for node in nodes if is_for_everyone(node)),
         settings=settings,
     )
+
+
+def is_for_everyone(node: Manifest) -> bool:
+    """Whether any pod may run here: not on a cordoned node, nor on a tainted one such as a control plane.
+
+    Taints of Kubernetes' own conditions (not ready, out of disk) come and go; the node is there all the same.
+    """
+    spec = node.get("spec", {})
+    taints = (taint for taint in spec.get("taints", []) if not taint["key"].startswith("node.kubernetes.io/"))
+    return not spec.get("unschedulable") and all(taint["effect"] == "PreferNoSchedule" for taint in taints)
 
 
 def versions_in_use(trainingjob: str, deployment: Manifest) -> frozenset[int]:

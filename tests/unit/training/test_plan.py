@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 from typing import Any
 
@@ -255,6 +256,22 @@ class TestHolds:
         world.nodes[1]["spec"]["unschedulable"] = True
         world.settle()
         assert len(world.starts) == 1
+
+    @pytest.mark.parametrize(
+        ("node", "counts"),
+        [
+            ({}, True),
+            ({"unschedulable": True}, False),
+            ({"taints": [{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}]}, False),
+            ({"taints": [{"key": "node.kubernetes.io/not-ready", "effect": "NoExecute"}]}, True),
+            ({"taints": [{"key": "team", "effect": "PreferNoSchedule"}]}, True),
+        ],
+    )
+    def test_only_nodes_for_everyone_count(self, node: dict[str, Any], counts: bool) -> None:
+        world = World()
+        world.nodes.append({"metadata": {"name": "n2"}, "spec": node})
+        world.settle()
+        assert (world.starts == []) is counts
 
     @pytest.mark.parametrize(
         ("spec", "settings"),
@@ -636,6 +653,20 @@ class TestLosses:
         world.settle()
         assert world.status["acceptedVersion"] == 1
         assert len(world.records()) == 1
+
+
+class TestUpgrade:
+    def test_another_release_changes_no_run_and_starts_none(self) -> None:
+        world = trained()
+        world.annotate("token")
+        world.settle()
+        jobs = copy.deepcopy(world.jobs())
+        world.settings = dataclasses.replace(world.settings, runtime_image="perennial-runtime:2", store_size="5Gi")
+        assert world.reconcile() == 0
+        assert world.jobs() == jobs
+        world.finish(2)
+        world.settle()
+        assert len(world.starts) == 2
 
 
 class TestHistory:
