@@ -187,9 +187,16 @@ class Scene:
 
     def pods(self) -> list[str]:
         """Addresses of the pods that are ready."""
+        return [pod["status"]["podIP"] for pod in self._pods() if _is_ready(pod)]
+
+    def has_settled(self, pods: int) -> bool:
+        """So many pods are ready, and none is ending."""
+        return len(self._pods()) == len(self.pods()) == pods
+
+    def _pods(self) -> list[dict[str, Any]]:
         selector = "perennial.dev/modeldeployment=flights,app.kubernetes.io/name=server"
-        pods = self.cluster.get("--namespace", self.namespace, "pods", "-l", selector)["items"]
-        return [pod["status"]["podIP"] for pod in pods if _is_ready(pod)]
+        pods: list[dict[str, Any]] = self.cluster.get("--namespace", self.namespace, "pods", "-l", selector)["items"]
+        return pods
 
     def wait_for(self, what: Callable[[], Any], why: str, patience: float = PATIENCE) -> Any:
         """The first answer that holds."""
