@@ -63,10 +63,15 @@ def wait_until_served(kubectl: Kubectl) -> None:
     kubectl.run("wait", "--for=condition=Ready", "modeldeployment/flights", "--timeout=300s", timeout=310)
 
 
-def fly(kubectl: Kubectl) -> Iterator[dict[str, Any]]:
-    """The year passes: one record a simulated week. Raises CommandFailed when the traffic could not go on."""
-    first, last = (str(week) for week in STREAMED_WEEKS)
-    command = airport(kubectl, "--first", first, "--last", last, "--pace", str(PACE_SECONDS))
+def fly(
+    kubectl: Kubectl, weeks: tuple[int, int] = STREAMED_WEEKS, pace: float = PACE_SECONDS
+) -> Iterator[dict[str, Any]]:
+    """The weeks pass, each in `pace` seconds: one record a simulated week.
+
+    Raises CommandFailed when the traffic could not go on.
+    """
+    first, last = (str(week) for week in weeks)
+    command = airport(kubectl, "--first", first, "--last", last, "--pace", str(pace))
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None

@@ -20,9 +20,14 @@ def install_crds(cluster: Harness) -> None:
 
 
 class OperatorProcess:
-    """Started and killed at will; its log is kept for whoever looks at a failed test."""
+    """Started and killed at will; its log is kept for whoever looks at a failed test.
 
-    def __init__(self, cluster: Harness, namespace: str, runtime_image: str, log: Path) -> None:
+    `source` is a tree to run instead of this one: another build of the operator.
+    """
+
+    def __init__(
+        self, cluster: Harness, namespace: str, runtime_image: str, log: Path, source: Path | None = None
+    ) -> None:
         self._environment = {
             **os.environ,
             "KUBECONFIG": str(cluster.kubeconfig),
@@ -33,6 +38,7 @@ class OperatorProcess:
             "PERENNIAL_STORE_SIZE": "1Gi",
             "PERENNIAL_HEALTH_PORT": "0",
             "PERENNIAL_METRICS_PORT": "0",
+            "PYTHONPATH": str(source or ROOT / "operator"),
         }
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None
