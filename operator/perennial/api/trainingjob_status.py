@@ -101,6 +101,8 @@ class Run(Status):
     """Why it failed."""
     message: str | None = None
     """What it waits for, in the scheduler's or the node's own words."""
+    pending_since: Timestamp | None = None
+    """Since when a run that had a pod before has none."""
     cost: Cost | None = None
     """What it used."""
 

@@ -63,6 +63,7 @@ class Going:
     needs_report: bool = False
     needs_trial: bool = False
     recheck: float | None = None
+    pending_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +102,10 @@ def _without_pods(run: RunSeen, job: Manifest, context: Context) -> Going | Ende
     """A Job that gets no pod. What the API server said to a trial is in the status by the time that the run is given
     up, so that its record is made in a plan that no refusal follows.
     """
-    since = datetime.fromisoformat(job.get("status", {}).get("startTime") or job["metadata"]["creationTimestamp"])
+    lost, since = _without_pods_since(run, job, context)
     quiet = since + REFUSAL_AFTER - context.now
     if quiet > timedelta(0):
-        return Going(run, "Pending", recheck=quiet.total_seconds())
+        return Going(run, "Pending", recheck=quiet.total_seconds(), pending_since=lost)
     left = since + context.pending_deadline - context.now
     told = run.told.message if run.told else None
     if left <= timedelta(0) and told and not context.refusal:
@@ -115,7 +116,29 @@ def _without_pods(run: RunSeen, job: Manifest, context: Context) -> Going | Ende
         reason, words = context.refusal
         message = f"{reason.value}: its pod is refused: {words}"
     recheck = min(max(left, timedelta(seconds=1)), QUIET).total_seconds()
-    return Going(run, "Pending", message, TrainingJobReason.RUN_PENDING, needs_trial=True, recheck=recheck)
+    return Going(
+        run,
+        "Pending",
+        message,
+        TrainingJobReason.RUN_PENDING,
+        needs_trial=True,
+        recheck=recheck,
+        pending_since=lost,
+    )
+
+
+def _without_pods_since(run: RunSeen, job: Manifest, context: Context) -> tuple[datetime | None, datetime]:
+    """Since when there is no pod: the moment at which one was lost, if one was, and the moment that counts.
+
+    A pod that is deleted, preempted or evicted in the third hour is replaced in a moment: that the Job began hours ago
+    says nothing of how long it has been without.
+    """
+    told = run.told
+    if told and told.pending_since:
+        return told.pending_since, told.pending_since
+    started = datetime.fromisoformat(job.get("status", {}).get("startTime") or job["metadata"]["creationTimestamp"])
+    never_had_one = told.state in ("Pending", "Suspended") if told else context.now < started + context.pending_deadline
+    return (None, started) if never_had_one else (context.now, context.now)
 
 
 def _pending(run: RunSeen, wait: Wait, context: Context) -> Going | Ended:

@@ -69,6 +69,7 @@ def going_run(going: Going, origin: Origin | None) -> Run:
         triggered_by=trigger.by,
         started_at=told.started_at if told and told.started_at else made,
         message=head(going.message, WAIT_LIMIT) if going.message else None,
+        pending_since=going.pending_since,
     )
 
 

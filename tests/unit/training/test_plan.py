@@ -508,6 +508,34 @@ class TestWaits:
         assert world.said("LastRunAccepted") == ("False", "NotStarted")
         assert words in world.records()[0]["data"]["failure"]["message"]
 
+    def test_a_pod_that_is_lost_in_the_third_hour_may_be_replaced(self) -> None:
+        world = World({**SPEC, "pendingDeadlineSeconds": 60})
+        world.settle()
+        lost = world.run_pod(world.job(1))
+        world.settle()
+        world.pass_time(hours=3)
+        world.objects.pop(("Pod", lost["metadata"]["name"]))
+        for _ in range(5):
+            world.pass_time(seconds=10)
+            world.settle()
+        assert world.state(1) == "Pending"
+        world.run_pod(world.job(1))
+        world.settle()
+        assert world.state(1) == "Running"
+        assert "pendingSince" not in world.status["runs"][0]
+
+    def test_a_run_whose_lost_pod_is_not_replaced_is_given_up(self) -> None:
+        world = World({**SPEC, "pendingDeadlineSeconds": 60})
+        world.settle()
+        lost = world.run_pod(world.job(1))
+        world.settle()
+        world.pass_time(hours=3)
+        world.objects.pop(("Pod", lost["metadata"]["name"]))
+        for _ in range(8):
+            world.pass_time(seconds=10)
+            world.settle()
+        assert world.state(1) == "Failed"
+
     def test_a_pod_that_just_starts_is_not_talked_about(self) -> None:
         world = World()
         world.settle()
