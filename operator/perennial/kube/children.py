@@ -69,8 +69,16 @@ class Children:
             return
 
     async def _ensure(self, child: Child) -> None:
-        if self._known(child.resource, key_of(child.manifest)) is not None:
+        key = key_of(child.manifest)
+        if self._known(child.resource, key) is not None:
             return
+        try:
+            # One that people made carries no label of ours, and so is in no cache.
+            await self._client.get(child.resource, key.namespace, key.name)
+        except NotFound:
+            await self._make(child)
+
+    async def _make(self, child: Child) -> None:
         try:
             self._store(child.resource, await self._client.create(child.resource, child.manifest))
         except AlreadyExists:
@@ -131,17 +139,28 @@ class Children:
         self._store(resource, await self._client.patch(resource, key.namespace, key.name, patch, JSON_PATCH))
 
     async def _delete(self, deletion: Deletion) -> None:
-        cache = self._caches.get(deletion.resource)
         try:
             answer = await self._client.delete(deletion.resource, deletion.namespace, deletion.name, deletion.uid)
-        except (NotFound, Conflict):
+        except NotFound:
             answer = {"kind": "Status"}
+        except Conflict:
+            if not await self._is_another(deletion):
+                raise
+            answer = {"kind": "Status"}
+        cache = self._caches.get(deletion.resource)
         if cache is None:
             return
         if answer.get("kind") == "Status":
             cache.discard_uid(deletion.namespace, deletion.name, deletion.uid)
         else:
             cache.store(slim(answer))
+
+    async def _is_another(self, deletion: Deletion) -> bool:
+        try:
+            current = await self._client.get(deletion.resource, deletion.namespace, deletion.name)
+        except NotFound:
+            return True
+        return bool(current["metadata"]["uid"] != deletion.uid)
 
     def _known(self, resource: Resource, key: Key) -> Manifest | None:
         cache = self._caches.get(resource)
