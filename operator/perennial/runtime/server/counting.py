@@ -23,19 +23,18 @@ from perennial.wire.reference import Numeric
 class Counting:
     """One worker's counting into the folder's files. Without a reference there are totals and labels, but no cells."""
 
-    def __init__(self, folder: Path, model: Model, companion: str | None, workers: int = 1) -> None:
+    def __init__(self, folder: Path, model: Model, companion: str | None) -> None:
         reference, schema = model.reference, model.schema
         self._reference = reference
         self._scorer = self._coder = None
         tally: slots.Tallies = _no_cells
-        layout = Layout(0, 0, 0, workers)
+        layout = Layout(0, 0, 0)
         if reference is not None:
             self._scorer = Scorer(schema, reference)
             self._coder = Coder(reference, schema) if schema.texts else None
             tally = cells = Tally(reference, schema)
-            layout = Layout(len(schema.numbers), len(schema.texts), cells.cells, workers)
+            layout = Layout(len(schema.numbers), len(schema.texts), cells.cells)
         self.mapped = open_counts(folder, layout, model.digest)
-        slots.recover(self.mapped, tally)
         self._slot = slots.claim(self.mapped, tally)
         self.totals = Totals(self._slot.totals)
         self.book = Book(self.mapped, self._read, time.time, companion)

@@ -200,7 +200,7 @@ class ExactlyOnce(RuleBasedStateMachine):
 
 
 TestExactlyOnce = ExactlyOnce.TestCase
-TestExactlyOnce.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestExactlyOnce.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ REQUESTS = st.fixed_dictionaries(
 )
 VALID = st.lists(st.tuples(*[st.none() | st.floats(allow_nan=False, allow_infinity=False)] * 2), min_size=1, max_size=5)
 BODIES = (REQUESTS | JSON).map(msgspec.json.encode) | st.binary(max_size=50)
-FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
+FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
 
 
 @FUZZ

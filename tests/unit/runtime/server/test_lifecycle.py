@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import msgspec
 import pytest
 
 from perennial.runtime.server import lifecycle
@@ -44,6 +47,37 @@ async def living(serve: Serve, counts: Path) -> AsyncIterator[Pod]:
         yield pod
     finally:
         ending.set()
+        await life
+
+
+def post(port: int, path: str, body: Any) -> Any:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection.request("POST", path, msgspec.json.encode(body))
+    answer = msgspec.json.decode(connection.getresponse().read())
+    connection.close()
+    return answer
+
+
+async def test_the_last_epoch_is_waited_for(
+    tmp_path: Path, models: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "HAND_OVER_SECONDS", 5.0)
+    ending = asyncio.Event()
+    pod = Pod(Serve("flights", models.binary(tmp_path / "model")), tmp_path, PORTS)
+    life = asyncio.create_task(pod.live(ending))
+    await until(lambda: pod.ready)
+    ports, epochs = pod.ports, "/perennial/v1/epochs"
+    incarnation = (await asyncio.to_thread(post, ports.control, epochs, {}))["incarnation"]
+    body = {"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP64", "data": [0.75, 1]}]}
+    await asyncio.to_thread(post, ports.inference, "/v2/models/flights/infer", body)
+    ending.set()
+    await asyncio.sleep(0.5)
+    assert not life.done()
+    answer = await asyncio.to_thread(post, ports.control, epochs, {"incarnation": incarnation})
+    assert (answer["draining"], [epoch["number"] for epoch in answer["epochs"]]) == (True, [1])
+    assert not life.done()
+    await asyncio.to_thread(post, ports.control, epochs, {"incarnation": incarnation, "acknowledge": 1})
+    async with asyncio.timeout(2):
         await life
 
 

@@ -150,11 +150,11 @@ def test_a_drain_loses_no_request_and_hands_over_its_counts(start: Start, tmp_pa
 
 def test_killed_under_load_it_counts_what_it_answered(start: Start, tmp_path: Path, models: ModuleType) -> None:
     model, answered, cut = models.binary(tmp_path / "model"), 0, 0
-    for death in range(4):
+    for death in range(2):
         server = start(model)
         server.wait_ready()
         load = Load(server.port)
-        time.sleep(0.15 + 0.1 * death)
+        time.sleep(0.2 + 0.1 * death)
         server.process.kill()
         server.process.wait()
         load.stop()

@@ -131,7 +131,7 @@ def open_counts(folder: Path, layout: Layout, model: str) -> Mapped:
     pages may then have been lost singly.
     """
     path = folder / "counts"
-    with _only_one(folder / "counts.lock"):
+    with only_one(folder / "counts.lock"):
         incarnation = _read_header(path, layout, model)
         if incarnation is None:
             incarnation = _create(path, layout, model)
@@ -173,7 +173,8 @@ def _create(path: Path, layout: Layout, model: str) -> str:
 
 
 @contextlib.contextmanager
-def _only_one(path: Path) -> Iterator[None]:
+def only_one(path: Path) -> Iterator[None]:
+    """What is done inside is done by one process at a time."""
     lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.runtime.server.counts.mapped import RING, Mapped
+from perennial.runtime.server.counts.mapped import RING, Mapped, only_one
 
 Tallies = Callable[[NDArray[np.float64]], NDArray[np.int64]]
 
@@ -113,23 +113,18 @@ class Slot:
 
 
 def claim(mapped: Mapped, tally: Tallies) -> Slot:
-    """Claim a free slot; what a dead worker left in its ring is counted.
+    """Claim a free slot, and count what dead workers left in the ring of any free one.
 
     Raises NoFreeSlot when every slot has a living worker.
     """
-    for index in range(mapped.layout.slots):
-        slot = _try_claim(mapped, tally, index)
-        if slot is not None:
-            return slot
-    raise NoFreeSlot(f"all {mapped.layout.slots} slots of {mapped.folder} are claimed by living workers")
-
-
-def recover(mapped: Mapped, tally: Tallies) -> None:
-    """Count what dead workers left in the rings of all slots that nobody claims now."""
-    for index in range(mapped.layout.slots):
-        slot = _try_claim(mapped, tally, index)
-        if slot is not None:
+    with only_one(mapped.folder / "slots.lock"):
+        found = [_try_claim(mapped, tally, index) for index in range(mapped.layout.slots)]
+        free = [slot for slot in found if slot is not None]
+        for slot in free[1:]:
             slot.release()
+    if not free:
+        raise NoFreeSlot(f"all {mapped.layout.slots} slots of {mapped.folder} are claimed by living workers")
+    return free[0]
 
 
 def _try_claim(mapped: Mapped, tally: Tallies, index: int) -> Slot | None:
