@@ -117,6 +117,16 @@ def test_a_job_that_was_deleted_before_it_came_to_anything_is_told_and_not_repea
     assert scene.status("sleepy")["latestVersion"] == 1
 
 
+def test_a_pod_that_was_deleted_in_mid_run_is_replaced(scene: Scene, images: list[str]) -> None:
+    slowly = own(images[1], f"import time; time.sleep(8)\n{FIT}")
+    scene.apply(trainingjob("slow", **slowly, backoffLimit=2, pendingDeadlineSeconds=20))
+    scene.wait_for_state("slow", "Running")
+    time.sleep(2)
+    scene.kubectl("delete", "pod", "-l", "perennial.dev/trainingjob=slow", "--now")
+    scene.wait_for_state("slow", "Succeeded")
+    assert scene.jobs("slow", "report") == []
+
+
 def test_an_operator_killed_at_any_moment_starts_nothing_twice(scene: Scene, operator: OperatorProcess) -> None:
     scene.apply(trainingjob("flights"))
     for pause in (0.3, 1.0, 2.5, 4.0, 6.0):
