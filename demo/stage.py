@@ -18,7 +18,7 @@ from .kubectl import CommandFailed, run
 
 NAME = "perennial-demo"
 NAMESPACE = "perennial-system"
-WAIT = ("--wait", "--timeout", "3m")
+WAIT = ("--force-conflicts", "--wait", "--timeout", "3m")
 
 
 def prepare(tell: Callable[[str], None]) -> Cluster:

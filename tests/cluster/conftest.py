@@ -44,7 +44,9 @@ def images(cluster: Harness) -> list[str]:
 @pytest.fixture(scope="session")
 def crds(cluster: Harness) -> None:
     """The project's kinds, as generated."""
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "--filename", str(REPOSITORY / "crds"))
+    cluster.kubectl(
+        "apply", "--server-side", "--force-conflicts", "--field-manager=helm", "--filename", str(REPOSITORY / "crds")
+    )
     cluster.kubectl("wait", "--for=condition=Established", "--filename", str(REPOSITORY / "crds"), "--timeout=60s")
 
 

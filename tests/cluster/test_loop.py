@@ -141,7 +141,9 @@ def test_another_build_of_the_operator_moves_nothing(
     assert pods
     loop.operator.stop()
     following = OperatorProcess(cluster, "flights", images[1], tmp_path / "next.log", changed_source(tmp_path))
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "--filename", str(tmp_path / "crds"))
+    cluster.kubectl(
+        "apply", "--server-side", "--force-conflicts", "--field-manager=helm", "--filename", str(tmp_path / "crds")
+    )
     following.start()
     try:
         time.sleep(20)
@@ -151,7 +153,14 @@ def test_another_build_of_the_operator_moves_nothing(
         assert [run["version"] for run in loop.status("trainingjob")["runs"]] == [run["version"] for run in before]
     finally:
         following.stop()
-        cluster.kubectl("apply", "--server-side", "--force-conflicts", "--filename", str(REPOSITORY / "crds"))
+        cluster.kubectl(
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "--field-manager=helm",
+            "--filename",
+            str(REPOSITORY / "crds"),
+        )
         loop.operator.start()
 
 
