@@ -24,6 +24,8 @@ from .triage import Triage
 
 FORMAT = 1
 KEY = "checkpoint"
+LEVEL = 1
+"""Of compression: the highest saves 8% more and takes eight times as long, at every look."""
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -100,7 +102,7 @@ class UnreadableCheckpointError(ValueError):
 
 def encode(checkpoint: Checkpoint) -> dict[str, str]:
     """The ConfigMap's `binaryData`."""
-    packed = zlib.compress(msgspec.json.encode(checkpoint), 6)
+    packed = zlib.compress(msgspec.json.encode(checkpoint), LEVEL)
     return {KEY: base64.b64encode(packed).decode()}
 
 
