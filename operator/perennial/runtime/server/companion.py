@@ -91,14 +91,14 @@ class Companion:
         self._queue.append(sample)
         return True
 
-    def due(self) -> list[Sample]:
-        """Samples to score now, together about one batch of rows."""
+    def due(self) -> Sample | None:
+        """What to score now, about one batch of rows: together they cost little more than one."""
         due: list[Sample] = []
         rows = 0
         while self._queue and rows < BATCH and self.afford(rows + self._queue[0].rows.count):
             due.append(self._queue.popleft())
             rows += due[-1].rows.count
-        return due
+        return _together(due) if due else None
 
     def score(self, rows: Rows) -> tuple[Answers, float]:
         """The companion's answers and the seconds that they took."""
@@ -121,6 +121,14 @@ class Companion:
             return int(np.sum(~(near | both_missing)))
         pairs = zip(mine.predictions.tolist(), other.predictions.tolist(), strict=True)
         return sum(label_text(first) != label_text(second) for first, second in pairs)
+
+
+def _together(samples: list[Sample]) -> Sample:
+    rows = [sample.rows for sample in samples]
+    texts = [part.texts for part in rows if part.texts is not None]
+    numbers = np.concatenate([part.numbers for part in rows])
+    predictions = np.concatenate([sample.answers.predictions for sample in samples])
+    return Sample(Rows(len(numbers), numbers, np.concatenate(texts) if texts else None), Answers(predictions))
 
 
 _FIRST = np.zeros(1, np.intp)

@@ -127,9 +127,7 @@ class Predictor:
     async def score_samples(self) -> None:
         """Score what waits for the companion, as far as its budget goes."""
         companion = self.companion
-        if companion is None:
-            return
-        for sample in companion.due():
+        while companion is not None and (sample := companion.due()) is not None:
             await self._score(companion, sample, inline=False)
 
     def _asked(self, request: InferenceRequest) -> list[NamedOutput]:

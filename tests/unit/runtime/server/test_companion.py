@@ -34,6 +34,22 @@ def test_disagreement_is_counted_beside_the_requests(paired: Served) -> None:
     assert (comparison(paired)["compared"], comparison(paired)["disagreed"]) == (4, 2)
 
 
+def test_what_waits_is_scored_in_batches(paired: Served) -> None:
+    asked = []
+    engine = paired.predictor.companion._engine
+
+    def counting(rows: Any) -> Any:
+        asked.append(rows.count)
+        return engine(rows)
+
+    paired.predictor.companion._engine = counting
+    for _ in range(10):
+        infer(paired, ROWS)
+    asyncio.run(paired.predictor.score_samples())
+    assert asked == [BATCH, 40 - BATCH]
+    assert (comparison(paired)["compared"], comparison(paired)["disagreed"]) == (40, 20)
+
+
 def test_receipts_carry_what_the_companion_said(paired: Served) -> None:
     receipts = infer(paired, ROWS, receipt=True).body["parameters"]["receipts"]
     labels = [
