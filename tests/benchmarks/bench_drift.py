@@ -266,9 +266,7 @@ def look_cost(monitors: int = 1000, pods: int = 5, looks: int = 200) -> None:
         largest = max(largest, len(stored["checkpoint"]))
     each = spent / looks
     share = monitors * each / 60
-    print(
-        f"\nA look at {pods} pods of {FEATURES} features: {1e3 * each:.2f} ms; checkpoint at most {largest / 1e3:.0f} KB"
-    )
+    print(f"\nA look at {pods} pods of {FEATURES} features: {1e3 * each:.2f} ms; checkpoint {largest / 1e3:.0f} KB")
     print(f"  {monitors:,} monitors, a look a minute each: {share:.1%} of a core (target: 25% with all else)")
 
 
