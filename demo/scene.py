@@ -16,8 +16,8 @@ from .kubectl import CommandFailed, Kubectl
 MANIFESTS = Path(__file__).parent / "manifests"
 RESOURCES = ("trainingjob", "modeldeployment", "driftmonitor")
 FIRST_WEEKS = (0, 3)
-STREAMED_WEEKS = (4, 30)
-PACE_SECONDS = 5.0
+STREAMED_WEEKS = (4, 36)
+PACE_SECONDS = 4.5
 
 
 def airport(kubectl: Kubectl, *arguments: str) -> list[str]:
