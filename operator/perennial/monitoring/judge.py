@@ -63,10 +63,15 @@ def release(checkpoint: Checkpoint, token: str) -> Checkpoint:
 
 
 def advance(checkpoint: Checkpoint, spec: DriftMonitorSpec, answers: Mapping[str, Epochs], now: float) -> Checkpoint:
-    """The checkpoint after what the pods, by uid, handed over at `now` (Unix seconds). Needs a reference."""
+    """The checkpoint after what the pods, by uid, handed over at `now` (Unix seconds).
+
+    Without a reference yet, only pods that did not serve the judged model are taken from: those of the version before,
+    which end.
+    """
     reference = checkpoint.reference
     if reference is None:
-        return checkpoint
+        others = {pod: answer for pod, answer in answers.items() if not _serves(answer, checkpoint.model)}
+        return fold(checkpoint, others, cells=0)
     cells = sum(column.cells for column in reference.columns)
     checkpoint = fold(_based(checkpoint, spec, now), answers, cells=cells)
     window = checkpoint.open
@@ -86,6 +91,10 @@ def helped(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> bool:
 def looks(spec: DriftMonitorSpec, share: float) -> float:
     """How many windows may pass, on average, between false alarms of a detector that has this share of them."""
     return looks_in(spec.false_alarm_every.seconds, spec.window.period.seconds) / share
+
+
+def _serves(answer: Epochs, model: Judged | None) -> bool:
+    return model is None or any(model.sha256 in epoch.models for epoch in answer.epochs)
 
 
 def _rebased(checkpoint: Checkpoint) -> Checkpoint:

@@ -105,13 +105,13 @@ class Watcher:
         if due:
             memory.due = now + _interval(question.period)
             memory.serving = len(serving)
+            memory.unreachable = {}
         if ending_due:
             memory.ending_due = now + ENDING_SECONDS
         reference = await self._reference(memory, serving, question, known) if due else None
-        answers: dict[str, Epochs] = {}
-        if known.reference or reference:
-            asked = [*(ending if ending_due else []), *(serving if due else [])]
-            answers = await self._ask(memory, asked, question, known, due=due)
+        # Cells mean nothing without the reference; what serves keeps its epochs until it is here.
+        asked = [*(ending if ending_due else []), *(serving if due and (known.reference or reference) else [])]
+        answers = await self._ask(memory, asked, question, known)
         return Look(
             present=frozenset(manifest["metadata"]["uid"] for manifest in living),
             serving=memory.serving,
@@ -141,11 +141,7 @@ class Watcher:
                 return reference
         return None
 
-    async def _ask(
-        self, memory: _Memory, pods: list[Pod], question: Question, known: Checkpoint, *, due: bool
-    ) -> dict[str, Epochs]:
-        if due:
-            memory.unreachable = {}
+    async def _ask(self, memory: _Memory, pods: list[Pod], question: Question, known: Checkpoint) -> dict[str, Epochs]:
         answers = await asyncio.gather(*(self._take(pod, known.pods.get(pod.uid), question.acts) for pod in pods))
         taken: dict[str, Epochs] = {}
         for pod, answer in zip(pods, answers, strict=True):

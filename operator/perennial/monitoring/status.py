@@ -54,7 +54,8 @@ def status(
         ready = Finding(False, ready.reason, ready.message)
     conditions = settle(
         observed.status.conditions,
-        health(ready, stalled=stalled) | _found(checkpoint),
+        # A suspended monitor claims nothing: what it once found must not hold training for ever.
+        health(ready, stalled=stalled) | ({} if spec and spec.suspend else _found(checkpoint)),
         generation=observed.generation,
         now=now,
     )

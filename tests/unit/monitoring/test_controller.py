@@ -265,6 +265,16 @@ def test_pods_that_do_not_answer_are_named_and_asked_again() -> None:
     assert cluster.status["conditions"][0]["reason"] == "Watching"
 
 
+def test_pods_that_never_answered_are_named() -> None:
+    cluster = Cluster()
+    cluster.add_pod("a")
+    cluster.unreachable = {"a"}
+    cluster.reconcile()
+    ready = cluster.status["conditions"][0]
+    assert ready["reason"] == "CountsUnreachable"
+    assert "flights-a: http://a does not answer" in ready["message"]
+
+
 def test_a_version_without_a_reference_is_said() -> None:
     cluster = Cluster()
     cluster.add_pod("a").reference = None
@@ -290,6 +300,24 @@ def test_the_reference_is_fetched_once_and_again_after_a_promotion() -> None:
     cluster.reconcile()
     assert cluster.status["model"]["version"] == 4
     assert cluster.status["rows"] == 7
+
+
+def test_what_the_old_version_owes_is_taken_before_the_new_reference_is_here() -> None:
+    cluster = Cluster()
+    old = cluster.add_pod("a")
+    cluster.reconcile()
+    stable = {"revision": "rev2", "version": 4, "sha256": worlds.OTHER_MODEL}
+    cluster.put(MODELDEPLOYMENTS, "flights", status={"stable": stable})
+    cluster.reconcile()
+    old.serve(30)
+    old.draining = True
+    cluster.add_pod("a", deletionTimestamp="2026-03-01T13:00:00Z")
+    for _ in range(2):
+        cluster.now += ENDING_SECONDS
+        cluster.reconcile()
+    assert old.kept == []
+    assert cluster.status["model"]["version"] == 4
+    assert cluster.status["rows"] == 0
 
 
 def test_a_second_monitor_only_looks() -> None:

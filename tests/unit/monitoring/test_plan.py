@@ -157,6 +157,11 @@ def test_what_was_found(states: tuple[State, ...], conditions: dict[str, tuple[s
     assert all(each.next for each in told(wanted).verdicts)
 
 
+def test_a_suspended_monitor_holds_nothing() -> None:
+    wanted = plan(observed(with_verdicts("DataFault"), spec={"suspend": True}), (), NOW)
+    assert condition(wanted, "DataFault") == ("absent", "")
+
+
 def test_no_harm_is_claimed_only_with_labels() -> None:
     labelled = msgspec.structs.replace(
         begun(), tallies={worlds.MODEL: Tally(rows=500, labels=100, loss=REFERENCE.loss)}
