@@ -75,8 +75,12 @@ def fly(
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        for line in process.stdout:
-            yield json.loads(line)
+        try:
+            for line in process.stdout:
+                yield json.loads(line)
+        except GeneratorExit:
+            process.kill()
+            raise
         problem = process.stderr.read()
     if process.returncode:
         raise CommandFailed(f"the traffic stopped:\n{problem.strip()}")
