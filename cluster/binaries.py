@@ -1,4 +1,4 @@
-"""Kubernetes, CoreDNS and helm, compiled from their published Go modules and kept by the digest of their sources.
+"""Kubernetes, CoreDNS, helm and the tests' S3 server, compiled from their published Go modules and kept by digest.
 
 The digest covers our Go files with their go.mod and go.sum, the compiler's version and the flags: the same inputs are
 never compiled twice, and a changed version never meets a stale binary.
@@ -21,8 +21,17 @@ from cluster.shell import run
 SOURCES = REPOSITORY / "cluster" / "go"
 GO = (1, 25)
 #: How long a first build takes on two cores, for the person who waits.
-COLD = {"kubernetes": "5 min", "coredns": "1 min", "helm": "2 min", "pause": "1 s", "kind": "1 min"}
+COLD = {
+    "kubernetes": "5 min",
+    "coredns": "1 min",
+    "helm": "2 min",
+    "pause": "1 s",
+    "kind": "1 min",
+    "versitygw": "50 s",
+}
 MODULES = ("kubernetes", "coredns", "helm", "pause")
+#: Commands that are taken as they are: their module here has no Go file, it only pins what they are made of.
+COMMANDS = {"versitygw": "github.com/versity/versitygw/cmd/versitygw"}
 KUBERNETES_COMMANDS = (
     "etcd",
     "kube-apiserver",
@@ -121,7 +130,16 @@ def _build(module: str, target: Path) -> list[str]:
     flags = f"-s -w {_stamp()}" if module == "kubernetes" else "-s -w"
     if module == "helm":
         flags += f" -X helm.sh/helm/v4/internal/version.version={required_version('helm', 'helm.sh/helm/v4')}"
-    return [_go(), "build", "-trimpath", "-buildvcs=false", f"-ldflags={flags}", "-o", str(target), "."]
+    return [
+        _go(),
+        "build",
+        "-trimpath",
+        "-buildvcs=false",
+        f"-ldflags={flags}",
+        "-o",
+        str(target),
+        COMMANDS.get(module, "."),
+    ]
 
 
 def _stamp() -> str:
