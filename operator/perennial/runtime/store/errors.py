@@ -15,5 +15,9 @@ class StoreRefusedError(StoreError):
     """Credentials or configuration are wrong: trying again does not help."""
 
 
+class NoBucketError(StoreRefusedError):
+    """There is no bucket of that name, or none that these credentials see."""
+
+
 class StoreUnreachableError(StoreError):
     """The place did not answer, or not as it should: trying again may help."""

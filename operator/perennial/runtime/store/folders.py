@@ -14,7 +14,8 @@ from perennial.wire import places
 from perennial.wire.manifest import MANIFEST_FILE
 
 from .errors import NotInStoreError, StoreRefusedError, StoreUnreachableError
-from .remote import SCHEMES, connect, explained
+from .explained import explained
+from .remote import SCHEMES, connect
 
 
 class Folder(Protocol):
@@ -171,4 +172,3 @@ def _sync(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from .errors import NotInStoreError, StoreRefusedError, StoreUnreachableError
+from .errors import StoreRefusedError
+from .explained import explained
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 SCHEMES = ("s3", "gs", "az")
 
 _RETRY: Any = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
-_CLIENT: Any = {"connect_timeout": timedelta(seconds=10), "timeout": timedelta(minutes=10)}
+_CLIENT: dict[str, Any] = {"connect_timeout": timedelta(seconds=10), "timeout": timedelta(minutes=10)}
+_ENDPOINTS = (
+    *("endpoint", "endpoint_url", "aws_endpoint", "aws_endpoint_url", "aws_endpoint_url_s3"),
+    *("azure_endpoint", "azure_storage_endpoint", "base_url", "google_base_url"),
+)
+_ALLOW_HTTP = ("allow_http", "aws_allow_http", "azure_allow_http", "google_allow_http")
 
 
 def connect(uri: str, secret: Path) -> tuple[ObjectStore, str]:
@@ -29,8 +34,12 @@ def connect(uri: str, secret: Path) -> tuple[ObjectStore, str]:
 
     parts = urlsplit(uri)
     constructor: Any = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}[parts.scheme]
-    with explained(uri):
-        store = constructor(parts.netloc, config=configuration(secret), client_options=_CLIENT, retry_config=_RETRY)
+    config = configuration(secret)
+    client = _CLIENT | {"allow_http": True} if _takes_http(config) else _CLIENT
+    _check_endpoints(uri, config, "allow_http" in client)
+    given = {key: value for key, value in config.items() if key not in _ALLOW_HTTP}
+    with explained(uri, otherwise=StoreRefusedError):
+        store = constructor(parts.netloc, config=given, client_options=client, retry_config=_RETRY)
     return store, unquote(parts.path).strip("/")
 
 
@@ -43,31 +52,18 @@ def configuration(secret: Path) -> dict[str, str]:
     return {path.name.lower(): path.read_text().strip() for path in files}
 
 
-@contextmanager
-def explained(uri: str) -> Iterator[None]:
-    """Turn obstore's errors into the store's own, with `uri` named and the first line of what the other side said."""
-    from obstore import exceptions as theirs
-
-    try:
-        yield
-    except (theirs.NotFoundError, FileNotFoundError) as error:
-        raise NotInStoreError(f"{uri}: not found") from error
-    except (theirs.PermissionDeniedError, theirs.UnauthenticatedError) as error:
-        raise StoreRefusedError(
-            f"{uri}: access denied; check the keys of secretRef, or the pod's identity: {_said(error)}"
-        ) from error
-    except theirs.UnknownConfigurationKeyError as error:
-        raise StoreRefusedError(
-            f"{uri}: the Secret of secretRef has a key that means nothing: {_said(error)}"
-        ) from error
-    except theirs.AlreadyExistsError:
-        raise
-    except theirs.BaseError as error:
-        if "Configuration" in type(error).__name__ or " credential error" in str(error) or "NoSuchBucket" in str(error):
-            raise StoreRefusedError(f"{uri}: {_said(error)}") from error
-        raise StoreUnreachableError(f"{uri}: {_said(error)}") from error
+def _takes_http(config: Mapping[str, str]) -> bool:
+    return any(config.get(key, "").lower() in ("true", "1", "yes", "on") for key in _ALLOW_HTTP)
 
 
-def _said(error: Exception) -> str:
-    """The message without obstore's debug dump."""
-    return str(error).split("\n\nDebug source", 1)[0].strip().replace("\n", " ")[:500]
+def _check_endpoints(uri: str, config: Mapping[str, str], allow_http: bool) -> None:
+    """What obstore would only complain about in terms of its own, or not survive."""
+    for key in config.keys() & set(_ENDPOINTS):
+        parts = urlsplit(config[key])
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise StoreRefusedError(f"{uri}: {key} in the Secret of secretRef must be a URL, as https://host:port")
+        if parts.scheme == "http" and not allow_http:
+            raise StoreRefusedError(
+                f"{uri}: {key} in the Secret of secretRef is not encrypted: say https, or add the key "
+                'allow_http with the value "true"'
+            )

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from perennial.runtime.store.errors import NotInStoreError, StoreError, StoreRefusedError
+from perennial.runtime.store.errors import NoBucketError, NotInStoreError, StoreError, StoreRefusedError
+from perennial.runtime.store.explained import explained
 from perennial.runtime.store.folders import local_path
-from perennial.runtime.store.remote import SCHEMES, connect, explained
+from perennial.runtime.store.remote import SCHEMES, connect
 
 from .failures import InputError, TransientError
 
@@ -122,18 +123,31 @@ def _remote(uri: str, secret: Path) -> Iterator[Source]:
 
     store, path = connect(uri, secret)
     root = uri[: uri.index("://") + 3] + urlsplit(uri).netloc
-    if not _is_pattern(path) and not uri.endswith("/"):
-        with explained(uri):
-            size = obstore.head(store, path)["size"]
+    if not _is_pattern(path) and (size := _size(store, uri, path)) is not None:
         yield _object(store, root, path, size)
         return
-    prefix = path if not _is_pattern(path) else path[: path.index("*")].rpartition("/")[0]
-    pattern = _expression(path if _is_pattern(path) else f"{path}/*")
+    glob = path if _is_pattern(path) else f"{path}/*".lstrip("/")
+    prefix = glob[: glob.index("*")].rpartition("/")[0]
+    pattern = _expression(glob)
     with explained(uri):
         for page in obstore.list(store, prefix=prefix or None):
             for entry in page:
-                if pattern.fullmatch(entry["path"]) and _is_visible(entry["path"].rpartition("/")[2]):
-                    yield _object(store, root, entry["path"], entry["size"])
+                key = entry["path"]
+                if pattern.fullmatch(key) and all(map(_is_visible, key.removeprefix(prefix).strip("/").split("/"))):
+                    yield _object(store, root, key, entry["size"])
+
+
+def _size(store: Any, uri: str, key: str) -> int | None:
+    """Bytes of the object; None where there is none of that name: it may be a folder's."""
+    import obstore
+
+    if uri.endswith("/") or not key:
+        return None
+    try:
+        with explained(uri):
+            return obstore.head(store, key)["size"]
+    except NotInStoreError:
+        return None
 
 
 def _object(store: Any, root: str, key: str, size: int) -> Source:
@@ -189,7 +203,7 @@ def _told() -> Iterator[None]:
     """The store's errors as the run's."""
     try:
         yield
-    except NotInStoreError as error:
+    except (NotInStoreError, NoBucketError) as error:
         raise InputError("DataNotFound", f"data.uri: {error}") from error
     except StoreRefusedError as error:
         raise InputError("DataForbidden", f"data.uri: {error}") from error

@@ -1,0 +1,200 @@
+"""What goes wrong with an object store is told apart and told in words: by a server that answers as S3 does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from perennial.runtime.store import NotInStoreError, StoreError, StoreRefusedError, StoreUnreachableError, remote
+from perennial.runtime.store.errors import NoBucketError
+from perennial.runtime.store.folders import open_folder
+from perennial.runtime.trainer.failures import InputError, RunError, TransientError
+from perennial.runtime.trainer.sources import find
+
+LISTED = """<?xml version="1.0" encoding="UTF-8"?><ListBucketResult>{}</ListBucketResult>"""
+ENTRY = "<Contents><Key>{}</Key><LastModified>2026-01-01T00:00:00Z</LastModified><Size>7</Size></Contents>"
+
+
+class Bucket(ThreadingHTTPServer):
+    """Answers every request with `status` and `body`, but HEAD, which has no body, with 404."""
+
+    status = 200
+    body = ""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def says(self, status: int, code: str, message: str = "as it is") -> None:
+        self.status, self.body = status, f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+
+    def lists(self, *keys: str) -> None:
+        self.status, self.body = 200, LISTED.format("".join(map(ENTRY.format, keys)))
+
+
+class Answer(BaseHTTPRequestHandler):
+    server: Bucket
+
+    def do_GET(self) -> None:
+        self._answer(self.server.status, self.server.body.encode())
+
+    def do_HEAD(self) -> None:
+        self._answer(404, b"")
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Type", "application/xml")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Not into the test's output."""
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    monkeypatch.setattr(remote, "_RETRY", {"max_retries": 0})
+    with Bucket(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def secret(folder: Path, endpoint: str, **keys: str) -> Path:
+    """A mounted Secret."""
+    config = {"aws_access_key_id": "lake", "aws_secret_access_key": "x", "aws_endpoint": endpoint, **keys}
+    for name, value in {"aws_allow_http": "true", **config}.items():
+        (folder / name).write_text(f"{value}\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "words"),
+    [
+        (403, "SignatureDoesNotMatch", StoreRefusedError, "access denied; check the keys of secretRef"),
+        (401, "Unauthorized", StoreRefusedError, "access denied; check the keys of secretRef"),
+        (404, "NoSuchBucket", NoBucketError, "there is no such bucket"),
+        (404, "ContainerNotFound", NoBucketError, "there is no such bucket"),
+        (404, "NoSuchKey", NotInStoreError, "not found"),
+        (400, "AuthorizationHeaderMalformed", StoreRefusedError, "AuthorizationHeaderMalformed: as it is"),
+        (503, "SlowDown", StoreUnreachableError, "SlowDown: as it is"),
+        (429, "TooManyRequests", StoreUnreachableError, "TooManyRequests: as it is"),
+    ],
+)
+def test_a_read_that_fails(
+    bucket: Bucket, tmp_path: Path, status: int, code: str, kind: type[StoreError], words: str
+) -> None:
+    bucket.says(status, code)
+    with pytest.raises(StoreError) as failure:
+        open_folder("s3://models/a/v1", secret(tmp_path, bucket.url)).read("manifest.json")
+    assert type(failure.value) is kind
+    assert str(failure.value).startswith("s3://models/a/v1/manifest.json: ")
+    assert words in str(failure.value)
+    assert "<" not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "reason"),
+    [
+        (403, "SignatureDoesNotMatch", InputError, "DataForbidden"),
+        (404, "NoSuchBucket", InputError, "DataNotFound"),
+        (404, "NoSuchUser", InputError, "DataForbidden"),
+        (400, "AuthorizationHeaderMalformed", InputError, "DataForbidden"),
+        (500, "InternalError", TransientError, "DataUnreachable"),
+    ],
+)
+def test_a_listing_that_fails(
+    bucket: Bucket, tmp_path: Path, status: int, code: str, kind: type[RunError], reason: str
+) -> None:
+    bucket.says(status, code)
+    with pytest.raises(kind) as failure:
+        find("s3://lake/flights/*.csv", secret(tmp_path, bucket.url))
+    assert failure.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("uri", "names"),
+    [
+        ("s3://lake/f/*.csv", ["f/a.csv", "f/b.csv"]),
+        ("s3://lake/f", ["f/a.csv", "f/b.csv", "f/c.txt"]),
+        ("s3://lake/f/", ["f/a.csv", "f/b.csv", "f/c.txt"]),
+        ("s3://lake/**/*.csv", ["f/a.csv", "f/b.csv", "f/g/d.csv"]),
+    ],
+)
+def test_what_a_uri_names(bucket: Bucket, tmp_path: Path, uri: str, names: list[str]) -> None:
+    bucket.lists("f/b.csv", "f/a.csv", "f/c.txt", "f/g/d.csv", "f/_temporary/e.csv", "f/.x.csv")
+    found = find(uri, secret(tmp_path, bucket.url))
+    assert [source.name for source in found] == [f"s3://lake/{name}" for name in names]
+
+
+def test_a_folder_at_the_top_of_a_bucket(bucket: Bucket, tmp_path: Path) -> None:
+    bucket.lists("a.csv", "f/b.csv")
+    assert [source.name for source in find("s3://lake/", secret(tmp_path, bucket.url))] == ["s3://lake/a.csv"]
+
+
+def test_nothing_there_is_told(bucket: Bucket, tmp_path: Path) -> None:
+    bucket.lists()
+    with pytest.raises(InputError, match=r"no file matches s3://lake/nosuch\.csv"):
+        find("s3://lake/nosuch.csv", secret(tmp_path, bucket.url))
+
+
+def test_a_place_that_does_not_answer_is_told_with_the_cause(bucket: Bucket, tmp_path: Path) -> None:
+    bucket.server_close()
+    with pytest.raises(TransientError, match="the connection is refused"):
+        find("s3://lake/flights/*.csv", secret(tmp_path, bucket.url))
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"aws_endpoint": "minio:9000"}, "aws_endpoint in the Secret of secretRef must be a URL"),
+        ({"aws_endpoint": "https://"}, "aws_endpoint in the Secret of secretRef must be a URL"),
+        ({"aws_allow_http": "false"}, "say https, or add the key allow_http"),
+        ({"password": "x"}, "'password' is not valid"),
+    ],
+)
+def test_a_configuration_that_cannot_be(tmp_path: Path, keys: dict[str, str], words: str) -> None:
+    with pytest.raises(StoreRefusedError) as refusal:
+        remote.connect("s3://lake/x", secret(tmp_path, "http://127.0.0.1:1", **keys))
+    assert words in str(refusal.value)
+
+
+def test_half_a_key_is_no_key(tmp_path: Path) -> None:
+    (tmp_path / "aws_access_key_id").write_text("lake")
+    with pytest.raises(StoreRefusedError, match="Missing SecretAccessKey"):
+        remote.connect("s3://lake/x", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("uri", "keys"),
+    [
+        (
+            "s3://lake/x",
+            {
+                "AWS_ACCESS_KEY_ID": "a",
+                "aws_secret_access_key": "b",
+                "allow_http": "true",
+                "aws_endpoint": "http://minio:9000",
+            },
+        ),
+        ("s3://lake/x", {}),
+        ("gs://lake/x", {"google_base_url": "http://gcs:4443", "allow_http": "true"}),
+        (
+            "az://lake/x",
+            {
+                "azure_storage_account_name": "lake",
+                "azure_storage_endpoint": "http://azurite:10000/lake",
+                "azure_allow_http": "true",
+            },
+        ),
+    ],
+)
+def test_keys_of_every_cloud_are_taken(tmp_path: Path, uri: str, keys: dict[str, str]) -> None:
+    for name, value in keys.items():
+        (tmp_path / name).write_text(value)
+    assert remote.connect(uri, tmp_path)[1] == "x"
