@@ -112,7 +112,8 @@ class RunFailureReason(Reason):
         "A feature is a date or time, which an estimator cannot take: derive numbers from it, or leave it out.",
     )
     NOT_A_NUMBER = "NotANumber", "A column that has to be numeric holds text."
-    INFINITE_VALUE = "InfiniteValue", "The target has infinite values."
+    INFINITE_VALUE = "InfiniteValue", "A column has infinite values: leave them empty for missing."
+    MISSING_VALUES = "MissingValues", "A column has missing values that the estimator does not take."
     TARGET_MISSING = "TargetMissing", "The target has no value in any row."
     TARGET_UNFIT = "TargetUnfit", "The estimator cannot learn a target of this kind."
     TIME_UNREADABLE = "TimeUnreadable", "The column of `data.time` is no date, time or number."
@@ -152,6 +153,8 @@ class RunFailureReason(Reason):
     )
     INVALID_COMMAND = "InvalidCommand", "The trainer was started with a command that it does not have."
     UNKNOWN_METRIC = "UnknownMetric", "There is no such metric for a model of this kind."
+    INPUT_OUTPUT = "InputOutput", "A file could not be read or written; tried again within `backoffLimit`."
+    INTERNAL_ERROR = "InternalError", "A fault of the trainer; the pod's log has the traceback."
 
 
 class ModelDeploymentReason(Reason):

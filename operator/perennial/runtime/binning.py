@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from perennial.wire.reference import MAX_BINS, MAX_CATEGORIES, Categorical, Numeric
 
 MISSING_TEXT = ""
+_LARGEST = np.nextafter(np.finfo(np.float64).max, 0.0)
 FALSE, TRUE = "false", "true"
 
 Cells = NDArray[np.intp]
@@ -29,7 +30,7 @@ def equal_mass_edges(values: NDArray[np.float64], bins: int = MAX_BINS) -> list[
     if not len(present):
         present = np.zeros(1)
     ranks = np.arange(bins) * len(present) // bins
-    last = np.nextafter(present[-1], np.inf)
+    last = np.nextafter(min(present[-1], _LARGEST), np.inf)
     edges: list[float] = np.unique(np.append(present[ranks], last)).tolist()
     return edges
 

@@ -96,10 +96,8 @@ def open_manifest(data: bytes, seal: str | None = None) -> Manifest:
 
 
 def check_file(manifest: Manifest, name: str, data: bytes) -> None:
-    """Raises SealError where `data` is not the file `name` of the manifest."""
-    listed = manifest.files.get(name)
-    if listed is None:
-        raise SealError(f"{name} is not listed in {MANIFEST_FILE}")
+    """Raises SealError where `data` is not the listed file `name`."""
+    listed = manifest.files[name].sha256
     actual = hashlib.sha256(data).hexdigest()
-    if actual != listed.sha256:
-        raise SealError(f"{name} has sha256 {actual} and must have {listed.sha256}: it was changed after publication")
+    if actual != listed:
+        raise SealError(f"{name} has sha256 {actual} and must have {listed}: it was changed after publication")

@@ -24,6 +24,7 @@ from .hard_rows import Rows
 
 TOLERANCE = 1e-6
 TIME_LIMIT_SECONDS = 120.0
+_WRONG = 1e300
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +113,8 @@ def _judge(
     difference = np.abs(given - expected)
     if labels is None:
         difference /= 1.0 + np.abs(expected)
-    # NaN where a number was expected is as wrong as can be.
-    return wrong, float(np.nan_to_num(difference, nan=np.inf).max(initial=0.0))
+    # NaN where a number was expected is as wrong as can be; JSON has neither that nor infinity.
+    return wrong, float(np.nan_to_num(difference, nan=_WRONG, posinf=_WRONG).max(initial=0.0))
 
 
 if __name__ == "__main__":

@@ -9,11 +9,12 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 
-from perennial.wire.schema import NUMBERS, TEXTS, Class
+from perennial.wire.schema import NUMBERS, TEXTS
 
 from .hard_rows import Rows
 
@@ -21,9 +22,10 @@ TIME_LIMIT_SECONDS = 300.0
 
 
 class Port(msgspec.Struct):
-    """An input or output: ONNX Runtime's name of the type, and the number of columns (None where it has none)."""
+    """An input or output: ONNX Runtime's name of the type, dimensions, and columns where it has two and says so."""
 
     type: str
+    dimensions: int
     columns: int | None
 
 
@@ -32,7 +34,7 @@ class Probe(msgspec.Struct):
 
     inputs: dict[str, Port]
     outputs: dict[str, Port]
-    answers: dict[str, list[Class | float | list[float]]] = {}
+    answers: dict[str, list[Any]] = {}
 
 
 class ProbeError(Exception):
@@ -80,8 +82,8 @@ def look(folder: Path) -> Probe:
 
 
 def _port(kind: str, shape: list[object]) -> Port:
-    last = shape[-1] if len(shape) > 1 else None
-    return Port(kind, last if isinstance(last, int) else None)
+    last = shape[-1] if len(shape) == 2 else None
+    return Port(kind, len(shape), last if isinstance(last, int) else None)
 
 
 if __name__ == "__main__":

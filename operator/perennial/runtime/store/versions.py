@@ -26,6 +26,8 @@ class Version:
 
     def read(self, name: str) -> bytes:
         """A file, checked against the manifest. Raises StoreError, and SealError where it was changed."""
+        if name not in self:
+            raise SealError(f"{name} is not listed in {MANIFEST_FILE}")
         data = self._folder.read(name)
         check_file(self.manifest, name, data)
         return data

@@ -95,11 +95,10 @@ def _construct(estimator_class: Any, parameters: dict[str, Any], seed: int, cpus
 
 def check(estimator: Any) -> None:
     """Raises InputError where a parameter's value is none that the estimator takes."""
-    validate = getattr(estimator, "_validate_params", None)
-    if validate is None:
+    if not hasattr(estimator, "_parameter_constraints"):
         return
     try:
-        validate()
+        estimator._validate_params()
     except ValueError as error:
         raise InputError("InvalidParameters", f"{_PARAMETERS}: {error}") from error
 

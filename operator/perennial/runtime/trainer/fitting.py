@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from perennial.runtime import limits
@@ -15,19 +16,16 @@ from .failures import InputError
 from .preprocessing import pipeline
 from .rows import Rows
 
+SMALL_CELLS = 2_000_000
+
 
 def fitted(run: Run, sklearn: Sklearn, features: Sequence[Feature], rows: Rows, say: Callable[[str], None]) -> Any:
     """A new pipeline, fitted on these rows. Raises InputError where they do not suit the estimator."""
     chosen = choose(sklearn, run.seed, limits.cpus())
     model = pipeline(chosen, features, sklearn.preprocessing, rows.frame)
-    with warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True) as caught, suited(chosen.path):
         warnings.simplefilter("always")
-        try:
-            model.fit(rows.frame, rows.target)
-        except (ValueError, TypeError) as error:
-            raise InputError(
-                "DoesNotFit", f"{chosen.path} does not take this data with these parameters: {error}"
-            ) from error
+        model.fit(rows.frame, rows.target)
     for message in dict.fromkeys(str(warning.message).strip().splitlines()[0] for warning in caught):
         say(f"fit: warning: {message}")
     # What is published must not depend on how many CPUs the container had, nor answers on the order of threads.
@@ -35,3 +33,22 @@ def fitted(run: Run, sklearn: Sklearn, features: Sequence[Feature], rows: Rows, 
         if name.rpartition("__")[2] == "n_jobs":
             model.set_params(**{name: None})
     return model
+
+
+@contextmanager
+def suited(estimator: str) -> Iterator[None]:
+    """scikit-learn says by ValueError or TypeError that data and parameters do not suit, some estimators in predict."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        message = f"{estimator} does not take this data with these parameters: {error}"
+        raise InputError("DoesNotFit", message) from error
+
+
+@contextmanager
+def threads_for(cells: int) -> Iterator[None]:
+    """One thread for small data: starting and joining several, on CPUs that are shared, takes longer than the work."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1 if cells < SMALL_CELLS else None):
+        yield

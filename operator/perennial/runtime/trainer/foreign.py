@@ -22,7 +22,8 @@ from .target import Task
 if TYPE_CHECKING:
     import pandas as pd
 
-_INPUTS = {NUMBERS: "tensor(double)", TEXTS: "tensor(string)"}
+_DOUBLE = "tensor(double)"
+_INPUTS = {NUMBERS: _DOUBLE, TEXTS: "tensor(string)"}
 _LABELS = ("tensor(string)", "tensor(int64)", "tensor(bool)")
 
 
@@ -131,18 +132,18 @@ def _columns(found: Probe, name: str) -> int:
 
 def _task(found: Probe) -> Task:
     outputs = found.outputs
-    label, value = outputs.get(LABEL), outputs.get(PREDICTION)
-    if label is not None and label.type in _LABELS and _is_double(outputs.get(PROBABILITIES)):
+    label, probabilities, value = (outputs.get(name) for name in (LABEL, PROBABILITIES, PREDICTION))
+    if label is not None and _is(label, 1, *_LABELS) and (probabilities is None or _is(probabilities, 2, _DOUBLE)):
         return "classification"
-    if value is not None and _is_double(value):
+    if value is not None and _is(value, 1, _DOUBLE):
         return "regression"
-    given = ", ".join(f"{name} ({port.type})" for name, port in outputs.items())
+    given = ", ".join(f"{name} ({port.type} of {port.dimensions} dimensions)" for name, port in outputs.items())
     raise InputError(
         "ModelUnreadable",
-        f"{ONNX_FILE}: the outputs are {given}; a classifier gives label (string, int64 or bool) and probabilities "
-        "(double), a regressor prediction (double)",
+        f"{ONNX_FILE}: the outputs are {given}; a classifier gives label (string, int64 or bool, [rows]) and "
+        "probabilities (double, [rows, classes]), a regressor prediction (double, [rows])",
     )
 
 
-def _is_double(port: Port | None) -> bool:
-    return port is None or port.type == "tensor(double)"
+def _is(port: Port, dimensions: int, *types: str) -> bool:
+    return port.dimensions == dimensions and port.type in types

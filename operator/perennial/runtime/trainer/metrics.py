@@ -29,13 +29,6 @@ class Judged:
     def binary(self) -> bool:
         return len(self.classes) == 2
 
-    @property
-    def averaging(self) -> dict[str, Any]:
-        """Of two classes the second is the positive one; of more, each counts alike."""
-        if self.binary:
-            return {"average": "binary", "pos_label": self.classes[1], "zero_division": 0.0}
-        return {"average": "macro", "zero_division": 0.0}
-
     def known(self) -> tuple[NDArray[np.intp], NDArray[np.float64]] | None:
         """Positions of the true classes and the probabilities, of rows whose class the model has learned."""
         if self.probabilities is None:
@@ -98,12 +91,30 @@ def _brier(judged: Judged) -> float | None:
     return float(np.mean(np.sum((probabilities - one_hot) ** 2, axis=1)))
 
 
-def _of_labels(name: str, averaged: bool = True) -> Metric:
+def _of_labels(name: str) -> Metric:
+    """Of two classes the second is the positive one; of more, each counts alike.
+
+    A class that the model never saw is then a miss like any other, and not an error.
+    """
+
     def metric(judged: Judged) -> float:
         from sklearn import metrics
 
-        extra = judged.averaging if averaged else {}
-        return float(getattr(metrics, name)(judged.truth, judged.predictions, **extra))
+        function = getattr(metrics, name)
+        if judged.binary:
+            positive = judged.classes[1]
+            return float(function(judged.truth == positive, judged.predictions == positive, zero_division=0.0))
+        labels = list(judged.classes)
+        return float(function(judged.truth, judged.predictions, labels=labels, average="macro", zero_division=0.0))
+
+    return metric
+
+
+def _of_values(name: str) -> Metric:
+    def metric(judged: Judged) -> float:
+        from sklearn import metrics
+
+        return float(getattr(metrics, name)(judged.truth, judged.predictions))
 
     return metric
 
@@ -111,7 +122,7 @@ def _of_labels(name: str, averaged: bool = True) -> Metric:
 CLASSIFICATION: dict[str, Metric] = {
     "accuracy": lambda judged: 1.0 - _error(judged),
     "error": _error,
-    "balanced_accuracy": _of_labels("balanced_accuracy_score", averaged=False),
+    "balanced_accuracy": _of_values("balanced_accuracy_score"),
     "roc_auc": _roc_auc,
     "average_precision": _average_precision,
     "f1": _of_labels("f1_score"),
@@ -121,14 +132,14 @@ CLASSIFICATION: dict[str, Metric] = {
     "brier": _brier,
 }
 REGRESSION: dict[str, Metric] = {
-    "r2": _of_labels("r2_score", averaged=False),
-    "mae": _of_labels("mean_absolute_error", averaged=False),
-    "mse": _of_labels("mean_squared_error", averaged=False),
-    "rmse": _of_labels("root_mean_squared_error", averaged=False),
-    "mape": _of_labels("mean_absolute_percentage_error", averaged=False),
-    "median_absolute_error": _of_labels("median_absolute_error", averaged=False),
-    "max_error": _of_labels("max_error", averaged=False),
-    "explained_variance": _of_labels("explained_variance_score", averaged=False),
+    "r2": _of_values("r2_score"),
+    "mae": _of_values("mean_absolute_error"),
+    "mse": _of_values("mean_squared_error"),
+    "rmse": _of_values("root_mean_squared_error"),
+    "mape": _of_values("mean_absolute_percentage_error"),
+    "median_absolute_error": _of_values("median_absolute_error"),
+    "max_error": _of_values("max_error"),
+    "explained_variance": _of_values("explained_variance_score"),
 }
 _ALSO = {
     "accuracy_score": "accuracy",

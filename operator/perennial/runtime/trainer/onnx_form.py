@@ -41,9 +41,17 @@ def onnx_form(pipeline: Any, schema: Schema, held_out: pd.DataFrame) -> OnnxForm
 
 
 def agreed(data: bytes, model: Any, schema: Schema, rows: Rows) -> OnnxForm:
-    """The ONNX file where it answers these rows as the scikit-learn model does."""
+    """The ONNX file where it answers these rows as the scikit-learn model does.
+
+    A row that scikit-learn refuses (a missing value without an imputer) ONNX would answer, with nonsense.
+    """
     try:
-        return OnnxForm(data, agree(data, rows, _answers(model, schema, rows)))
+        expected = _answers(model, schema, rows)
+    except ValueError as error:
+        said = str(error).partition("\n")[0]
+        return OnnxForm(why_not=f"scikit-learn refuses rows that ONNX would answer with nonsense: {said}")
+    try:
+        return OnnxForm(data, agree(data, rows, expected))
     except DisagreementError as error:
         return OnnxForm(why_not=str(error))
 

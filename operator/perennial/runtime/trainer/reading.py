@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,11 @@ if TYPE_CHECKING:
 
 _PARQUET = b"PAR1"
 _GZIP = b"\x1f\x8b"
+_BLOCK = 16 << 20
+NULLS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "#N/A", "n/a"]
+"""What counts as missing in CSV, the same in columns of texts."""
 _CSV_GROWTH = 3.0
-"""Bytes of a DataFrame for one of CSV: short numbers become 8 bytes."""
+"""Bytes of memory for one of CSV: short numbers become 8 bytes, and are texts for a while."""
 _GZIP_GROWTH = 5.0
 _POINTER = 8
 
@@ -87,30 +89,50 @@ def _text(path: Path, kind: str) -> TextIO:
 
 
 def _read_csv(file: File, columns: Sequence[str]) -> pd.DataFrame:
-    import pandas as pd
+    """Every value is read as a text first, so that a column's type is that of all its values, not of the first ones."""
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    bad: list[str] = []
+
+    def refuse(row: Any) -> str:
+        bad.append(f"row {row.number - 1} has {row.actual_columns} values, the header has {row.expected_columns}")
+        return "error"
 
     try:
-        return pd.read_csv(
-            file.fetched.path,
-            usecols=list(columns),
-            compression="gzip" if file.format == "csv.gz" else None,
-            encoding="utf-8-sig",
-            # Types by the whole column, not by chunks of it: 1 and "1" in one column is worse than slow.
-            low_memory=False,
-            # pandas takes a surplus of values for an index, and shifts every column.
-            index_col=False,
-        )[list(columns)]
-    except (ValueError, UnicodeDecodeError, OSError, EOFError) as error:
-        raise InputError("DataUnreadable", f"{file.name}: {_where(str(error))}") from error
+        with pa.input_stream(file.fetched.path, compression="gzip" if file.format == "csv.gz" else None) as stream:
+            table = arrow_csv.read_csv(
+                stream,
+                # Only a single thread knows the number of a bad row.
+                read_options=arrow_csv.ReadOptions(use_threads=False, block_size=_BLOCK),
+                parse_options=arrow_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=refuse),
+                convert_options=arrow_csv.ConvertOptions(
+                    include_columns=list(columns),
+                    column_types=dict.fromkeys(columns, pa.string()),
+                    strings_can_be_null=True,
+                    null_values=NULLS,
+                ),
+            )
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InputError("DataUnreadable", f"{file.name}: {bad[0] if bad else error}") from error
+    return _to_pandas(pa.table({name: _typed(table.column(name)) for name in columns}))
 
 
-def _where(message: str) -> str:
-    """pandas' parser message, in words: C error: Expected 3 fields in line 5, saw 4."""
-    found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", message)
-    if found is None:
-        return message.strip()
-    expected, line, saw = found.groups()
-    return f"line {line} has {saw} values, the header has {expected}"
+def _typed(texts: Any) -> Any:
+    """The column as integers, numbers or booleans where all of its texts are such, else as it is."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    trimmed = compute.utf8_trim_whitespace(texts)
+    for kind in (pa.int64(), pa.float64()):
+        try:
+            return trimmed.cast(kind)
+        except pa.ArrowInvalid:
+            continue
+    lower = compute.utf8_lower(trimmed)
+    if compute.all(compute.is_in(lower, value_set=pa.array(["true", "false", None]))).as_py():
+        return lower.cast(pa.bool_())
+    return texts
 
 
 def _read_parquet(file: File, columns: Sequence[str]) -> pd.DataFrame:
@@ -118,10 +140,15 @@ def _read_parquet(file: File, columns: Sequence[str]) -> pd.DataFrame:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(file.fetched.path, columns=list(columns), partitioning=None)
-        return _plain(table).to_pandas(strings_to_categorical=True, date_as_object=False)
+        return _to_pandas(_plain(pq.read_table(file.fetched.path, columns=list(columns), partitioning=None)))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError("DataUnreadable", f"{file.name}: {error}") from error
+
+
+def _to_pandas(table: Any) -> pd.DataFrame:
+    """Texts as categories: a million rows of ten carriers must not become a million Python strings."""
+    frame: pd.DataFrame = table.to_pandas(strings_to_categorical=True, date_as_object=False)
+    return frame
 
 
 def _plain(table: Any) -> Any:

@@ -17,7 +17,7 @@ MAX_CLASSES = 1000
 
 
 def target_of(column: Column, task: Task) -> tuple[AnyArray, NDArray[np.bool_]]:
-    """The target of each row that has one, and which rows have: float64 for regression; str, int64 or bool for classes.
+    """The target of each row that has one, and which rows have: float64, or for classes str, int64 or bool.
 
     Raises InputError where the column does not suit the task.
     """
@@ -27,7 +27,7 @@ def target_of(column: Column, task: Task) -> tuple[AnyArray, NDArray[np.bool_]]:
     if kind == "nothing":
         raise InputError("TargetMissing", f"data.target: column {column.name!r} has no value in any row")
     values = pd.concat([pd.Series(piece.astype(object)) for piece in column.pieces], ignore_index=True)
-    present = values.notna().to_numpy()
+    present = values.notna().to_numpy().copy()
     if kind == "text":
         present &= (values != "").to_numpy()
     known = values.to_numpy(object)[present]

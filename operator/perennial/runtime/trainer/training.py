@@ -23,7 +23,7 @@ from .card import card, served_by
 from .estimators import choose
 from .examples import examples
 from .failures import RunError
-from .fitting import fitted
+from .fitting import fitted, suited, threads_for
 from .importance import permutation_importance
 from .judging import classes_of, judge, score_of
 from .metrics import Judged, check_bounds, compute, gates
@@ -77,9 +77,11 @@ def train(run: Run, say: Say, secret: Path = Path(places.DATA_SECRET)) -> wire.R
     for name, why in read.left_out.items():
         say(f"data: column {name!r} is left out: {why}")
     setting = _Setting(run, sklearn, data, read, usable(read, data, task, say), started, say)
-    gated = _gate(setting)
-    model, learned = _final(setting, gated)
-    return version.seal(run, _draft(setting, gated, model, learned))
+    with threads_for(setting.rows.frame.size):
+        gated = _gate(setting)
+        model, learned = _final(setting, gated)
+        draft = _draft(setting, gated, model, learned)
+    return version.seal(run, draft)
 
 
 def _definition(run: Run) -> tuple[Sklearn, Data]:
@@ -94,7 +96,8 @@ def _gate(setting: _Setting) -> _Gated:
     say(f"split: {len(parts.train)} rows to learn from, {len(parts.test)} held out ({setting.data.test.split})")
     learned, held = rows.take(parts.train), rows.take(parts.test)
     model = fitted(run, setting.sklearn, setting.table.features, learned, say)
-    judged = judge(model, held.frame, held.target, rows.task)
+    with suited(setting.sklearn.estimator):
+        judged = judge(model, held.frame, held.target, rows.task)
     metrics = compute(judged, rows.task)
     say("held-out rows: " + ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
     outcome = gates(run.metrics, metrics)
