@@ -19,7 +19,8 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The installation. `store_uri` None means a PersistentVolumeClaim in each namespace.
+    """The installation. `store_uri` None means a PersistentVolumeClaim in each namespace; `store_secret` is the name of
+    a Secret in each namespace.
 
     `operator_pod_labels` are what a NetworkPolicy knows the operator's pods by.
     """
@@ -30,6 +31,7 @@ class Settings:
     runtime_image: str = "perennial/runtime:dev"
     image_pull_policy: str = "IfNotPresent"
     store_uri: str | None = None
+    store_secret: str | None = None
     store_size: str = "10Gi"
     store_access_mode: str = "ReadWriteOnce"
     storage_class: str | None = None
@@ -56,6 +58,7 @@ class Settings:
                 "IMAGE_PULL_POLICY", default.image_pull_policy, ("Always", "IfNotPresent", "Never")
             ),
             store_uri=read.text("STORE_URI", None),
+            store_secret=read.text("STORE_SECRET", None),
             store_size=read.text("STORE_SIZE", default.store_size) or default.store_size,
             store_access_mode=read.one_of(
                 "STORE_ACCESS_MODE",

@@ -20,7 +20,9 @@ def store_of(spec: TrainingJobSpec, settings: Settings, namespace: str) -> Store
     if spec.output:
         secret = spec.output.secret_ref.name if spec.output.secret_ref else None
         return Store(_filled(spec.output.uri, namespace), secret)
-    return Store(_filled(settings.store_uri or _DEFAULT, namespace))
+    if settings.store_uri:
+        return Store(_filled(settings.store_uri, namespace), settings.store_secret)
+    return Store(_DEFAULT)
 
 
 def not_configured(spec: TrainingJobSpec, settings: Settings, schedulable_nodes: int) -> str | None:

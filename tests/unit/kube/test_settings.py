@@ -24,6 +24,7 @@ def test_an_empty_environment_is_enough() -> None:
         ("WATCH_NAMESPACES", "", "watch_namespaces", ()),
         ("STORE_URI", "s3://models/{namespace}", "store_uri", "s3://models/{namespace}"),
         ("STORE_URI", "", "store_uri", None),
+        ("STORE_SECRET", "models", "store_secret", "models"),
         ("WORKERS", "4", "workers", 4),
         ("RESYNC_SECONDS", "60.5", "resync_seconds", 60.5),
         ("LEADER_ELECTION", "false", "leader_election", False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import msgspec
@@ -215,6 +216,15 @@ def test_no_claim_is_made_for_a_store_of_the_users() -> None:
     store = store_of(spec, SETTINGS, "team-a")
     assert store == Store("s3://m/team-a", "models")
     assert default_claim(store, SETTINGS, "team-a") is None
+
+
+def test_the_installations_store_has_the_installations_secret_and_nobody_elses() -> None:
+    settings = dataclasses.replace(SETTINGS, store_uri="s3://all/{namespace}", store_secret="models")
+    plain = TrainingJobSpec.model_validate(SPEC)
+    assert store_of(plain, settings, "team-a") == Store("s3://all/team-a", "models")
+    own = TrainingJobSpec.model_validate(SPEC | {"output": {"uri": "gs://mine"}})
+    assert store_of(own, settings, "team-a") == Store("gs://mine", None)
+    assert store_of(plain, dataclasses.replace(settings, store_uri=None), "team-a").secret is None
 
 
 def test_a_trial_is_the_jobs_own_pod() -> None:
