@@ -11,7 +11,7 @@ import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import aiohttp
@@ -38,6 +38,8 @@ APPLY_PATCH = "application/apply-patch+yaml"
 
 _REQUEST_TIMEOUT = 30.0
 _CONNECT_TIMEOUT = 10.0
+
+DecodedT = TypeVar("DecodedT")
 
 _manifest = msgspec.json.Decoder(Manifest)
 
@@ -70,7 +72,8 @@ class _ListMetadata(msgspec.Struct):
 
 class _MetadataList(msgspec.Struct):
     metadata: _ListMetadata
-    items: list[_Item]
+    items: list[_Item] | None
+    """An empty list is null."""
 
 
 _metadata_list = msgspec.json.Decoder(_MetadataList)
@@ -170,8 +173,8 @@ class Client:
         found: dict[Key, int] = {}
         while True:
             raw = await self._answer("GET", path, params=params, accept=_METADATA_ONLY, idempotent=True)
-            listed = _metadata_list.decode(raw)
-            for item in listed.items:
+            listed = _decoded(_metadata_list, raw)
+            for item in listed.items or ():
                 found[Key(item.metadata.namespace, item.metadata.name)] = int(item.metadata.resourceVersion)
             if not listed.metadata.follows:
                 return found, int(listed.metadata.resourceVersion)
@@ -208,9 +211,8 @@ class Client:
         params: Mapping[str, str] | None = None,
         idempotent: bool,
     ) -> Manifest:
-        return _manifest.decode(
-            await self._answer(method, path, body, content_type, params=params, idempotent=idempotent)
-        )
+        raw = await self._answer(method, path, body, content_type, params=params, idempotent=idempotent)
+        return _decoded(_manifest, raw)
 
     async def _answer(
         self,
@@ -281,6 +283,14 @@ def _delay(error: ApiError, attempt: int, idempotent: bool) -> float | None:
         return None
     # Jitter on top of what was asked for: those who were refused together must not come back together.
     return asked + random.uniform(0.5, 1.0) * FIRST_DELAY * float(2**attempt)
+
+
+def _decoded(decoder: msgspec.json.Decoder[DecodedT], raw: bytes) -> DecodedT:
+    """What a proxy may answer in the server's place, with a code of success, is no answer."""
+    try:
+        return decoder.decode(raw)
+    except msgspec.DecodeError as error:
+        raise NoAnswer(f"an answer that cannot be read: {error}") from None
 
 
 async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[WatchEvent]:

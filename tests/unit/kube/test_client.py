@@ -182,6 +182,18 @@ async def test_versions_are_read_from_metadata_alone(client: Client, script: Scr
     assert "PartialObjectMetadataList" in script.asked[0].headers["Accept"]
 
 
+async def test_an_empty_list_is_null(client: Client, script: Script) -> None:
+    script.answers = [(200, {"metadata": {"resourceVersion": "9"}, "items": None})]
+    assert await client.versions(CONFIGMAPS) == ({}, 9)
+    assert [page.items async for page in client.pages(CONFIGMAPS)] == [[]]
+
+
+async def test_a_success_that_cannot_be_read_is_none(client: Client, script: Script) -> None:
+    script.answers = [(200, "<html>welcome</html>")]
+    with pytest.raises(NoAnswer, match="cannot be read"):
+        await client.create(CONFIGMAPS, configmap("a"))
+
+
 async def test_a_deletion_is_of_this_very_object(client: Client, script: Script) -> None:
     script.answers = [(200, {"kind": "Status"})]
     await client.delete(CONFIGMAPS, "ns", "a", "uid-a")
