@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from cluster.harness import Harness
@@ -22,11 +23,18 @@ def install_crds(cluster: Harness) -> None:
 class OperatorProcess:
     """Started and killed at will; its log is kept for whoever looks at a failed test.
 
-    `source` is a tree to run instead of this one: another build of the operator.
+    `source` is a tree to run instead of this one: another build of the operator. `settings` are environment variables
+    of the operator, as the chart sets them.
     """
 
     def __init__(
-        self, cluster: Harness, namespace: str, runtime_image: str, log: Path, source: Path | None = None
+        self,
+        cluster: Harness,
+        namespace: str,
+        runtime_image: str,
+        log: Path,
+        source: Path | None = None,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         self._environment = {
             **os.environ,
@@ -39,6 +47,7 @@ class OperatorProcess:
             "PERENNIAL_HEALTH_PORT": "0",
             "PERENNIAL_METRICS_PORT": "0",
             "PYTHONPATH": str(source or ROOT / "operator"),
+            **(settings or {}),
         }
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None
