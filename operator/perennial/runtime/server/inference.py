@@ -205,8 +205,9 @@ def _computed(engine: Engine, rows: Rows) -> Answers:
     try:
         return engine(rows)
     except ValueError as error:
-        # scikit-learn's way to say that it cannot work with such values, for example with missing ones.
-        raise Refusal(400, f"the model does not take these rows: {error}") from error
+        # scikit-learn's way to say that it cannot work with such values, for example with missing ones. The request is
+        # well formed: it is the model that fails, and a rollout counts that.
+        raise Refusal(422, f"the model does not take these rows: {error}") from error
 
 
 def _outputs(schema: Schema) -> tuple[list[NamedOutput], dict[str, Output]]:

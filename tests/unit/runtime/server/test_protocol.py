@@ -262,13 +262,13 @@ def test_a_failure_of_ours_is_a_500_without_details(binary: Served, caplog: pyte
     assert binary.operate("/perennial/v1/stats").body["errors"] == 1
 
 
-def test_what_scikit_learn_refuses_is_the_clients(binary: Served) -> None:
+def test_what_scikit_learn_refuses_counts_against_the_model(binary: Served) -> None:
     def refusing(rows: Any) -> Any:
         raise ValueError("Input X contains NaN.")
 
     object.__setattr__(binary.predictor.model, "engine", refusing)
     answer = binary.infer(request(ONE))
-    assert (answer.status, "contains NaN" in answer.body["error"]) == (400, True)
+    assert (answer.status, "contains NaN" in answer.body["error"]) == (422, True)
 
 
 def test_slow_predictions_are_computed_beside_the_loop(binary: Served) -> None:

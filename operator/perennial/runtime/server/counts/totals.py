@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from perennial.runtime.server.counts.mapped import Mapped
 from perennial.wire.stats import LATENCY_BOUNDS
 
-CODES = (200, 400, 404, 405, 408, 413, 415, 499, 500, 503)
+CODES = (200, 400, 404, 405, 408, 413, 415, 499, 500, 503, 422)
 
 _BUSY, _LATENCY_SUM, _COMPANION_SECONDS = 0, 1, 2
 _ROWS, _COMPARED, _DISAGREED, _SKIPPED = 8, 9, 10, 11
@@ -78,7 +78,8 @@ class PodTotals:
 
     @property
     def errors(self) -> int:
-        return sum(count for code, count in self.codes.items() if code >= 500 and code != 503)
+        """Failures of ours and of the model; a request that is wrong or comes at the wrong time is neither."""
+        return sum(count for code, count in self.codes.items() if code == 422 or (code >= 500 and code != 503))
 
 
 def read(mapped: Mapped) -> PodTotals:
