@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -20,10 +20,7 @@ from perennial.wire.stats import STATS_PATH, Stats
 
 from .autoscaler import Load
 from .pods import ServerPod
-
-INTERVAL_SECONDS = 5.0
-SPAN_SECONDS = 15.0
-"""Concurrency is the mean over this span; a missing answer is missing once the last one is older."""
+from .readings import INTERVAL_SECONDS, SPAN_SECONDS, Readings
 
 
 class Reader(Protocol):
@@ -37,17 +34,6 @@ class _Counter:
     revision: str
     readings: deque[tuple[float, Stats]] = field(default_factory=deque)
     asked_at: float = float("-inf")
-
-
-@dataclass(frozen=True, slots=True)
-class Readings:
-    """What is known at one moment. `stats` has the last totals of every pod by revision, gone ones included; `silent`
-    the ready pods without a recent reading; `requests` how many came to each revision over the span."""
-
-    stats: Mapping[str, Sequence[Stats]] = field(default_factory=dict)
-    load: Load = field(default_factory=Load)
-    silent: frozenset[str] = frozenset()
-    requests: Mapping[str, int] = field(default_factory=dict)
 
 
 class Meter:

@@ -13,10 +13,10 @@ from perennial.settings import Settings
 
 from .autoscaler import Sample
 from .digest import means_the_same, server_digest
-from .meter import Readings
 from .moves import roles
 from .names import Identity
 from .pods import ServerPod, read_pod
+from .readings import Readings
 from .revision import REVISION_LABEL, Revision, read, recovered, revision_name
 from .situation import Target
 from .source import Awaited, model_of, source_of

@@ -22,12 +22,12 @@ from .builders.template import server_template
 from .digest import is_known, server_digest
 from .events import events
 from .fleet import Group, Replicas, advance
-from .meter import INTERVAL_SECONDS
 from .moves import Keep, Move, Start, applied, roles, with_records
 from .names import VERBS
 from .observe import Observed
 from .outcome import Outcome
 from .pods import group
+from .readings import INTERVAL_SECONDS
 from .revision import Revision
 from .rollout import decide
 from .scaling import wanted

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from perennial.api.modeldeployment import ModelDeploymentSpec
 
 from .autoscaler import Sample, Scaling, memory, recommend, scale
-from .meter import INTERVAL_SECONDS, Readings
 from .observe import Observed
+from .readings import INTERVAL_SECONDS, Readings
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ from typing import Any
 
 from perennial.kube.plan import Child, Deletion, Event, Manifest, Plan, Problem
 from perennial.serving.autoscaler import Load, Sample
-from perennial.serving.meter import Readings
 from perennial.serving.observe import Observed, observe
 from perennial.serving.plan import is_measured, plan
+from perennial.serving.readings import Readings
 from perennial.serving.scaling import remembered
 from perennial.settings import Settings
 from perennial.wire.stats import Comparison, Stats
