@@ -66,9 +66,9 @@ def test_it_answers_as_scikit_learn_does(neighbours: Served) -> None:
     assert neighbours.get("/v2/models/flights").body["platform"] == "sklearn_skops"
 
 
-def test_values_that_it_does_not_take_are_the_clients(neighbours: Served) -> None:
+def test_values_that_it_cannot_work_with_count_against_it(neighbours: Served) -> None:
     answer = infer(neighbours, [None], ["UA"])
-    assert (answer.status, "NaN" in answer.body["error"]) == (400, True)
+    assert (answer.status, "NaN" in answer.body["error"]) == (422, True)
 
 
 def test_without_a_reference_labels_still_count(neighbours: Served) -> None:
