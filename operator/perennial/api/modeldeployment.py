@@ -36,6 +36,11 @@ class ModelSource(Model):
             lambda model: model.version is None or model.training_job is not None,
         ),
         Rule(
+            "!has(self.seal) || has(self.uri)",
+            "seal belongs to uri: with trainingJob the version's own seal is checked",
+            lambda model: model.seal is None or model.uri is not None,
+        ),
+        Rule(
             "!has(self.secretRef) || has(self.uri)",
             "secretRef belongs to uri: with trainingJob the store's own Secret is used",
             lambda model: model.secret_ref is None or model.uri is not None,
@@ -51,6 +56,9 @@ class ModelSource(Model):
     sha256: Sha256 | None = None
     """Digest of the model's primary file, as in `status.accepted.sha256` of its TrainingJob; checked before the
     model is loaded."""
+    seal: Sha256 | None = None
+    """Digest of the version's manifest, as in `status.accepted.seal` of its TrainingJob: with it every file of the
+    version is proved to be the published one, whoever may write to the store."""
     secret_ref: SecretReference | None = None
     """The Secret with the credentials, endpoint and region for the URI."""
 

@@ -17,7 +17,7 @@ from .moves import roles
 from .names import Identity
 from .pods import ServerPod, read_pod
 from .readings import Readings
-from .revision import REVISION_LABEL, Revision, read, recovered, revision_name
+from .revision import REVISION_LABEL, Revision, read, recovered, revision_for
 from .situation import Target
 from .source import Awaited, model_of, source_of
 
@@ -129,10 +129,7 @@ def _target(
     if isinstance(model, Awaited):
         return model
     digest = _digest(stored, revisions)
-    # By what it is and not by its name alone: another release may have named it.
-    known = (one.name for one in revisions.values() if (one.model.sha256, one.digest) == (model.sha256, digest))
-    name = next(known, revision_name(model.sha256, digest))
-    return Target(name, digest, source_of(spec.model), model)
+    return Target(revision_for(model, digest, revisions), digest, source_of(spec.model), model)
 
 
 def _digest(stored: Manifest, revisions: Mapping[str, Revision]) -> str:

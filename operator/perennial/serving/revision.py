@@ -9,6 +9,7 @@ a decision behind.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -113,6 +114,28 @@ class Revision:
 def revision_name(sha256: str, digest: str) -> str:
     """Ten hex digits for this model under this server."""
     return hashlib.sha256(f"{sha256}\n{digest}".encode()).hexdigest()[:10]
+
+
+def revision_for(model: ModelRef, digest: str, revisions: Mapping[str, Revision]) -> str:
+    """The name of the revision that serves this model under this server: a known one, or a new one's.
+
+    Of a model that is named by its place, another place or Secret is another revision, since a template is rendered
+    once; but a quarantine is the model's, wherever it is.
+    """
+    # By what it is and not by its name alone: another release may have named it.
+    same = [one for one in revisions.values() if (one.model.sha256, one.digest) == (model.sha256, digest)]
+    barred = (one for one in same if one.record.quarantine)
+    fetched_alike = (one for one in same if _is_fetched_alike(one.model, model))
+    if found := next(barred, None) or next(fetched_alike, None):
+        return found.name
+    return revision_name(model.sha256, f"{digest}\n{model.uri}\n{model.secret}\n{model.seal}" if same else digest)
+
+
+def _is_fetched_alike(known: ModelRef, model: ModelRef) -> bool:
+    """Versions of a TrainingJob stay where they were published, with the Secret that they were published by."""
+    if known.version or model.version:
+        return True
+    return (known.uri, known.secret, known.seal) == (model.uri, model.secret, model.seal)
 
 
 class _Data(msgspec.Struct):

@@ -49,7 +49,8 @@ class _Version(msgspec.Struct):
 def source_of(model: ModelSource) -> str:
     """The part of the spec that names the model, as text: a candidate asked for by another one is superseded."""
     if model.uri:
-        return f"uri/{model.sha256}"
+        secret = model.secret_ref.name if model.secret_ref else ""
+        return f"uri/{model.sha256}/" + _short(model.uri, secret, model.seal or "")
     return f"trainingjob/{model.training_job}" + (f"/v{model.version}" if model.version else "")
 
 
@@ -70,7 +71,7 @@ def model_of(spec: ModelDeploymentSpec, trainingjob: Manifest | None, record: Ma
     model = spec.model
     if model.uri and model.sha256:
         secret = model.secret_ref.name if model.secret_ref else None
-        return ModelRef(uri=model.uri, sha256=model.sha256, secret=secret)
+        return ModelRef(uri=model.uri, sha256=model.sha256, seal=model.seal, secret=secret)
     if trainingjob is None:
         return Awaited(Reason.TRAINING_JOB_NOT_FOUND, f"there is no TrainingJob {model.training_job} in this namespace")
     if wanted_version(model.version, trainingjob) is None:
@@ -83,6 +84,10 @@ def model_of(spec: ModelDeploymentSpec, trainingjob: Manifest | None, record: Ma
         name = record["metadata"]["name"]
         return Awaited(Reason.VERSION_NOT_FOUND, f"ControllerRevision {name} cannot be read: {error}")
     return _served(model, version)
+
+
+def _short(*texts: str) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:10]
 
 
 def _absent(model: ModelSource, trainingjob: Manifest) -> Awaited:

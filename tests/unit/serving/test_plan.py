@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from perennial.kube.plan import Problem
+from perennial.serving.revision import ModelRef, Quarantine, Record, Revision, revision_for
 from perennial.settings import Settings
 from tests.unit.serving.world import World, sha
 
@@ -103,6 +106,41 @@ def test_a_model_by_uri_and_digest_needs_no_trainingjob() -> None:
     (deployment,) = world.deployments().values()
     volumes = deployment["spec"]["template"]["spec"]["volumes"]
     assert {"secret": {"secretName": "models", "defaultMode": 0o440}, "name": "perennial-secret-store"} in volumes
+
+
+def by_place(secret: str, uri: str = "s3://models/x/v7") -> dict[str, Any]:
+    return {"model": {"uri": uri, "sha256": sha("seven"), "seal": sha("sealed"), "secretRef": {"name": secret}}}
+
+
+@pytest.mark.parametrize("first_serves", [False, True])
+def test_a_model_by_place_that_moves_is_fetched_from_there(first_serves: bool) -> None:
+    world = World(by_place("old"))
+    world.reconcile()
+    (first,) = world.deployments()
+    if first_serves:
+        world.run()
+    else:
+        world.broken.add(first)
+    world.respec(**by_place("new"))
+    world.run()
+    ((second, deployment),) = world.deployments().items()
+    assert second != first
+    template = deployment["spec"]["template"]["spec"]
+    assert [volume["secret"]["secretName"] for volume in template["volumes"] if "secret" in volume] == ["new"]
+    (serve,) = [entry["value"] for entry in template["containers"][0]["env"] if entry["name"] == "PERENNIAL_SERVE"]
+    assert json.loads(serve)["model"]["seal"] == sha("sealed")
+    assert world.says("Ready") == ("True", "Ready")
+
+
+def test_a_quarantine_is_the_models_wherever_it_is() -> None:
+    digest = "v1:abc"
+    model = ModelRef(uri="s3://a/v1", sha256=sha("seven"))
+    known = Revision("1234567890", digest, model, {})
+    assert revision_for(model, digest, {known.name: known}) == known.name
+    moved = msgspec.structs.replace(model, uri="s3://b/v1")
+    assert revision_for(moved, digest, {known.name: known}) != known.name
+    barred = replace(known, record=Record(quarantine=Quarantine("errors", datetime(2026, 1, 1, tzinfo=UTC))))
+    assert revision_for(moved, digest, {known.name: barred}) == known.name
 
 
 def test_the_model_is_mounted_read_only_and_named_with_its_seal() -> None:
