@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import logging
 import signal
 from collections.abc import Callable
@@ -42,6 +43,9 @@ HAND_OVER_SECONDS = 5.0
 TICK_SECONDS = 1.0
 SAMPLES_SECONDS = 0.05
 _RETRY_SECONDS = (1, 2, 5, 10, 30)
+_ATTEMPTS = 4
+"""How often a silent store is asked for the model, before the process ends so that its pod's status can say why. A
+companion is asked for as long as the process lives, since it serves meanwhile."""
 
 
 class CannotServe(Exception):
@@ -114,7 +118,7 @@ class Pod:
         logger.info("inference on port %d, control on port %d", self._inference.port, self._control.port)
 
     async def _load(self) -> None:
-        model = await self._fetch(self._serve.model)
+        model = await self._fetch(self._serve.model, _ATTEMPTS)
         companion = self._serve.companion
         try:
             counting = Counting(self._counts, model, companion.sha256 if companion else None)
@@ -133,11 +137,13 @@ class Pod:
         if companion is not None:
             await self._load_companion(companion, model, self._state.predictor)
 
-    async def _fetch(self, served: ServedModel) -> Model:
-        for attempt in range(10**9):
+    async def _fetch(self, served: ServedModel, attempts: int | None = None) -> Model:
+        for attempt in itertools.count():
             try:
                 return await asyncio.to_thread(load, served)
             except StoreUnreachableError as error:
+                if attempt + 1 == attempts:
+                    raise CannotServe(f"the store does not answer: {error}") from error
                 seconds = _RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)]
                 logger.warning("the store does not answer, trying again in %s s: %s", seconds, error)
                 await asyncio.sleep(seconds)

@@ -99,6 +99,15 @@ async def test_a_silent_store_is_asked_again(
     assert not pod.ready
 
 
+async def test_a_store_that_stays_silent_ends_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(served: ServedModel) -> Model:
+        raise StoreUnreachableError("connection refused")
+
+    monkeypatch.setattr(lifecycle, "load", never)
+    with pytest.raises(CannotServe, match="the store does not answer: connection refused"):
+        await Pod(Serve("flights", ServedModel("s3://m/v1", "ab" * 32)), tmp_path, PORTS).live(asyncio.Event())
+
+
 async def test_a_version_that_is_not_there_ends_the_process(tmp_path: Path) -> None:
     nowhere = ServedModel(f"file://{tmp_path}/nowhere", "ab" * 32)
     with pytest.raises(CannotServe, match="there is no version here"):
