@@ -98,7 +98,9 @@ def _book(shelf: Manifest, title: str, text: str) -> Child:
 
 
 def _catalogue(shelf: Manifest) -> Child:
-    manifest = _child(CONTROLLERREVISIONS, shelf, f"{shelf['metadata']['name']}-catalogue", revision=1)
+    manifest = _child(
+        CONTROLLERREVISIONS, shelf, f"{shelf['metadata']['name']}-catalogue", revision=1, data={"edition": 1}
+    )
     return Child(CONTROLLERREVISIONS, manifest, Mode.CREATE)
 
 
