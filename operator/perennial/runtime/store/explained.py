@@ -21,6 +21,7 @@ _MAY_PASS = (408, 425, 429)
 _CREDENTIALS = "check the keys of secretRef, or the pod's identity"
 _NO_CREDENTIALS = "there are no credentials: name a Secret by secretRef, or give the pod's service account an identity"
 _CAUSES = {
+    "BadScheme": 'http is allowed only where allow_http is "true"',
     "ConnectionRefused": "the connection is refused",
     "dns error": "the host's name is not known",
     "InvalidContentType": "it does not answer in TLS: is it http?",
@@ -65,9 +66,13 @@ def _explanation(uri: str, error: Exception, otherwise: type[StoreError]) -> Sto
     status = _status(text)
     if status in (401, 403) or isinstance(error, theirs.PermissionDeniedError | theirs.UnauthenticatedError):
         return StoreRefusedError(f"{uri}: access denied; {_CREDENTIALS}: {said}")
-    if (status and 300 <= status < 500 and status not in _MAY_PASS) or " credential error" in text:
+    if (status and 300 <= status < 500 and status not in _MAY_PASS) or _is_configuration(text):
         return StoreRefusedError(f"{uri}: {said}")
     return otherwise(f"{uri}: {said}")
+
+
+def _is_configuration(text: str) -> bool:
+    return " credential error" in text or "BadScheme" in text
 
 
 def _status(text: str) -> int | None:

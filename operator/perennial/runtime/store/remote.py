@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -53,7 +54,9 @@ def configuration(secret: Path) -> dict[str, str]:
 
 
 def _takes_http(config: Mapping[str, str]) -> bool:
-    return any(config.get(key, "").lower() in ("true", "1", "yes", "on") for key in _ALLOW_HTTP)
+    """Said in the Secret, or in the pod's environment as the clouds' own tools say it."""
+    said = [config.get(key) or os.environ.get(key.upper(), "") for key in _ALLOW_HTTP]
+    return any(value.lower() in ("true", "1", "yes", "on") for value in said)
 
 
 def _check_endpoints(uri: str, config: Mapping[str, str], allow_http: bool) -> None:

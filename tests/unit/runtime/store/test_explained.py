@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +17,7 @@ from perennial.runtime.store.folders import open_folder
 from perennial.runtime.trainer.failures import InputError, RunError, TransientError
 from perennial.runtime.trainer.sources import find
 
+DOCUMENTED = (Path(__file__).parents[4] / "docs" / "data-and-stores.md").read_text()
 LISTED = """<?xml version="1.0" encoding="UTF-8"?><ListBucketResult>{}</ListBucketResult>"""
 ENTRY = "<Contents><Key>{}</Key><LastModified>2026-01-01T00:00:00Z</LastModified><Size>7</Size></Contents>"
 
@@ -143,10 +146,10 @@ def test_nothing_there_is_told(bucket: Bucket, tmp_path: Path) -> None:
         find("s3://lake/nosuch.csv", secret(tmp_path, bucket.url))
 
 
-def test_a_place_that_does_not_answer_is_told_with_the_cause(bucket: Bucket, tmp_path: Path) -> None:
-    bucket.server_close()
+def test_a_place_that_does_not_answer_is_told_with_the_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "_RETRY", {"max_retries": 0})
     with pytest.raises(TransientError, match="the connection is refused"):
-        find("s3://lake/flights/*.csv", secret(tmp_path, bucket.url))
+        find("s3://lake/flights/*.csv", secret(tmp_path, "http://127.0.0.1:1"))
 
 
 @pytest.mark.parametrize(
@@ -162,6 +165,44 @@ def test_a_configuration_that_cannot_be(tmp_path: Path, keys: dict[str, str], wo
     with pytest.raises(StoreRefusedError) as refusal:
         remote.connect("s3://lake/x", secret(tmp_path, "http://127.0.0.1:1", **keys))
     assert words in str(refusal.value)
+
+
+ACCOUNT = {"private_key": "k", "private_key_id": "i", "client_email": "e@x", "type": "service_account"}
+VALUES = {
+    "google_service_account_key": json.dumps({**ACCOUNT, "gs_base_url": "https://x", "disable_oauth": True}),
+    "azure_storage_account_key": "a2V5",
+    "azure_storage_sas_key": "sv=1&sig=2",
+    "aws_endpoint": "https://minio:9000",
+}
+
+
+@pytest.mark.parametrize("key", sorted(set(re.findall(r"`((?:aws|google|azure)_\w+)", DOCUMENTED))))
+def test_a_documented_key_is_taken(tmp_path: Path, key: str) -> None:
+    cloud, _, rest = key.partition("_")
+    needed = {
+        "aws": {"aws_access_key_id": "a", "aws_secret_access_key": "b"},
+        "azure": {"azure_storage_account_name": "a"},
+    }
+    usual = "true" if rest.startswith(("skip", "allow", "virtual")) else "x"
+    for name, value in {**needed.get(cloud, {}), key: VALUES.get(key, usual)}.items():
+        (tmp_path / name).write_text(value)
+    scheme = {"aws": "s3", "google": "gs", "azure": "az"}[cloud]
+    assert remote.connect(f"{scheme}://lake/x", tmp_path)[1] == "x"
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_the_pods_environment_counts_without_a_secret(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowed: bool
+) -> None:
+    environment = {"AWS_ENDPOINT": bucket.url, "AWS_ACCESS_KEY_ID": "lake", "AWS_SECRET_ACCESS_KEY": "x"}
+    for name, value in {**environment, "AWS_ALLOW_HTTP": str(allowed).lower()}.items():
+        monkeypatch.setenv(name, value)
+    bucket.lists("a.csv")
+    if allowed:
+        assert [source.name for source in find("s3://lake/*.csv", tmp_path / "none")] == ["s3://lake/a.csv"]
+    else:
+        with pytest.raises(InputError, match="http is allowed only where allow_http"):
+            find("s3://lake/*.csv", tmp_path / "none")
 
 
 def test_half_a_key_is_no_key(tmp_path: Path) -> None:
