@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from perennial.runtime import skops
+from perennial.runtime import limits, skops
 from perennial.runtime.frame import frame
 from perennial.runtime.store import Version
 from perennial.runtime.trainer.failures import InputError, RunError
@@ -109,6 +109,18 @@ def test_the_reference_counts_the_held_out_rows(world: World) -> None:
     assert reference.loss.mean < reference.loss.upper < 1
     assert reference.classes == ["false", "true"]
     assert len(reference.chi2_low) == 64
+
+
+def test_the_model_does_not_depend_on_the_number_of_cpus(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    digests = set()
+    for version, cpus in ((1, 1), (2, 3)):
+        monkeypatch.setattr(limits, "cpus", lambda cpus=cpus: cpus)
+        result = world.train(
+            version=version, estimator="sklearn.ensemble.RandomForestClassifier", parameters={"n_estimators": 4}
+        )
+        assert result.model is not None
+        digests.add(result.model.sha256)
+    assert len(digests) == 1
 
 
 def test_text_labels_and_three_classes(empty_world: World) -> None:
