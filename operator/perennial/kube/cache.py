@@ -25,11 +25,13 @@ TOMBSTONE_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What became different: `old` is None for a new object, `new` for one that is gone."""
+    """What became different: `old` is None for a new object, `new` for one that is gone. `own` tells that this
+    operator wrote it."""
 
     resource: Resource
     old: Manifest | None
     new: Manifest | None
+    own: bool = False
 
 
 Listener = Callable[[Change], None]
@@ -91,8 +93,8 @@ class Cache:
         """Call `listener` after each change, within the call that made it."""
         self._listeners.append(listener)
 
-    def store(self, manifest: Manifest) -> bool:
-        """Take an object that was read or written. False where it is no news: not newer, or deleted since."""
+    def store(self, manifest: Manifest, *, own: bool = False) -> bool:
+        """Take an object that was read or (`own`) written. False where it is no news: not newer, or deleted since."""
         place = _place(manifest)
         old = self._objects.get(place)
         version = version_of(manifest)
@@ -105,7 +107,7 @@ class Cache:
             self._unindex(place, old)
         self._objects[place] = manifest
         self._index(place, manifest)
-        self._notify(Change(self.resource, old, manifest))
+        self._notify(Change(self.resource, old, manifest, own))
         return True
 
     def discard(self, manifest: Manifest) -> bool:

@@ -153,7 +153,7 @@ class Children:
         if answer.get("kind") == "Status":
             cache.discard_uid(deletion.namespace, deletion.name, deletion.uid)
         else:
-            cache.store(slim(answer))
+            cache.store(slim(answer), own=True)
 
     async def _is_another(self, deletion: Deletion) -> bool:
         try:
@@ -169,7 +169,7 @@ class Children:
     def _store(self, resource: Resource, manifest: Manifest) -> None:
         cache = self._caches.get(resource)
         if cache is not None:
-            cache.store(slim(manifest))
+            cache.store(slim(manifest), own=True)
 
 
 def with_digest(manifest: Manifest) -> Manifest:

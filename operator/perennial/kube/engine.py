@@ -172,14 +172,15 @@ class Engine:
 
     def _listen(self, resource: Resource, keys: Callable[[Manifest], Iterable[Key]], queue: Queue[Key]) -> None:
         def enqueue(change: Change) -> None:
-            # What is there when the caches are filled can wait for what happens from then on.
-            priority = Priority.HIGH if self._filled else Priority.LOW
             concerned = set(keys(change.new)) if change.new is not None else set()
             if change.old is not None:
                 # One that a child was taken from has to know, too.
                 concerned.update(keys(change.old))
             for key in concerned:
-                queue.add(key, priority)
+                # What is there when the caches are filled can wait for what happens from then on; so can the echo of
+                # a reconcile's own writes: in a burst, everybody's first turn comes before anybody's second.
+                can_wait = not self._filled or (change.own and queue.is_held(key))
+                queue.add(key, Priority.LOW if can_wait else Priority.HIGH)
 
         self._caches.of(resource).listen(enqueue)
 

@@ -66,6 +66,10 @@ class Queue(Generic[KeyT]):
         self._waiting[priority][key] = since
         self._wake_one()
 
+    def is_held(self, key: KeyT) -> bool:
+        """Whether a worker has it."""
+        return key in self._working
+
     def add_after(self, key: KeyT, seconds: float) -> None:
         """Work on the key when so many seconds have passed, or sooner if something else asks for it."""
         if self._closed:

@@ -81,7 +81,7 @@ class Reconciler:
             self._cache.discard_uid(owner["metadata"]["namespace"], owner["metadata"]["name"], uid)
             return False
         self._remember_pruned(uid, plan.status, answer.get("status"))
-        self._cache.store(answer)
+        self._cache.store(answer, own=True)
         return True
 
     def _remember_pruned(self, uid: str, wanted: Manifest, kept: Manifest | None) -> None:
