@@ -113,7 +113,7 @@ class RunFailureReason(Reason):
     )
     NOT_A_NUMBER = "NotANumber", "A column that has to be numeric holds text."
     INFINITE_VALUE = "InfiniteValue", "A column has infinite values: leave them empty for missing."
-    MISSING_VALUES = "MissingValues", "A column has missing values that the estimator does not take."
+    VALUES_MISSING = "ValuesMissing", "A column has missing values that the estimator does not take."
     TARGET_MISSING = "TargetMissing", "The target has no value in any row."
     TARGET_UNFIT = "TargetUnfit", "The estimator cannot learn a target of this kind."
     TIME_UNREADABLE = "TimeUnreadable", "The column of `data.time` is no date, time or number."

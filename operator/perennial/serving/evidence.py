@@ -28,7 +28,7 @@ def log_evidence_rate_above(n: int, hits: int, rate: float) -> float:
         return math.inf if hits else 0.0
     if rate >= 1:
         return 0.0
-    raised = (_log_likelihood_ratio(n, hits, rate, _scaled_odds(rate, factor)) for factor in _RAISED_ODDS)
+    raised = (_log_likelihood_ratio(n, hits, rate, factor) for factor in _RAISED_ODDS)
     return _log_sum(raised) - math.log(len(_RAISED_ODDS))
 
 
@@ -38,10 +38,7 @@ def log_evidence_rate_below(n: int, hits: int, rate: float) -> float:
         return 0.0
     if rate >= 1:
         return math.inf if n > hits else 0.0
-    return _log_sum(
-        math.log(share) + _log_likelihood_ratio(n, hits, rate, _scaled_odds(rate, factor))
-        for factor, share in _LOWERED_ODDS
-    )
+    return _log_sum(math.log(share) + _log_likelihood_ratio(n, hits, rate, factor) for factor, share in _LOWERED_ODDS)
 
 
 def log_evidence_mean_above_zero(total: float, squares: float, floor: float) -> float:
@@ -56,16 +53,14 @@ def log_evidence_mean_above_zero(total: float, squares: float, floor: float) -> 
     return _log_sum(wealth) - math.log(len(_BETS))
 
 
-def _scaled_odds(rate: float, factor: float) -> float:
+def _log_likelihood_ratio(n: int, hits: int, rate: float, factor: float) -> float:
+    """Of the rate whose odds are `factor` times those of `rate`, against `rate`; kept in logarithms of odds, since a
+    rate near 1 rounds to it."""
     odds = factor * rate / (1 - rate)
-    return odds / (1 + odds)
-
-
-def _log_likelihood_ratio(n: int, hits: int, rate: float, other: float) -> float:
-    if other == 0 and hits:
+    if odds == 0 and hits:
         return -math.inf
-    of_hits = hits * math.log(other / rate) if hits else 0.0
-    return of_hits + (n - hits) * (math.log1p(-other) - math.log1p(-rate))
+    of_hits = hits * (-math.log1p(1 / odds) - math.log(rate)) if hits else 0.0
+    return of_hits + (n - hits) * (-math.log1p(odds) - math.log1p(-rate))
 
 
 def _log_sum(logs: Iterable[float]) -> float:

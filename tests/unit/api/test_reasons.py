@@ -17,7 +17,7 @@ def test_no_reason_is_said_twice_with_different_meanings() -> None:
 
 def test_what_the_trainer_reports_is_documented() -> None:
     """The trainer runs in users' pods and knows no API of ours, so its words are compared here."""
-    raised = re.compile(r'(?:InputError|TransientError|RunError)\(\s*"(\w+)"')
+    raised = re.compile(r'(?:InputError|TransientError|RunError|Failure)\(\s*"(\w+)"')
     said = {reason for file in TRAINER.glob("*.py") for reason in raised.findall(file.read_text())}
     documented = {reason.value for group in REASONS for reason in group}
     assert said

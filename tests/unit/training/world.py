@@ -249,7 +249,7 @@ class World:
             "status": "True" if fault else "False",
             "observedGeneration": 1,
             "lastTransitionTime": text(self.now),
-            "reason": "MissingValues",
+            "reason": "ValuesMissing",
             "message": "carrier is missing in 40% of the rows.",
         }
         listed = [

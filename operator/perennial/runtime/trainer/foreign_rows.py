@@ -101,7 +101,7 @@ def _complete(column: Column, task: Task) -> AnyArray:
     values, present = target_of(column, task)
     if not present.all():
         row = int(np.flatnonzero(~present)[0])
-        raise InputError("MissingValues", f"{column.where(row)}: column {column.name!r} is empty")
+        raise InputError("ValuesMissing", f"{column.where(row)}: column {column.name!r} is empty")
     return values
 
 

@@ -111,7 +111,7 @@ def _refuse_unfit(chosen: Chosen, features: Sequence[Feature], rows: pd.DataFram
         if missing and not _takes_missing(chosen.estimator):
             name = chosen.path.rpartition(".")[2]
             raise InputError(
-                "MissingValues",
+                "ValuesMissing",
                 f"column {feature.name!r} has {missing} missing values, which {name} does not take: "
                 "spec.sklearn.preprocessing Auto imputes them",
             )

@@ -69,7 +69,7 @@ def refused(world: World, reason: str, *said: str, **options: Any) -> None:
         ),
         ("NotANumber", "column 'carrier' holds texts, and spec.sklearn.preprocessing None", {"preprocessing": "None"}),
         (
-            "MissingValues",
+            "ValuesMissing",
             "missing values, which LogisticRegression does not take",
             {"preprocessing": "None", "features": ["distance"], "estimator": LOGISTIC},
         ),

@@ -191,7 +191,7 @@ def test_predictions_that_are_not_the_models_are_refused(container: Container) -
         (lambda rows: rows.drop(columns="label"), "MissingColumn", "needs the columns 'label'"),
         (lambda rows: rows.drop(columns="prediction"), "MissingColumn", "and 'prediction'"),
         (lambda rows: rows.head(3), "TooFewRows", "3 rows; at least 10"),
-        (lambda rows: rows.assign(prediction=rows.prediction.where(rows.index != 4)), "MissingValues", "row 5: column"),
+        (lambda rows: rows.assign(prediction=rows.prediction.where(rows.index != 4)), "ValuesMissing", "row 5: column"),
         (lambda rows: rows.assign(score=3.0), "InvalidScore", "from 0 to 1"),
     ],
 )
