@@ -8,10 +8,12 @@ from .plan import Manifest
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _CREATED_BY_US = [{"manager": FIELD_MANAGER, "operation": "Update"}]
 """Shared by all objects that were POSTed and never applied: of managedFields no more than this is of interest."""
+_CONTAINER = ("name", "image", "resources")
 
 
 def slim(manifest: Manifest) -> Manifest:
-    """A copy without managed fields, kubectl's copy of the manifest, and a node's list of images."""
+    """A copy without managed fields, kubectl's copy of the manifest, a node's list of images, and what a pod's
+    containers run: that stands in the template that the pod was made from."""
     metadata = dict(manifest["metadata"])
     if was_created_by_us(metadata.pop("managedFields", None) or ()):
         metadata["managedFields"] = _CREATED_BY_US
@@ -20,7 +22,17 @@ def slim(manifest: Manifest) -> Manifest:
     copy = {**manifest, "metadata": metadata}
     if manifest.get("kind") == "Node" and "status" in manifest:
         copy["status"] = {k: v for k, v in manifest["status"].items() if k != "images"}
+    if manifest.get("kind") == "Pod" and "spec" in manifest:
+        copy["spec"] = _slim_pod(manifest["spec"])
     return copy
+
+
+def _slim_pod(spec: Manifest) -> Manifest:
+    kept = {key: value for key, value in spec.items() if key not in ("affinity", "tolerations")}
+    for kind in ("containers", "initContainers"):
+        if kind in kept:
+            kept[kind] = [{k: c[k] for k in _CONTAINER if k in c} for c in kept[kind]]
+    return kept
 
 
 def was_created_by_us(managed_fields: object) -> bool:
