@@ -52,6 +52,7 @@ class Shell:
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT. Raises whatever ended the engine."""
+        asyncio.get_running_loop().set_exception_handler(_hush_unclosed_watches)
         await kopf.operator(
             registry=self._registry,
             settings=self._settings,
@@ -95,6 +96,14 @@ class Shell:
         if self._running is not None:
             await self._engine.stop(self._running)
         await self._opened.aclose()
+
+
+def _hush_unclosed_watches(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """kopf leaves the generator of a watch that was busy when it ended, and the loop complains when it closes it."""
+    if "asyncgen" in context:
+        logger.debug("%s", context.get("message"))
+    else:
+        loop.default_exception_handler(context)
 
 
 class _NoEssence(kopf.DiffBaseStorage):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 
+from perennial.kube.plan import Manifest
 from perennial.kube.slim import slim, was_created_by_us
 
 POSTED = {"manager": "perennial", "operation": "Update", "fieldsV1": {"f:data": {}}}
@@ -12,7 +14,7 @@ APPLIED = {"manager": "perennial", "operation": "Apply"}
 THEIRS = {"manager": "kubectl", "operation": "Update"}
 
 
-def manifest(*managed: dict[str, object]) -> dict[str, object]:
+def manifest(*managed: Mapping[str, object]) -> Manifest:
     annotations = {"kubectl.kubernetes.io/last-applied-configuration": "{...}", "kept": "yes"}
     return {
         "kind": "ConfigMap",
