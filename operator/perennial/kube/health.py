@@ -50,7 +50,8 @@ class Probes:
         self._stack.push_async_callback(runner.cleanup)
         # None: all addresses, of IPv6 too where there is any.
         await web.TCPSite(runner, None, self._asked[name]).start()
-        self.ports[name] = runner.addresses[0][1]
+        # Port 0 gives each address family a port of its own: an address of IPv4 is (host, port), of IPv6 longer.
+        self.ports[name] = min(runner.addresses, key=len)[1]
 
     async def _healthz(self, _: web.Request) -> web.Response:
         ailments = list(self._vitals.ailments())

@@ -53,7 +53,8 @@ class Lease:
                 LEADER.labels(self._name).set(1)
                 logger.info("Leading as %s", self._identity)
                 return
-            await asyncio.sleep(wait * random.uniform(0.9, 1.0))
+            # Never less than what is left: ever shorter waits would hammer the server as the lease runs out.
+            await asyncio.sleep(wait * random.uniform(1.0, 1.1))
 
     async def hold(self) -> None:
         """Renew until the lease is lost: somebody else has it, or the API server was out of reach for too long."""

@@ -6,6 +6,7 @@ import aiohttp
 import pytest
 
 from perennial.kube.health import Probes
+from perennial.kube.metrics import LEADER
 
 
 class Vitals:
@@ -26,6 +27,7 @@ class Vitals:
     ],
 )
 async def test_probes(ailments: list[str], ready: bool, healthz: tuple[int, str], readyz: tuple[int, str]) -> None:
+    LEADER.labels("test").set(0)
     async with Probes(Vitals(ailments, ready), 0, 0) as probes, aiohttp.ClientSession() as session:
         for path, expected in (("healthz", healthz), ("readyz", readyz)):
             async with session.get(f"http://127.0.0.1:{probes.ports['health']}/{path}") as answer:
