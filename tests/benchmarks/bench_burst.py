@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -39,6 +39,7 @@ from perennial.kube.plan import Manifest, Resource
 from perennial.kube.resources import DEPLOYMENTS, JOBS, PODDISRUPTIONBUDGETS, SERVICES
 
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
+SERVICEACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount")
 CREATORS = 64
 NOWHERE = {"nodeSelector": {"perennial.dev/bench": "no-such-node"}}
 WRITES = re.compile(r'rest_client_requests_total\{code="[^"]*",host="[^"]*",method="(POST|PUT|PATCH|DELETE)"\} (\S+)')
@@ -225,6 +226,9 @@ def show(what: str, measured: str, target: str = "") -> None:
 async def namespace_of(client: Client) -> AsyncIterator[str]:
     name = f"bench-{secrets.token_hex(3)}"
     made = await client.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    with suppress(AlreadyExists):
+        # Where the controller manager is stopped, to measure as in a bare API server, nobody else makes it.
+        await client.create(SERVICEACCOUNTS, _manifest(SERVICEACCOUNTS, name, "default", {}))
     try:
         yield name
     finally:

@@ -18,7 +18,8 @@ from .resources import EVENTS
 SERIES_SECONDS = 360.0
 """The same again within this time is counted on the event that is there, as client-go does."""
 _WAITING = 5000
-_POSTERS = 4
+_PACE_SECONDS = 0.02
+"""Fifty events a second at most: in a burst the API server has better things to do."""
 _REMEMBERED = 4096
 _LONGEST_NOTE = 1024
 
@@ -50,11 +51,6 @@ class Recorder:
 
     async def run(self) -> None:
         """Until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for _ in range(_POSTERS):
-                group.create_task(self._work())
-
-    async def _work(self) -> None:
         while True:
             about, event = await self._waiting.get()
             try:
@@ -63,6 +59,7 @@ class Recorder:
                 logger.info("Event %s of %s was not posted: %s", event.reason, about["metadata"]["name"], error)
             finally:
                 self._waiting.task_done()
+            await asyncio.sleep(_PACE_SECONDS)
 
     async def flush(self) -> None:
         """Wait until all that was told is posted."""
