@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sys
 import uuid
@@ -28,6 +29,9 @@ from .settings import Settings, SettingsError
 from .training.controller import TrainingController
 
 NAME = "perennial"
+_COLLECTOR = (100_000, 50, 100)
+"""When the garbage collector runs. The caches are hundreds of thousands of dicts that live long: by its defaults it
+walks all of them again and again, for a fifth of the processor time of a start over 5,000 objects."""
 
 Controllers = Mapping[str, Controller[Any]]
 
@@ -77,6 +81,7 @@ def run() -> None:
     except SettingsError as error:
         sys.exit(f"perennial-operator: {error}")
     logs.configure(settings.log_format, settings.log_level)
+    gc.set_threshold(*_COLLECTOR)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(operate(settings))
