@@ -6,6 +6,7 @@ moves; then the three resources are deleted and nothing is left but the store.
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import threading
@@ -111,6 +112,8 @@ def loop(cluster: Harness, images: list[str], crds: None, tmp_path_factory: pyte
                 break
         killer.join()
         assert killer.done == KILLS
+        # Its process would fly on after its caller has gone, and change what the following tests look at.
+        kubectl.run("delete", "pod", "airport", "--now")
         yield played
     finally:
         operator.stop()
@@ -175,8 +178,10 @@ def test_another_build_of_the_operator_moves_nothing(
 
 
 def server_pods(loop: Loop) -> set[str]:
+    """The uids of those that are not ending."""
     selector = "--selector=perennial.dev/modeldeployment=flights"
-    return set(loop.kubectl.run("get", "pods", selector, "--output=jsonpath={.items[*].metadata.uid}").split())
+    found = json.loads(loop.kubectl.run("get", "pods", selector, "--output=json"))["items"]
+    return {pod["metadata"]["uid"] for pod in found if "deletionTimestamp" not in pod["metadata"]}
 
 
 def changed_source(folder: Path) -> Path:
