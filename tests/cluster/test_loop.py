@@ -29,6 +29,7 @@ PACE_SECONDS = 4.5
 KILLS = 10
 KILLING_SECONDS = 120.0
 SETTLING_SECONDS = 60.0
+LAST_WINDOW_SECONDS = 5.0
 CHILDREN = (
     "jobs,pods,deployments,replicasets,services,configmaps,controllerrevisions,poddisruptionbudgets,networkpolicies"
 )
@@ -114,6 +115,7 @@ def loop(cluster: Harness, images: list[str], crds: None, tmp_path_factory: pyte
         assert killer.done == KILLS
         # Its process would fly on after its caller has gone, and change what the following tests look at.
         kubectl.run("delete", "pod", "airport", "--now")
+        time.sleep(LAST_WINDOW_SECONDS)
         yield played
     finally:
         operator.stop()
