@@ -19,7 +19,7 @@ def cost_of(pods: Iterable[Manifest]) -> Cost | None:
     spans = [(pod, _seconds(pod)) for pod in pods]
     cpu = sum(seconds * _requested(pod, "cpu") for pod, seconds in spans)
     memory = sum(seconds * _requested(pod, "memory") / _GIB for pod, seconds in spans)
-    return Cost(round(cpu, 1), round(memory, 1)) if cpu or memory else None
+    return Cost(round(cpu, 3), round(memory, 3)) if cpu or memory else None
 
 
 def _requested(pod: Manifest, resource: str) -> float:
