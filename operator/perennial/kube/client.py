@@ -57,7 +57,7 @@ _event = msgspec.json.Decoder(WatchEvent)
 class _Metadata(msgspec.Struct):
     name: str
     uid: str
-    resourceVersion: str  # noqa: N815 - the field's name in Kubernetes
+    version: str = msgspec.field(name="resourceVersion")
     namespace: str = ""
 
 
@@ -66,7 +66,7 @@ class _Item(msgspec.Struct):
 
 
 class _ListMetadata(msgspec.Struct):
-    resourceVersion: str  # noqa: N815 - the field's name in Kubernetes
+    version: str = msgspec.field(name="resourceVersion")
     follows: str = msgspec.field(name="continue", default="")
 
 
@@ -175,9 +175,9 @@ class Client:
             raw = await self._answer("GET", path, params=params, accept=_METADATA_ONLY, idempotent=True)
             listed = _decoded(_metadata_list, raw)
             for item in listed.items or ():
-                found[Key(item.metadata.namespace, item.metadata.name)] = int(item.metadata.resourceVersion)
+                found[Key(item.metadata.namespace, item.metadata.name)] = int(item.metadata.version)
             if not listed.metadata.follows:
-                return found, int(listed.metadata.resourceVersion)
+                return found, int(listed.metadata.version)
             params["continue"] = listed.metadata.follows
 
     @asynccontextmanager

@@ -6,7 +6,7 @@ scikit-learn is imported only when it serves: it takes more memory by itself tha
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ class Answers:
     are some.
     """
 
-    predictions: NDArray  # type: ignore[type-arg]  # float64, int64, bool or object (str)
+    predictions: NDArray[Any]  # float64, int64, bool or object (str)
     probabilities: NDArray[np.float64] | None = None
 
 

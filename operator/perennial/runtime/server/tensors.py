@@ -7,7 +7,7 @@ after this module meets a value of another type.
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 import numpy as np
@@ -147,7 +147,7 @@ def texts_of(tensor: AnyTensor, where: str) -> NDArray[np.object_]:
     return shaped(array, tensor.shape, where)
 
 
-def shaped(array: NDArray, shape: list[int], where: str) -> NDArray:  # type: ignore[type-arg]  # of either dtype
+def shaped(array: NDArray[Any], shape: list[int], where: str) -> NDArray[Any]:
     """`array`, flat or already nested, in `shape`. Raises Refusal 400 where the two do not fit."""
     if array.size != math.prod(shape):
         raise invalid(f"{where}.data", f"has {array.size} values, but shape {shape} needs {math.prod(shape)}")
