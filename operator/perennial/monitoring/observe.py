@@ -105,7 +105,9 @@ def _training(caches: Caches, namespace: str, deployment: Deployment | None) -> 
 
 
 def _rival(caches: Caches, manifest: Manifest) -> str | None:
-    """The monitor that acts instead: of those of one deployment the oldest that is not suspended."""
+    """The monitor that acts instead: of those of one deployment the oldest that is not suspended, of two made within
+    the same second the first by name.
+    """
     monitors = [
         other
         for place in watches_deployment(manifest)
@@ -118,7 +120,7 @@ def _rival(caches: Caches, manifest: Manifest) -> str | None:
 
 def _age(manifest: Manifest) -> tuple[str, str]:
     metadata = manifest["metadata"]
-    return str(metadata.get("creationTimestamp", "")), str(metadata["uid"])
+    return str(metadata.get("creationTimestamp", "")), str(metadata["name"])
 
 
 def _question(spec: DriftMonitorSpec, deployment: Deployment, *, acts: bool) -> Question | None:
