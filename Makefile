@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+WORKERS ?= 3
 
 .PHONY: help demo demo-down test check unit cluster-tests bench generate images up down clean
 
@@ -35,10 +36,10 @@ check: $(READY) ## Formatting, lint, types, import contracts, generated files
 	$(BIN)/python -m perennial.api --check
 
 unit: $(READY) ## Unit tests, in seconds
-	$(BIN)/pytest tests/unit tests/oracles
+	$(BIN)/pytest tests/unit tests/oracles --numprocesses auto --dist worksteal
 
-cluster-tests: $(READY) ## Tests on a real cluster
-	$(BIN)/pytest tests/cluster
+cluster-tests: $(READY) ## Tests on real clusters, as many at a time as WORKERS says
+	$(BIN)/pytest tests/cluster --numprocesses $(WORKERS) --dist loadgroup
 
 bench: $(READY) ## Measure and print (docs/benchmarks.md says what to expect)
 	$(BIN)/python -m tests.benchmarks

@@ -5,6 +5,8 @@ import shutil
 from collections.abc import Mapping
 
 from cluster.errors import ClusterError
+from cluster.locks import locked
+from cluster.paths import cache_home
 from cluster.progress import step
 from cluster.shell import SYSTEM_PATH, run
 
@@ -34,7 +36,13 @@ def ensure(wanted: Mapping[str, str]) -> None:
     Raises:
         ClusterError: when the machine cannot install it; says what to install by hand.
     """
-    absent = missing(wanted)
+    if not missing(wanted):
+        return
+    with locked(cache_home() / "packages.lock"):
+        _install(missing(wanted))
+
+
+def _install(absent: list[str]) -> None:
     if not absent:
         return
     if shutil.which("apt-get", path=SYSTEM_PATH) is None or os.geteuid() != 0:

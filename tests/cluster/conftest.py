@@ -1,7 +1,8 @@
-"""One cluster for all cluster tests of a session, with the project's images in it.
+"""A cluster with the project's images for the cluster tests, one for each of pytest-xdist's workers.
 
-`PERENNIAL_CLUSTER=name` takes a cluster that runs already, and leaves it so; `PERENNIAL_KEEP_CLUSTER=1` leaves the
-one made here.
+Workers share nothing, so that a test may stop the API server or install the chart beside others. Files stay whole and
+the long ones start first. `PERENNIAL_CLUSTER=name` takes a cluster that runs already, and leaves it so;
+`PERENNIAL_KEEP_CLUSTER=1` leaves the ones made here.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
-    name = os.environ.get("PERENNIAL_CLUSTER", "perennial-test")
+def cluster(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[Harness]:
+    own = "perennial-test" if worker_id == "master" else f"perennial-test-{worker_id}"
+    name = os.environ.get("PERENNIAL_CLUSTER", own)
     keep = os.environ.get("PERENNIAL_KEEP_CLUSTER") == "1"
     try:
         with serving(name, tmp_path_factory.mktemp("cluster"), keep) as harness:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("chart")
+
 CHART = str(Path(__file__).parents[2] / "charts" / "perennial")
 NAMESPACE = "perennial-chart-test"
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:{NAMESPACE}"

@@ -24,7 +24,10 @@ from demo import flights, scene
 from demo.kubectl import Kubectl
 from tests.cluster.operator_process import OperatorProcess
 
-WEEKS = (4, 51)
+pytestmark = pytest.mark.xdist_group("loop")
+
+YEAR = (4, 51)
+ITS_LAST_QUARTER = (39, 51)
 PACE_SECONDS = 4.5
 KILLS = 10
 KILLING_SECONDS = 120.0
@@ -93,6 +96,12 @@ def settled(loop: Loop) -> bool:
     return not running and not serving.get("candidate") and served == training["acceptedVersion"]
 
 
+def weeks(kubectl: Kubectl) -> Iterator[dict[str, Any]]:
+    """The year, and where the machine is too slow for its pace the end of it again: a rollout lives on traffic."""
+    for part in (YEAR, ITS_LAST_QUARTER, ITS_LAST_QUARTER):
+        yield from scene.fly(kubectl, part, PACE_SECONDS)
+
+
 @pytest.fixture(scope="module")
 def loop(cluster: Harness, images: list[str], crds: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
     log = tmp_path_factory.mktemp("loop") / "operator.log"
@@ -107,7 +116,7 @@ def loop(cluster: Harness, images: list[str], crds: None, tmp_path_factory: pyte
         killer.start()
         scene.apply_resources(kubectl)
         scene.wait_until_served(kubectl)
-        for week in scene.fly(kubectl, WEEKS, PACE_SECONDS):
+        for week in weeks(kubectl):
             played.weeks.append(week)
             if not killer.is_alive() and cured(played) and settled(played):
                 break

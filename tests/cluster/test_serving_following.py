@@ -14,6 +14,8 @@ from tests.cluster.operator_process import OperatorProcess, install_crds
 from tests.cluster.serving_scene import Scene, assert_nothing_lost, modeldeployment
 from tests.cluster.training_scene import own, trainingjob
 
+pytestmark = pytest.mark.xdist_group("serving_following")
+
 FIT = """
 import os
 import numpy as np, pandas as pd, skops.io
@@ -22,6 +24,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import RadiusNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
+
 draw = np.random.default_rng(1)
 a, b, carrier = draw.normal(size=600), draw.normal(size=600), draw.choice(["AA", "DL", "UA"], 600)
 rows = pd.DataFrame({{"a": a, "b": b, "carrier": carrier}})

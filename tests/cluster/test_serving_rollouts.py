@@ -15,6 +15,8 @@ from tests.cluster.operator_process import OperatorProcess, install_crds
 from tests.cluster.serving_scene import Scene, assert_nothing_lost, modeldeployment, pinned
 from tests.cluster.training_scene import configmap, rows, trainingjob
 
+pytestmark = pytest.mark.xdist_group("serving_rollouts")
+
 CANARY = {
     "strategy": "Canary",
     "steps": [{"weight": 50, "minRequests": 200}],

@@ -19,6 +19,8 @@ from tests.cluster.operator_process import OperatorProcess, install_crds
 from tests.cluster.outside import ObjectStore, file_server, host_address, object_store
 from tests.cluster.training_scene import Scene, configmap, own, rows, trainingjob
 
+pytestmark = pytest.mark.xdist_group("sources")
+
 COUNT = 400
 WEEKS = 4
 HOURS = 24 * 7

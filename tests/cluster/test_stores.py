@@ -21,6 +21,8 @@ from tests.cluster.outside import ObjectStore, host_address, object_store
 from tests.cluster.serving_scene import modeldeployment
 from tests.cluster.training_scene import Scene, configmap, rows, trainingjob
 
+pytestmark = pytest.mark.xdist_group("stores")
+
 MODELS = "models"
 """The bucket of the installation's store."""
 ROW = {

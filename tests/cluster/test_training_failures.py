@@ -16,6 +16,8 @@ from cluster.harness import Harness
 from tests.cluster.operator_process import OperatorProcess, install_crds
 from tests.cluster.training_scene import Scene, configmap, own, rows, trainingjob
 
+pytestmark = pytest.mark.xdist_group("training_failures")
+
 LITTLE = {"requests": {"cpu": "20m", "memory": "32Mi"}, "limits": {"memory": "48Mi"}}
 NO_SECRET = {"name": "X", "valueFrom": {"secretKeyRef": {"name": "nosuch", "key": "k"}}}
 
