@@ -86,7 +86,7 @@ def play(story: Story) -> Report:
     scene.wait_until_served(kubectl)
 
     report = Report(kubectl)
-    for week in scene.fly(kubectl):
+    for week in scene.play_year(kubectl):
         report.add(week)
         story.tell("airport", report.line(week))
     watcher.finish()

@@ -16,7 +16,9 @@ from .kubectl import CommandFailed, Kubectl
 MANIFESTS = Path(__file__).parent / "manifests"
 RESOURCES = ("trainingjob", "modeldeployment", "driftmonitor")
 FIRST_WEEKS = (0, 3)
-STREAMED_WEEKS = (4, 36)
+YEAR = (4, 51)
+LEAST_WEEKS = 33
+"""So much of the year passes in any case: the seasons' change is in it."""
 PACE_SECONDS = 4.5
 
 
@@ -63,9 +65,30 @@ def wait_until_served(kubectl: Kubectl) -> None:
     kubectl.run("wait", "--for=condition=Ready", "modeldeployment/flights", "--timeout=300s", timeout=310)
 
 
-def fly(
-    kubectl: Kubectl, weeks: tuple[int, int] = STREAMED_WEEKS, pace: float = PACE_SECONDS
-) -> Iterator[dict[str, Any]]:
+def has_settled(kubectl: Kubectl) -> bool:
+    """No run and no rollout is under way, and what is served is the newest accepted version."""
+    training, serving = (_status(kubectl, kind) for kind in ("trainingjob", "modeldeployment"))
+    running = any(run["state"] in ("Pending", "Running") for run in training["runs"])
+    served = serving.get("stable", {}).get("version")
+    return not running and not serving.get("candidate") and served == training["acceptedVersion"]
+
+
+def _status(kubectl: Kubectl, kind: str) -> dict[str, Any]:
+    found = kubectl.get(kind, "flights")
+    if found is None:
+        raise CommandFailed(f"{kind} flights is not there any more")
+    return dict(found["status"])
+
+
+def play_year(kubectl: Kubectl) -> Iterator[dict[str, Any]]:
+    """The year from February until nothing is under way any more, one record a week."""
+    for number, week in enumerate(fly(kubectl), 1):
+        yield week
+        if number >= LEAST_WEEKS and has_settled(kubectl):
+            return
+
+
+def fly(kubectl: Kubectl, weeks: tuple[int, int] = YEAR, pace: float = PACE_SECONDS) -> Iterator[dict[str, Any]]:
     """The weeks pass, each in `pace` seconds: one record a simulated week.
 
     Raises CommandFailed when the traffic could not go on.

@@ -26,7 +26,6 @@ from tests.cluster.operator_process import OperatorProcess
 
 pytestmark = pytest.mark.xdist_group("loop")
 
-YEAR = (4, 51)
 ITS_LAST_QUARTER = (39, 51)
 PACE_SECONDS = 4.5
 KILLS = 10
@@ -89,16 +88,9 @@ def cured(loop: Loop) -> list[int]:
     return [run["version"] for run in runs if run["trigger"] == "DriftMonitor" and run["state"] == "Succeeded"]
 
 
-def settled(loop: Loop) -> bool:
-    training, serving = loop.status("trainingjob"), loop.status("modeldeployment")
-    running = any(run["state"] in ("Pending", "Running") for run in training["runs"])
-    served = serving.get("stable", {}).get("version")
-    return not running and not serving.get("candidate") and served == training["acceptedVersion"]
-
-
 def weeks(kubectl: Kubectl) -> Iterator[dict[str, Any]]:
     """The year, and where the machine is too slow for its pace the end of it again: a rollout lives on traffic."""
-    for part in (YEAR, ITS_LAST_QUARTER, ITS_LAST_QUARTER):
+    for part in (scene.YEAR, ITS_LAST_QUARTER, ITS_LAST_QUARTER):
         yield from scene.fly(kubectl, part, PACE_SECONDS)
 
 
@@ -118,7 +110,7 @@ def loop(cluster: Harness, images: list[str], crds: None, tmp_path_factory: pyte
         scene.wait_until_served(kubectl)
         for week in weeks(kubectl):
             played.weeks.append(week)
-            if not killer.is_alive() and cured(played) and settled(played):
+            if not killer.is_alive() and cured(played) and scene.has_settled(kubectl):
                 break
         killer.join()
         assert killer.done == KILLS
@@ -133,7 +125,7 @@ def loop(cluster: Harness, images: list[str], crds: None, tmp_path_factory: pyte
 
 
 def test_ten_kills_change_nothing_in_the_outcome(loop: Loop) -> None:
-    assert eventually(lambda: settled(loop)), loop.status("modeldeployment")
+    assert eventually(lambda: scene.has_settled(loop.kubectl)), loop.status("modeldeployment")
     training, serving = loop.status("trainingjob"), loop.status("modeldeployment")
     runs = {run["version"]: run for run in training["runs"]}
     assert sorted(runs) == list(range(1, len(runs) + 1)), "a run was lost or started twice"
@@ -160,7 +152,7 @@ def test_each_request_of_the_monitor_made_one_run(loop: Loop) -> None:
 def test_another_build_of_the_operator_moves_nothing(
     loop: Loop, cluster: Harness, images: list[str], tmp_path: Path
 ) -> None:
-    assert eventually(lambda: settled(loop))
+    assert eventually(lambda: scene.has_settled(loop.kubectl))
     before, pods = loop.status("trainingjob")["runs"], server_pods(loop)
     assert pods
     loop.operator.stop()
