@@ -30,7 +30,7 @@ class Baseline(Model):
     """Serving takes the first rows served, compared once with training (TrainServeSkew); Training takes the run's
     held-out rows."""
     rows: Annotated[int, Ge(100), Le(100000000)] = 10000
-    """How many rows a baseline from serving takes."""
+    """How many rows a baseline from serving takes, from ten windows or more."""
 
 
 class Features(Model):

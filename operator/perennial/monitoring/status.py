@@ -21,6 +21,7 @@ from perennial.api.driftmonitor_status import (
 from perennial.api.driftmonitor_status import Verdict as VerdictStatus
 from perennial.api.reasons import DriftMonitorReason
 
+from .baseline import FEWEST_WINDOWS
 from .checkpoint import Checkpoint
 from .counts import coverage
 from .faults import Finding as DriftFinding
@@ -112,9 +113,12 @@ def _ready(observed: Observed, checkpoint: Checkpoint) -> Finding:
 
 def _learning(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> str:
     baseline = checkpoint.baseline
-    rows = baseline.rows if baseline else 0
+    rows, windows = (baseline.rows, baseline.windows) if baseline else (0, 0)
     held = checkpoint.triage.of("DataFault")
-    message = f"the baseline of {_model(checkpoint)} has {rows} of {spec.baseline.rows} rows"
+    message = (
+        f"the baseline of {_model(checkpoint)} has {rows} of at least {spec.baseline.rows} rows, "
+        f"{windows} of at least {FEWEST_WINDOWS} windows"
+    )
     if held and not held.clean:
         return f"{message}; windows with a DataFault are not learned from"
     return message
