@@ -16,6 +16,7 @@ from .errors import AlreadyExists, ApiError, BadRequest, Conflict, Forbidden, In
 from .ownership import controller_of, is_owned_by, key_of
 from .plan import Child, Deletion, Key, Manifest, Mode, Problem, Resource
 from .slim import slim, was_created_by_us
+from .trials import Trials
 
 DIGEST = "perennial.dev/applied"
 """The annotation with the digest of what was last asked for."""
@@ -34,6 +35,7 @@ class Children:
         self._client = client
         self._caches = caches
         self._contention = contention or Contention()
+        self._trials = Trials()
 
     async def carry_out(self, children: Iterable[Child], owner: Manifest) -> tuple[Problem, ...]:
         """In order. A refused child does not keep the following ones from being made. Raises ApiError, StillThere."""
@@ -53,20 +55,27 @@ class Children:
         try:
             match child.mode:
                 case Mode.TRIAL:
-                    await self._try(child)
+                    return await self._try(child)
                 case Mode.ENSURE:
                     await self._ensure(child)
                 case Mode.CREATE | Mode.APPLY:
                     return await self._keep(child, owner)
         except _REFUSALS as refusal:
-            return _problem(child, _reason(refusal), refusal.message)
+            return _refused(child, refusal)
         return None
 
-    async def _try(self, child: Child) -> None:
+    async def _try(self, child: Child) -> Problem | None:
+        if (known := self._trials.answer(child)) is not None:
+            return known.problem
+        problem = None
         try:
             await self._client.create(child.resource, child.manifest, dry_run=True)
         except AlreadyExists:
-            return
+            pass
+        except _REFUSALS as refusal:
+            problem = _refused(child, refusal)
+        self._trials.note(child, problem)
+        return problem
 
     async def _ensure(self, child: Child) -> None:
         key = key_of(child.manifest)
@@ -198,6 +207,10 @@ def _contended(child: Child, path: str) -> Problem:
         "Contended",
         f"{path} is changed back each time: find the webhook or controller that does it (metadata.managedFields)",
     )
+
+
+def _refused(child: Child, refusal: ApiError) -> Problem:
+    return _problem(child, _reason(refusal), refusal.message)
 
 
 def _problem(child: Child, reason: str, message: str) -> Problem:

@@ -30,7 +30,8 @@ CACHE_GRACE = timedelta(seconds=10)
 QUIET = timedelta(seconds=15)
 """How long a pod may take to start before the status says what it waits for."""
 REFUSAL_AFTER = timedelta(seconds=5)
-"""A Job without any pod after this long is asked about: its pods are refused, by Pod Security or a quota."""
+"""A Job that was taken up and has no pod after this long is asked about: its pods are refused, by Pod Security or a
+quota. One that the Job controller has not come to yet says nothing of its pods."""
 REPORT_PATIENCE = timedelta(hours=1)
 NO_MANIFEST = 66
 """Exit code of a report that found no sealed version."""
@@ -103,7 +104,8 @@ def _without_pods(run: RunSeen, job: Manifest, context: Context) -> Going | Ende
     up, so that its record is made in a plan that no refusal follows.
     """
     lost, since = _without_pods_since(run, job, context)
-    quiet = since + REFUSAL_AFTER - context.now
+    is_taken_up = "startTime" in job.get("status", {})
+    quiet = since + (REFUSAL_AFTER if is_taken_up else QUIET) - context.now
     if quiet > timedelta(0):
         return Going(run, "Pending", recheck=quiet.total_seconds(), pending_since=lost)
     left = since + context.pending_deadline - context.now
@@ -111,7 +113,7 @@ def _without_pods(run: RunSeen, job: Manifest, context: Context) -> Going | Ende
     if left <= timedelta(0) and told and not context.refusal:
         failure = Failure(TrainingJobReason.NOT_STARTED.value, _given_up(told, context))
         return _fail(run, context, failure)
-    message = "its Job has no pod yet"
+    message = "its Job has no pod yet" if is_taken_up else "the Job controller has not taken up its Job yet"
     if context.refusal:
         reason, words = context.refusal
         message = f"{reason.value}: its pod is refused: {words}"
@@ -121,7 +123,7 @@ def _without_pods(run: RunSeen, job: Manifest, context: Context) -> Going | Ende
         "Pending",
         message,
         TrainingJobReason.RUN_PENDING,
-        needs_trial=True,
+        needs_trial=is_taken_up,
         recheck=recheck,
         pending_since=lost,
     )

@@ -497,6 +497,7 @@ class TestWaits:
         world = World({**SPEC, "pendingDeadlineSeconds": 60})
         world.settle()
         assert world.tried == []
+        world.job(1)["status"] = {"startTime": world.job(1)["metadata"]["creationTimestamp"]}
         world.pass_time(seconds=6)
         name = world.job(1)["metadata"]["name"]
         words = 'pods "flights" is forbidden: violates PodSecurity "restricted:latest"'
@@ -507,6 +508,19 @@ class TestWaits:
         world.settle()
         assert world.said("LastRunAccepted") == ("False", "NotStarted")
         assert words in world.records()[0]["data"]["failure"]["message"]
+
+    def test_no_pod_of_a_job_that_its_controller_has_not_come_to_is_tried(self) -> None:
+        world = World({**SPEC, "pendingDeadlineSeconds": 60})
+        world.settle()
+        world.pass_time(seconds=6)
+        assert world.reconcile() == 0, "there is nothing to say yet"
+        world.pass_time(seconds=10)
+        world.settle()
+        assert "has not taken up its Job" in world.message("Training")
+        assert world.tried == []
+        world.pass_time(seconds=60)
+        world.settle()
+        assert world.said("LastRunAccepted") == ("False", "NotStarted")
 
     def test_a_pod_that_is_lost_in_the_third_hour_may_be_replaced(self) -> None:
         world = World({**SPEC, "pendingDeadlineSeconds": 60})
