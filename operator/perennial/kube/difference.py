@@ -19,6 +19,9 @@ _ASSOCIATIVE = frozenset(
 _ATOMIC_KINDS = frozenset({"NetworkPolicy"})
 """Kinds without such lists: a port that somebody added to a NetworkPolicy is a difference."""
 
+_WHOLE = frozenset({"selector", "podSelector", "namespaceSelector"})
+"""Mappings that are whole values (`x-kubernetes-map-type: atomic`): with one label more they select nothing."""
+
 _QUANTITIES = frozenset({"requests", "limits", "capacity", "sizeLimit", "divisor", "storage"})
 _SUFFIXES = {
     "n": Decimal("1e-9"),
@@ -56,6 +59,8 @@ def _in_mapping(live: Manifest, asked: Manifest, path: str, *, merges: bool, qua
 
 
 def _in_value(live: Any, asked: Any, path: str, key: str, *, merges: bool, quantity: bool) -> str | None:
+    if key in _WHOLE:
+        return None if live == asked else path
     if isinstance(asked, dict):
         if not isinstance(live, dict):
             return path

@@ -37,6 +37,16 @@ SAME = {
 }
 
 OTHER = {
+    "a label that somebody added to a selector": (
+        {"kind": "Service", "spec": {"selector": {"a": "1", "b": "2"}}},
+        {"kind": "Service", "spec": {"selector": {"a": "1"}}},
+        "spec.selector",
+    ),
+    "a label that somebody added to the pods that a policy is for": (
+        {"kind": "NetworkPolicy", "spec": {"podSelector": {"matchLabels": {"a": "1", "b": "2"}}}},
+        {"kind": "NetworkPolicy", "spec": {"podSelector": {"matchLabels": {"a": "1"}}}},
+        "spec.podSelector",
+    ),
     "a value": ({"spec": {"replicas": 2}}, {"spec": {"replicas": 3}}, "spec.replicas"),
     "a missing field": ({"spec": {}}, {"spec": {"replicas": 3}}, "spec.replicas"),
     "a missing part": ({}, {"spec": {"replicas": 3}}, "spec"),
