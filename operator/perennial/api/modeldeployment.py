@@ -182,7 +182,7 @@ class Analysis(Model):
     )
 
     error_rate: ErrorRate | None = None
-    """The candidate's share of failed requests."""
+    """The candidate's share of failed requests; one that only the version before it took has failed."""
     disagreement: Disagreement | None = None
     """How often candidate and stable model differ, on a sample of the candidate's own requests."""
     loss: LossComparison | None = None

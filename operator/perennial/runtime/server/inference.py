@@ -68,16 +68,49 @@ class _Asked:
     outputs: list[NamedOutput]
 
 
+class Intake:
+    """Which requests fit a model: what it takes, and what it can be asked for."""
+
+    def __init__(self, schema: Schema) -> None:
+        self._gather = Gatherer(schema)
+        self._default, self._named = _outputs(schema)
+
+    def __call__(self, request: InferenceRequest) -> _Asked:
+        """Raises Refusal 400 that names the field which does not fit."""
+        return _Asked(request, self._gather(request), self._outputs_of(request))
+
+    def fits(self, request: InferenceRequest) -> bool:
+        try:
+            self(request)
+        except Refusal:
+            return False
+        return True
+
+    def _outputs_of(self, request: InferenceRequest) -> list[NamedOutput]:
+        if not request.outputs:
+            return self._default
+        asked = []
+        for position, output in enumerate(request.outputs):
+            if output.name not in self._named:
+                known = ", ".join(self._named)
+                raise invalid(f"outputs[{position}].name", f"{output.name!r} is not an output; there are {known}")
+            asked.append((output.name, self._named[output.name]))
+        return asked
+
+
 class Predictor:
-    """Answers inference requests of one model."""
+    """Answers inference requests of one model.
+
+    `predecessor` is what the version took that was stable when this one was rolled out, once that is known.
+    """
 
     def __init__(self, name: str, model: Model, counting: Counting) -> None:
         self.model = model
         self.companion: Companion | None = None
+        self.predecessor: Intake | None = None
         self._name = name
         self._counting = counting
-        self._gather = Gatherer(model.schema)
-        self._default, self._named = _outputs(model.schema)
+        self._intake = Intake(model.schema)
         self._pool = ThreadPoolExecutor(1, "model")
         self._companion_pool = ThreadPoolExecutor(1, "companion")
         self._receipt = _receipt_of(model)
@@ -86,13 +119,22 @@ class Predictor:
     def infer(self, body: bytes) -> bytes | Coroutine[Any, Any, bytes]:
         """The answer's body: at once where the model is quick enough to have the others wait, else when it is done.
 
-        Raises Refusal 400 for what the client can mend.
+        Raises Refusal 400 for what the client can mend, 422 for what the model cannot work with.
         """
-        request = decode(body)
-        asked = _Asked(request, self._gather(request), self._asked(request))
+        asked = self._taken(decode(body))
         if asked.rows.count > self.model.inline_rows:
             return self._infer_beside(asked)
         return self._answer(asked, _computed(self.model.engine, asked.rows))
+
+    def _taken(self, request: InferenceRequest) -> _Asked:
+        """A request that only the version before took is no client's mistake: this version breaks its clients, which a
+        rollout has to see as errors."""
+        try:
+            return self._intake(request)
+        except Refusal as refusal:
+            if self.predecessor is None or not self.predecessor.fits(request):
+                raise
+            raise Refusal(422, f"{refusal.message}; the version before this one took such requests") from refusal
 
     async def _infer_beside(self, asked: _Asked) -> bytes:
         loop = asyncio.get_running_loop()
@@ -129,17 +171,6 @@ class Predictor:
         companion = self.companion
         while companion is not None and (sample := companion.due()) is not None:
             await self._score(companion, sample, inline=False)
-
-    def _asked(self, request: InferenceRequest) -> list[NamedOutput]:
-        if not request.outputs:
-            return self._default
-        asked = []
-        for position, output in enumerate(request.outputs):
-            if output.name not in self._named:
-                known = ", ".join(self._named)
-                raise invalid(f"outputs[{position}].name", f"{output.name!r} is not an output; there are {known}")
-            asked.append((output.name, self._named[output.name]))
-        return asked
 
     def _compare_later(self, companion: Companion, rows: Rows, answers: Answers) -> None:
         chosen = companion.sample(rows.count)

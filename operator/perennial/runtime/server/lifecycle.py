@@ -22,7 +22,7 @@ from perennial.runtime.server.control import ControlApp
 from perennial.runtime.server.counting import Counting
 from perennial.runtime.server.counts.tally import Mismatch
 from perennial.runtime.server.http import Server
-from perennial.runtime.server.inference import Predictor
+from perennial.runtime.server.inference import Intake, Predictor
 from perennial.runtime.server.meter import Meter
 from perennial.runtime.server.model import Model, WrongAnswer, load
 from perennial.runtime.server.state import State
@@ -154,7 +154,9 @@ class Pod:
     async def _load_companion(self, served: ServedModel, main: Model, predictor: Predictor) -> None:
         """A companion that cannot be had costs the comparison, never the service."""
         try:
-            predictor.companion = Companion(await self._fetch(served), main)
+            model = await self._fetch(served)
+            predictor.predecessor = Intake(model.schema)
+            predictor.companion = Companion(model, main)
         except (CannotServe, Incomparable) as error:
             logger.warning("nothing is compared: the companion %s cannot be used: %s", served.uri, error)
             return

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from perennial.runtime.server.companion import BATCH, Companion, Incomparable
+from perennial.runtime.server.inference import Intake
 from perennial.runtime.server.model import load
 
 ROWS = [(0.6, 0), (0.65, 0), (0.9, 0), (0.1, 0)]
@@ -134,6 +135,36 @@ def test_another_task_or_feature_is_incomparable(tmp_path: Path, models: ModuleT
     for companion, main in ((binary, mixed), (mixed, binary)):
         with pytest.raises(Incomparable):
             Companion(companion, main)
+
+
+OF_BINARY = [{"name": name, "shape": [1], "datatype": "FP64", "data": [0.5]} for name in "ab"]
+OF_MIXED = [
+    {"name": "x", "shape": [1], "datatype": "FP64", "data": [1.0]},
+    {"name": "flag", "shape": [1], "datatype": "BOOL", "data": [True]},
+    {"name": "carrier", "shape": [1], "datatype": "BYTES", "data": ["UA"]},
+]
+
+
+@pytest.mark.parametrize(
+    ("request_body", "status", "errors"),
+    [
+        ({"inputs": OF_MIXED}, 200, 0),
+        ({"inputs": OF_BINARY}, 422, 1),
+        ({"inputs": OF_BINARY, "outputs": [{"name": "probabilities"}]}, 422, 1),
+        ({"inputs": OF_MIXED + OF_BINARY, "outputs": [{"name": "probabilities"}]}, 422, 1),
+        ({"inputs": OF_MIXED + OF_BINARY, "outputs": [{"name": "odds"}]}, 400, 0),
+        ({"inputs": OF_BINARY[:1]}, 400, 0),
+        (b"{", 400, 0),
+    ],
+)
+def test_what_only_the_version_before_took_is_an_error_of_this_one(
+    mixed: Served, models: ModuleType, tmp_path: Path, request_body: Any, status: int, errors: int
+) -> None:
+    mixed.predictor.predecessor = Intake(load(models.binary(tmp_path / "before")).schema)
+    answer = mixed.infer(request_body)
+    assert (answer.status, mixed.operate("/perennial/v1/stats").body["errors"]) == (status, errors)
+    if status == 422:
+        assert "the version before this one took such requests" in answer.body["error"]
 
 
 def test_regressions_disagree_beyond_the_first_bin_of_the_loss(tmp_path: Path, models: ModuleType) -> None:

@@ -142,6 +142,8 @@ async def test_a_companion_that_cannot_be_had_costs_nothing(
     async with living(serve, tmp_path) as pod:
         await until(lambda: "nothing is compared" in caplog.text)
         assert pod.ready
+        assert pod._state.predictor is not None
+        assert (pod._state.predictor.predecessor is None) == (companion == "missing")
 
 
 async def test_the_companion_is_loaded_after_readiness(tmp_path: Path, models: ModuleType) -> None:
