@@ -23,8 +23,8 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## The whole loop on real data, on this machine
 	@$(BIN)/python -m demo
 
-demo-down: $(READY) ## Take the demo's cluster down
-	@$(BIN)/python -m cluster down --name perennial-demo
+demo-down: $(READY) ## Take away what the demo made
+	@$(BIN)/python -m demo down
 
 test: check unit cluster-tests ## Everything that must hold: static checks, unit tests, tests on a real cluster
 

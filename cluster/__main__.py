@@ -60,9 +60,8 @@ def _components(cluster: EmbeddedCluster, node: str | None) -> str:
 
 
 def _images(given: argparse.Namespace) -> None:
-    references = images.build(given.target or list(images.TARGETS))
-    if not given.no_load:
-        providers.choose().load_images(given.name, references)
+    targets = given.target or images.TARGETS
+    references = images.build(targets) if given.no_load else providers.choose().images(given.name, targets)
     print("\n".join(references))
 
 

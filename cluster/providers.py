@@ -41,7 +41,12 @@ class Provider(Protocol):
 
     def down(self, name: str) -> bool: ...
 
-    def load_images(self, name: str, references: Sequence[str]) -> None: ...
+    def images(self, name: str, targets: Sequence[str]) -> list[str]:
+        """References of the project's images, which the cluster's pods can use from here on.
+
+        Raises:
+            ClusterError: when they can neither be built nor had.
+        """
 
 
 @dataclass(frozen=True)
@@ -64,13 +69,15 @@ class Embedded:
     def down(self, name: str) -> bool:
         return embedded.down(name)
 
-    def load_images(self, name: str, references: Sequence[str]) -> None:
+    def images(self, name: str, targets: Sequence[str]) -> list[str]:
         cluster = embedded.find(name)
         if cluster is None:
             raise ClusterError(f"cluster {name} does not run: `python -m cluster up --name {name}`")
+        references = images.build(targets)
         for reference in references:
             with step(f"loading {reference}"):
                 loading.load_image(cluster, reference)
+        return references
 
 
 @dataclass(frozen=True)
@@ -106,10 +113,12 @@ class Kind:
         run(kind_path(), "delete", "cluster", f"--name={name}", f"--kubeconfig={self._kubeconfig(name)}")
         return known
 
-    def load_images(self, name: str, references: Sequence[str]) -> None:
+    def images(self, name: str, targets: Sequence[str]) -> list[str]:
+        references = images.build(targets)
         for reference in references:
             with step(f"loading {reference}"):
                 run(kind_path(), "load", "docker-image", reference, f"--name={name}")
+        return references
 
     @staticmethod
     def _kubeconfig(name: str) -> Path:
@@ -137,11 +146,15 @@ class Current:
     def down(self, name: str) -> bool:
         return False
 
-    def load_images(self, name: str, references: Sequence[str]) -> None:
-        raise ClusterError(
-            f"push {', '.join(references)} to a registry that your cluster pulls from, and name them there "
-            "in the chart's values: images cannot be loaded into a cluster by its kubeconfig"
-        )
+    def images(self, name: str, targets: Sequence[str]) -> list[str]:
+        variables = [f"PERENNIAL_{target.upper()}_IMAGE" for target in targets]
+        if missing := [variable for variable in variables if not os.environ.get(variable)]:
+            raise ClusterError(
+                "images cannot be loaded into a cluster by its kubeconfig: build the Dockerfile's targets "
+                f"{' and '.join(targets)}, push them to a registry that the cluster pulls from, and name them there "
+                f"in {' and '.join(missing)}"
+            )
+        return [os.environ[variable] for variable in variables]
 
     @staticmethod
     def _kubeconfig() -> Path:

@@ -1,4 +1,4 @@
-"""`python -m demo`: from a bare machine to the whole loop on real data, told as it happens.
+"""`python -m demo [down]`: from a bare machine to the whole loop on real data, told as it happens.
 
 Cold it compiles a Kubernetes first; it says so, and how long that takes. What it prints at the end is read from the
 cluster.
@@ -70,13 +70,13 @@ class Watcher(threading.Thread):
 
 
 def play(story: Story) -> Report:
-    cluster = stage.prepare(lambda line: story.tell("stage", line))
-    kubectl = Kubectl(cluster.kubectl, cluster.kubeconfig, "flights")
+    prepared = stage.prepare(lambda line: story.tell("stage", line))
+    kubectl = Kubectl(prepared.cluster.kubectl, prepared.cluster.kubeconfig, scene.NAMESPACE)
     if scene.clear(kubectl):
         story.tell("stage", "cleared what an earlier demo left")
     table = flights.prepared()
     story.tell("stage", "327,346 real flights of 2013; the question: how long will a flight be in the air?")
-    scene.open_airport(kubectl, table)
+    scene.open_airport(kubectl, table, prepared.runtime)
     story.tell("airport", "January has landed in the data folder")
 
     watcher = Watcher(kubectl, story)
@@ -93,6 +93,15 @@ def play(story: Story) -> Report:
     return report
 
 
+def clear_away() -> int:
+    try:
+        print(stage.clear_away())
+    except CommandFailed as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    return 0
+
+
 def main() -> int:
     story = Story()
     try:
@@ -106,4 +115,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(clear_away() if sys.argv[1:] == ["down"] else main())

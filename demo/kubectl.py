@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from string import Template
 from typing import Any
 
 
@@ -25,9 +26,9 @@ class Kubectl:
     def argv(self, *arguments: str) -> list[str]:
         return [str(self.binary), "--kubeconfig", str(self.kubeconfig), "--namespace", self.namespace, *arguments]
 
-    def run(self, *arguments: str, timeout: float = 300) -> str:
+    def run(self, *arguments: str, stdin: str | None = None, timeout: float = 300) -> str:
         """The standard output; raises CommandFailed with the standard error."""
-        return run(self.argv(*arguments), timeout=timeout)
+        return run(self.argv(*arguments), stdin=stdin, timeout=timeout)
 
     def get(self, kind: str, name: str) -> dict[str, Any] | None:
         """One object, or None where it is not there or the API server does not answer just now."""
@@ -36,13 +37,14 @@ class Kubectl:
         except (CommandFailed, subprocess.TimeoutExpired):
             return None
 
-    def apply(self, manifest: Path) -> None:
-        self.run("apply", f"--filename={manifest}")
+    def apply(self, manifest: Path, **values: str) -> None:
+        """`values` stand in the manifest as `${NAME}`."""
+        self.run("apply", "--filename=-", stdin=Template(manifest.read_text()).substitute(values))
 
 
-def run(argv: Sequence[str], timeout: float = 600) -> str:
+def run(argv: Sequence[str], stdin: str | None = None, timeout: float = 600) -> str:
     """Run a command and give its standard output; raises CommandFailed."""
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False)
+    done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=timeout, check=False)
     if done.returncode:
         raise CommandFailed(f"{' '.join(argv)}\n{done.stderr.strip() or done.stdout.strip()}")
     return done.stdout

@@ -13,6 +13,7 @@ from typing import Any
 
 from .kubectl import CommandFailed, Kubectl
 
+NAMESPACE = "flights"
 MANIFESTS = Path(__file__).parent / "manifests"
 RESOURCES = ("trainingjob", "modeldeployment", "driftmonitor")
 FIRST_WEEKS = (0, 3)
@@ -29,23 +30,31 @@ def airport(kubectl: Kubectl, *arguments: str) -> list[str]:
 
 
 def clear(kubectl: Kubectl) -> bool:
-    """Remove what an earlier demonstration left; says whether there was anything.
+    """Remove the namespace that an earlier demonstration left; says whether there was one.
 
-    Raises CommandFailed where the namespace is somebody else's.
+    Raises CommandFailed where it is somebody else's.
     """
-    found = kubectl.get("namespace", kubectl.namespace)
-    if found is None:
+    if not is_left_over(kubectl):
         return False
-    if found["metadata"].get("labels", {}).get("app.kubernetes.io/part-of") != "perennial-demo":
-        raise CommandFailed(f"the cluster has a namespace `{kubectl.namespace}` already; the demo will not touch it")
     kubectl.run("delete", "namespace", kubectl.namespace, "--wait", "--timeout=180s")
     return True
 
 
-def open_airport(kubectl: Kubectl, table: Path) -> None:
-    """The namespace, the data folder and the pod, with the first weeks landed."""
+def is_left_over(kubectl: Kubectl) -> bool:
+    """Whether an earlier demonstration made the namespace. Raises CommandFailed where somebody else did."""
+    found = kubectl.run("get", "namespace", kubectl.namespace, "--ignore-not-found", "--output=json")
+    if not found:
+        return False
+    labels = json.loads(found)["metadata"].get("labels", {})
+    if labels.get("app.kubernetes.io/part-of") != "perennial-demo":
+        raise CommandFailed(f"the cluster has a namespace `{kubectl.namespace}` already; the demo will not touch it")
+    return True
+
+
+def open_airport(kubectl: Kubectl, table: Path, image: str) -> None:
+    """The namespace, the data folder and the pod, of the runtime's `image`, with the first weeks landed."""
     kubectl.apply(MANIFESTS / "namespace.yaml")
-    kubectl.apply(MANIFESTS / "airport.yaml")
+    kubectl.apply(MANIFESTS / "airport.yaml", RUNTIME_IMAGE=image)
     kubectl.run("wait", "--for=condition=Ready", "pod/airport", "--timeout=120s")
     kubectl.run("exec", "airport", "--", "mkdir", "-p", "/lake/.demo")
     kubectl.run("cp", str(table), "airport:/lake/.demo/table.parquet")
@@ -66,11 +75,12 @@ def wait_until_served(kubectl: Kubectl) -> None:
 
 
 def has_settled(kubectl: Kubectl) -> bool:
-    """No run and no rollout is under way, and what is served is the newest accepted version."""
+    """No run and no rollout is under way, and the newest accepted version is served or was rolled back."""
     training, serving = (_status(kubectl, kind) for kind in ("trainingjob", "modeldeployment"))
     running = any(run["state"] in ("Pending", "Running") for run in training["runs"])
-    served = serving.get("stable", {}).get("version")
-    return not running and not serving.get("candidate") and served == training["acceptedVersion"]
+    judged = [serving.get("stable", {}), *serving.get("quarantined", [])]
+    decided = any(entry.get("version") == training["acceptedVersion"] for entry in judged)
+    return not running and not serving.get("candidate") and decided
 
 
 def _status(kubectl: Kubectl, kind: str) -> dict[str, Any]:

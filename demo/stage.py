@@ -8,33 +8,70 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from cluster import images, providers
 from cluster.cluster import Cluster
 from cluster.errors import ClusterError
 from cluster.paths import REPOSITORY
 
-from .kubectl import CommandFailed, run
+from . import scene
+from .kubectl import CommandFailed, Kubectl, run
 
 NAME = "perennial-demo"
 NAMESPACE = "perennial-system"
 WAIT = ("--force-conflicts", "--wait", "--timeout", "3m")
 
 
-def prepare(tell: Callable[[str], None]) -> Cluster:
-    """A cluster with the operator running in it. Raises CommandFailed with what is missing."""
+@dataclass(frozen=True)
+class Stage:
+    """A cluster with the operator running in it, and the runtime's image."""
+
+    cluster: Cluster
+    runtime: str
+
+
+def prepare(tell: Callable[[str], None]) -> Stage:
+    """Raises CommandFailed with what is missing, or where a Perennial is installed that is not the demo's."""
     try:
-        tell("bringing a Kubernetes up (the first time it is compiled: about ten minutes on two cores)")
-        cluster = providers.choose().up(NAME)
-        tell("building the two images and loading them")
-        providers.choose().load_images(NAME, images.build())
+        provider = providers.choose()
+        if provider.name != "current":
+            tell("bringing a Kubernetes up (the first time it is compiled: about ten minutes on two cores)")
+        cluster = provider.up(NAME)
+        system = Kubectl(cluster.kubectl, cluster.kubeconfig, NAMESPACE)
+        if not scene.is_left_over(system):
+            system.apply(scene.MANIFESTS / "system.yaml")
+        tell("having the two images in it")
+        references = provider.images(NAME, images.TARGETS)
     except ClusterError as problem:
         raise CommandFailed(str(problem)) from problem
     tell("helm install perennial charts/perennial")
-    helm = [str(cluster.helm), "--kubeconfig", str(cluster.kubeconfig), "--namespace", NAMESPACE]
     chart = str(REPOSITORY / "charts" / "perennial")
-    chosen = [f"--set=image.{target}={images.reference(target)}" for target in images.TARGETS]
-    # The tag stays the same from build to build: the annotation makes an operator of an earlier demo start anew.
+    chosen = [f"--set=image.{target}={name}" for target, name in zip(images.TARGETS, references, strict=True)]
+    # The tag may stay the same from build to build: the annotation makes an operator of an earlier demo start anew.
     chosen.append(f"--set-string=podAnnotations.installed-at={int(time.time())}")
-    run([*helm, "upgrade", "--install", "perennial", chart, "--create-namespace", *chosen, *WAIT])
-    return cluster
+    run([*_helm(cluster), "upgrade", "--install", "perennial", chart, *chosen, *WAIT])
+    return Stage(cluster, references[images.TARGETS.index("runtime")])
+
+
+def clear_away() -> str:
+    """Takes down what `prepare` made, and says what that was. Raises CommandFailed where it cannot."""
+    try:
+        provider = providers.choose()
+        if provider.name != "current":
+            return f"cluster {NAME} is {'gone' if provider.down(NAME) else 'not there'}"
+        cluster = provider.find(NAME)
+    except ClusterError as problem:
+        raise CommandFailed(str(problem)) from problem
+    scene.clear(Kubectl(cluster.kubectl, cluster.kubeconfig, scene.NAMESPACE))
+    system = Kubectl(cluster.kubectl, cluster.kubeconfig, NAMESPACE)
+    if scene.is_left_over(system):
+        run([*_helm(cluster), "uninstall", "perennial", "--ignore-not-found", "--wait"])
+        scene.clear(system)
+    return (
+        "the demo's namespaces and its operator are gone; the definitions of the three kinds stay, as charts leave them"
+    )
+
+
+def _helm(cluster: Cluster) -> list[str]:
+    return [str(cluster.helm), "--kubeconfig", str(cluster.kubeconfig), "--namespace", NAMESPACE]

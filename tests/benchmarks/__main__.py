@@ -21,7 +21,8 @@ def main(chosen: list[str]) -> int:
     failed = []
     for name in chosen or known:
         print(f"\n=== {name} ===", flush=True)
-        if subprocess.run([sys.executable, str(known[name])], check=False, cwd=FOLDER.parents[1]).returncode:
+        module = f"tests.benchmarks.{PREFIX}{name}"
+        if subprocess.run([sys.executable, "-m", module], check=False, cwd=FOLDER.parents[1]).returncode:
             failed.append(name)
     if failed:
         print(f"\ncould not be measured: {', '.join(failed)}", file=sys.stderr)

@@ -1,10 +1,12 @@
 """A thousand of everything at once: how soon the children are there, what a restart costs, how much memory it takes.
 
-python -m tests.benchmarks.bench_burst [--count 1000] [--unchanged 5000]
+python -m tests.benchmarks.bench_burst [--shape bare|full] [--count 1000] [--unchanged 5000]
 
-Needs KUBECONFIG. The operator runs as a process of its own against that cluster, limited to a namespace. Pods ask for a
-node that there is not: they stay pending, and only the operator and the control plane have work. On a busy machine the
-processor time, which is printed too, says more than the clock.
+It makes clusters of its own: one that is a control plane alone (etcd and the API server), as the peers' figures were
+measured, and one with everything, whose Job controller, Deployment controller and scheduler want the same processors.
+With KUBECONFIG set it takes that cluster as it is. The operator runs as a process, limited to a namespace. Pods ask for
+a node that there is not: they stay pending. On a busy machine the processor seconds, which are printed too, say more
+than the clock.
 """
 
 from __future__ import annotations
@@ -14,20 +16,20 @@ import asyncio
 import os
 import re
 import secrets
-import socket
 import statistics
-import subprocess
-import sys
+import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-import aiohttp
 import yaml
 
+from cluster import embedded, supervisor
+from cluster.harness import serving
 from cluster.paths import REPOSITORY
 from perennial.api.resources import DRIFTMONITORS, MODELDEPLOYMENTS, TRAININGJOBS
 from perennial.kube.cache import Cache, Change
@@ -38,40 +40,63 @@ from perennial.kube.informer import Informer
 from perennial.kube.plan import Manifest, Resource
 from perennial.kube.resources import DEPLOYMENTS, JOBS, PODDISRUPTIONBUDGETS, SERVICES
 
+from .apiserver import Work, work
+from .operator_process import OperatorProcess
+
+CRDS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False)
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 SERVICEACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount")
+BEYOND_THE_API = ("kube-scheduler", "kube-controller-manager")
 CREATORS = 64
 NOWHERE = {"nodeSelector": {"perennial.dev/bench": "no-such-node"}}
-WRITES = re.compile(r'rest_client_requests_total\{code="[^"]*",host="[^"]*",method="(POST|PUT|PATCH|DELETE)"\} (\S+)')
+LEASE_WRITES = 3
+"""A lease is acquired once, and renewed while it is looked at."""
+SUSPENDED = {"type": "Suspended", "status": "True", "reason": "JobSuspended", "message": "by the benchmark"}
 
 
-@dataclass
 class Seen:
-    """When the first version of each object was seen that passes `test`, by name."""
+    """When each object's first version was seen that passes `test`, by the name of the object that it comes of."""
 
-    test: Callable[[Manifest], bool]
-    at: dict[str, float] = field(default_factory=dict)
+    def __init__(self, test: Callable[[Manifest], bool]) -> None:
+        self._test = test
+        self.at: dict[str, float] = {}
 
     def __call__(self, change: Change) -> None:
-        if change.new is not None and self.test(change.new):
-            self.at.setdefault(change.new["metadata"]["name"], time.perf_counter())
+        if change.new is not None and self._test(change.new):
+            self.at.setdefault(_owner(change.new["metadata"]["name"]), time.perf_counter())
+
+    async def all(self, names: Iterable[str], seconds: float = 300) -> None:
+        deadline, missing = time.perf_counter() + seconds, set(names)
+        while missing := missing - self.at.keys():
+            if time.perf_counter() > deadline:
+                raise TimeoutError(f"{len(missing)} are missing after {seconds} s, {min(missing)} among them")
+            await asyncio.sleep(0.005)
 
 
 @dataclass
 class Bench:
-    """The namespace, and watches of it that note times."""
+    """A namespace of one cluster, and the operator that works there."""
 
+    connection: Connection
     client: Client
     namespace: str
-    watches: list[asyncio.Task[None]] = field(default_factory=list)
+    operator: OperatorProcess
+    is_bare: bool
 
-    async def note(self, resource: Resource, test: Callable[[Manifest], bool] = lambda _: True) -> Seen:
+    @asynccontextmanager
+    async def watching(
+        self, resource: Resource, test: Callable[[Manifest], bool] = lambda _: True
+    ) -> AsyncIterator[Seen]:
         cache, seen = Cache(resource), Seen(test)
         cache.listen(seen)
         informer = Informer(self.client, cache, namespace=self.namespace)
-        self.watches.append(asyncio.create_task(informer.run()))
+        watch = asyncio.create_task(informer.run())
         await informer.synced.wait()
-        return seen
+        try:
+            yield seen
+        finally:
+            watch.cancel()
+            await asyncio.wait([watch])
 
     async def create(self, manifests: Iterable[Manifest], resource: Resource) -> dict[str, float]:
         """All of them as fast as the API server takes them; when each was sent."""
@@ -86,77 +111,24 @@ class Bench:
         return sent
 
 
-class Operator:
-    """The operator as a process."""
+@dataclass(frozen=True)
+class Moment:
+    """What everybody has used until now."""
 
-    def __init__(self, namespace: str, kubeconfig: str) -> None:
-        self.ports = [_free_port(), _free_port()]
-        environment = os.environ | {
-            "KUBECONFIG": kubeconfig,
-            "PERENNIAL_NAMESPACE": namespace,
-            "PERENNIAL_WATCH_NAMESPACES": namespace,
-            "PERENNIAL_HEALTH_PORT": str(self.ports[0]),
-            "PERENNIAL_METRICS_PORT": str(self.ports[1]),
-            "PERENNIAL_LOG_LEVEL": "WARNING",
-            "PERENNIAL_STORE_URI": "s3://bench/{namespace}",
-        }
-        self.process = subprocess.Popen([sys.executable, "-m", "perennial.main"], env=environment)
+    server: Work
+    operator: float
+    own: float
 
-    async def ready(self) -> None:
-        await until(lambda: self._answers('leader_election_master_status{name="perennial"} 1.0'), 60)
+    @classmethod
+    async def of(cls, bench: Bench) -> Moment:
+        return cls(await work(bench.connection), bench.operator.cpu(), time.process_time())
 
-    async def idle(self) -> None:
-        """Nothing waits and nothing is worked on, five times in a row."""
-        quiet = 0
-        while quiet < 5:
-            text = await self.metrics()
-            busy = re.findall(r"(?:workqueue_depth|controller_runtime_active_workers)\{[^}]*\} (\S+)", text)
-            quiet = 0 if any(float(value) for value in busy) else quiet + 1
-            await asyncio.sleep(0.2)
-
-    async def metrics(self) -> str:
-        async with (
-            aiohttp.ClientSession() as session,
-            session.get(f"http://127.0.0.1:{self.ports[1]}/metrics") as answer,
-        ):
-            return await answer.text()
-
-    async def writes(self) -> int:
-        """Requests that were to change something, those of the lease not counted."""
-        text = await self.metrics()
-        return sum(int(float(count)) for _, count in WRITES.findall(text))
-
-    def memory(self) -> int:
-        """Resident MiB."""
-        with open(f"/proc/{self.process.pid}/status") as status:
-            return int(re.findall(r"VmRSS:\s+(\d+)", status.read())[0]) // 1024
-
-    def cpu(self) -> float:
-        """Processor seconds since it started."""
-        with open(f"/proc/{self.process.pid}/stat") as stat:
-            fields = stat.read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    async def stop(self) -> None:
-        self.process.terminate()
-        await asyncio.to_thread(self.process.wait, 60)
-
-    async def _answers(self, line: str) -> bool:
-        try:
-            return line in await self.metrics()
-        except aiohttp.ClientError:
-            return False
-
-
-async def until(test: Callable[[], bool | Awaitable[bool]], seconds: float) -> None:
-    deadline = time.perf_counter() + seconds
-    while True:
-        outcome = test()
-        if outcome if isinstance(outcome, bool) else await outcome:
-            return
-        if time.perf_counter() > deadline:
-            raise TimeoutError(f"not within {seconds} s")
-        await asyncio.sleep(0.01)
+    def show_since(self, earlier: Moment, count: int) -> None:
+        """The costs of `count` objects."""
+        server = self.server - earlier.server
+        operator, own = self.operator - earlier.operator, self.own - earlier.own
+        show("  CPU seconds", f"operator {operator:.1f}, API server {server.cpu:.1f}, this benchmark {own:.1f}")
+        print(f"  writes an object: {server.each(count)}", flush=True)
 
 
 def trainingjob(namespace: str, name: str) -> Manifest:
@@ -195,16 +167,17 @@ def _is_told(manifest: Manifest) -> bool:
     return bool((manifest.get("status") or {}).get("observedGeneration") == manifest["metadata"]["generation"])
 
 
+def _is_suspended(job: Manifest) -> bool:
+    conditions = (job.get("status") or {}).get("conditions") or ()
+    return any(condition["type"] == "Suspended" and condition["status"] == "True" for condition in conditions)
+
+
+def _shows_suspended(manifest: Manifest) -> bool:
+    return any(run["state"] == "Suspended" for run in (manifest.get("status") or {}).get("runs", ()))
+
+
 def _owner(name: str) -> str:
     return re.sub(r"-[0-9a-f]{6}-v\d+$|-[0-9a-f]{10}$", "", name)
-
-
-def _has_child(seen: Seen, owner: str) -> bool:
-    return any(_owner(name) == owner for name in seen.at)
-
-
-def _is_seen(seen: Seen, name: str) -> bool:
-    return name in seen.at
 
 
 def _percentile(values: Iterable[float], share: float) -> float:
@@ -212,159 +185,189 @@ def _percentile(values: Iterable[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 def show(what: str, measured: str, target: str = "") -> None:
-    print(f"{what:<62} {measured:<38} {target}", flush=True)
-
-
-@asynccontextmanager
-async def namespace_of(client: Client) -> AsyncIterator[str]:
-    name = f"bench-{secrets.token_hex(3)}"
-    made = await client.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    with suppress(AlreadyExists):
-        # Where the controller manager is stopped, to measure as in a bare API server, nobody else makes it.
-        await client.create(SERVICEACCOUNTS, _manifest(SERVICEACCOUNTS, name, "default", {}))
-    try:
-        yield name
-    finally:
-        await client.delete(NAMESPACES, "", name, made["metadata"]["uid"])
+    print(f"{what:<56} {measured:<58} {target}", flush=True)
 
 
 async def alone(bench: Bench, times: int = 20) -> None:
-    jobs = await bench.note(JOBS)
     waits = []
-    for number in range(times):
-        name = f"alone{number}"
-        sent = await bench.create([trainingjob(bench.namespace, name)], TRAININGJOBS)
-        await until(partial(_has_child, jobs, name), 30)
-        waits.append(next(at for job, at in jobs.at.items() if _owner(job) == name) - sent[name])
+    async with bench.watching(JOBS) as jobs:
+        for number in range(times):
+            name = f"alone{number}"
+            sent = await bench.create([trainingjob(bench.namespace, name)], TRAININGJOBS)
+            await jobs.all([name], 30)
+            waits.append(jobs.at[name] - sent[name])
     show(
         "one TrainingJob alone -> its Job",
         f"p50 {statistics.median(waits) * 1000:.0f} ms, max {max(waits) * 1000:.0f} ms",
-        "p50 20 ms (Trainer 2.3 + JobSet: 110 ms)",
+        "p50 20 ms (Trainer + JobSet: 110 ms)",
     )
 
 
 async def burst(
     bench: Bench,
-    operator: Operator,
-    prefix: str,
-    count: int,
+    names: list[str],
     resource: Resource,
     manifest: Callable[[str, str], Manifest],
-    children: tuple[Resource, ...],
-    target: str,
+    children: tuple[Resource, ...] = (),
+    target: str = "",
 ) -> None:
-    noted = [await bench.note(child) for child in children]
-    told = await bench.note(resource, _is_told)
-    names = [f"{prefix}{number}" for number in range(count)]
-    wanted = set(names)
-    cpu, started = operator.cpu(), time.perf_counter()
-    sent = await bench.create([manifest(bench.namespace, name) for name in names], resource)
-    created = time.perf_counter() - started
-    await until(lambda: all(wanted <= {_owner(name) for name in seen.at} for seen in noted), 300)
-    existed = max((at for seen in noted for at in seen.at.values()), default=started) - started
-    await until(lambda: wanted <= told.at.keys(), 300)
-    statuses = max(told.at.values()) - started
-    delays = [at - sent[_owner(name)] for seen in noted for name, at in seen.at.items() if _owner(name) in sent]
-    kinds = ", ".join(child.kind + "s" for child in children) or "status"
-    spread = f", p50 {_percentile(delays, 0.5):.2f}, p99 {_percentile(delays, 0.99):.2f}" if delays else ""
+    """All at once, until every child of each exists and every status is written."""
+    async with AsyncExitStack() as watches:
+        noted = [await watches.enter_async_context(bench.watching(child)) for child in children]
+        told = await watches.enter_async_context(bench.watching(resource, _is_told))
+        before, began = await Moment.of(bench), time.perf_counter()
+        sent = await bench.create([manifest(bench.namespace, name) for name in names], resource)
+        created = time.perf_counter() - began
+        for seen in (*noted, told):
+            await seen.all(names)
+        after = await Moment.of(bench)
+    statuses = max(told.at[name] for name in names) - began
+    delays = [seen.at[name] - sent[name] for seen in noted for name in names]
+    exist = max((seen.at[name] for seen in noted for name in names), default=began) - began
+    spread = (
+        f"{exist:.1f} s, p50 {_percentile(delays, 0.5):.2f}, p99 {_percentile(delays, 0.99):.2f}; " if noted else ""
+    )
+    kinds = ", ".join(f"{child.kind}s" for child in children) or "status"
     show(
-        f"{count} {resource.kind}s -> {kinds}",
-        f"{existed or statuses:.1f} s{spread}; every status {statuses:.1f} s (created in {created:.1f}); "
-        f"{operator.cpu() - cpu:.1f} CPU s",
+        f"{len(names)} {resource.kind}s -> {kinds}",
+        f"{spread}every status {statuses:.1f} s (created in {created:.1f})",
         target,
     )
+    after.show_since(before, len(names))
 
 
-async def reaction(bench: Bench, prefix: str, times: int = 200) -> None:
-    """A Job is suspended: how soon its TrainingJob's status says so."""
-    jobs = [page async for page in bench.client.pages(JOBS, bench.namespace)]
-    chosen = [job for page in jobs for job in page.items if _owner(job["metadata"]["name"]).startswith(prefix)][:times]
-    seen = await bench.note(
-        TRAININGJOBS, lambda m: any(run["state"] == "Suspended" for run in (m.get("status") or {}).get("runs", []))
-    )
-    waits = []
-    for job in chosen:
-        name = job["metadata"]["name"]
-        sent = time.perf_counter()
-        await bench.client.patch(JOBS, bench.namespace, name, {"spec": {"suspend": True}}, MERGE_PATCH)
-        await until(partial(_is_seen, seen, _owner(name)), 30)
-        waits.append(seen.at[_owner(name)] - sent)
+async def reaction(bench: Bench, names: list[str]) -> None:
+    """A Job is suspended: from when its watchers hear of that until those of its TrainingJob read it there."""
+    jobs = {_owner(job["metadata"]["name"]): job async for job in _listed(bench, JOBS)}
+    async with bench.watching(JOBS, _is_suspended) as caused, bench.watching(TRAININGJOBS, _shows_suspended) as seen:
+        for name in names:
+            await _suspend(bench, jobs[name])
+            await seen.all([name], 30)
+    waits = [max(0.0, seen.at[name] - caused.at[name]) for name in names]
     show(
-        "a change of a Job -> its TrainingJob's status",
+        "a Job's event -> its TrainingJob's status",
         f"p50 {_percentile(waits, 0.5) * 1000:.0f} ms, p99 {_percentile(waits, 0.99) * 1000:.0f} ms",
         "p99 100 ms",
     )
 
 
-async def restart(bench: Bench, kubeconfig: str) -> None:
-    operator = Operator(bench.namespace, kubeconfig)
+async def _suspend(bench: Bench, job: Manifest) -> None:
+    """By the Job controller; where there is none, in its stead."""
+    name = job["metadata"]["name"]
+    if bench.is_bare:
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        status = {"conditions": [SUSPENDED | {"lastTransitionTime": now}]}
+        await bench.client.patch(JOBS, bench.namespace, name, {"status": status}, MERGE_PATCH, "status")
+    else:
+        await bench.client.patch(JOBS, bench.namespace, name, {"spec": {"suspend": True}}, MERGE_PATCH)
+
+
+async def _listed(bench: Bench, resource: Resource) -> AsyncIterator[Manifest]:
+    async for page in bench.client.pages(resource, bench.namespace):
+        for item in page.items:
+            yield item
+
+
+async def restart(bench: Bench, kubeconfig: Path) -> None:
+    operator = OperatorProcess(bench.namespace, kubeconfig)
     try:
-        await operator.ready()
-        await operator.idle()
-        cpu = operator.cpu()
-        lease = 3  # acquired once, and renewed while it was looked at
-        counted = 0
+        await operator.leads()
+        await operator.rests()
+        cpu, count = operator.cpu(), 0
         for resource in (TRAININGJOBS, MODELDEPLOYMENTS, DRIFTMONITORS):
-            counted += len((await bench.client.versions(resource, bench.namespace))[0])
-        written = max(0, await operator.writes() - lease)
-        show(f"a restart over {counted} unchanged objects", f"{written} writes, {cpu:.1f} CPU s", "0 writes, 3 CPU s")
+            count += len((await bench.client.versions(resource, bench.namespace))[0])
+        written = max(0, await operator.writes() - LEASE_WRITES)
+        show(f"a restart over {count} unchanged objects", f"{written} writes, {cpu:.1f} CPU s", "0 writes, 3 CPU s")
         show("  memory then", f"{operator.memory()} MiB")
     finally:
         await operator.stop()
 
 
-async def main(count: int, unchanged: int, kubeconfig: str) -> None:
-    connection = await Connection.open(kubeconfig)
+async def run(count: int, unchanged: int, kubeconfig: Path, *, is_bare: bool) -> None:
+    """All measurements on one cluster."""
+    connection = await Connection.open(str(kubeconfig))
     client = Client(connection)
-    for path in sorted((REPOSITORY / "crds").glob("*.yaml")):
-        crd = yaml.safe_load(path.read_text())
+    try:
+        await _install_crds(client)
+        namespace = await _namespace(client)
+        bench = Bench(connection, client, namespace, OperatorProcess(namespace, kubeconfig), is_bare)
         try:
-            await client.create(CRDS, crd)
-        except AlreadyExists:
-            continue
-    async with namespace_of(client) as namespace:
-        bench = Bench(client, namespace)
-        operator = Operator(namespace, kubeconfig)
-        try:
-            await operator.ready()
-            show("operator memory, empty", f"{operator.memory()} MiB", "110 MiB")
-            await alone(bench)
-            await burst(bench, operator, "warm", 300, TRAININGJOBS, trainingjob, (JOBS,), "(Trainer + JobSet: 4.6 s)")
-            await burst(bench, operator, "tj", count, TRAININGJOBS, trainingjob, (JOBS,), "4 s (Trainer: 22.4 s)")
-            await reaction(bench, "tj")
-            children = (DEPLOYMENTS, SERVICES, PODDISRUPTIONBUDGETS)
-            await burst(
-                bench, operator, "md", count, MODELDEPLOYMENTS, modeldeployment, children, "8 s (KServe: 29.1 s)"
-            )
-            await burst(bench, operator, "md", count, DRIFTMONITORS, driftmonitor, (), "")
-            await operator.idle()
-            show(f"operator memory, {count} of each kind and their children", f"{operator.memory()} MiB", "220 MiB")
-            more = unchanged - 3 * count - 320
-            if more > 0:
-                await burst(bench, operator, "more", more, TRAININGJOBS, trainingjob, (JOBS,), "")
-            await operator.idle()
+            await bench.operator.leads()
+            await measure(bench, count, unchanged)
         finally:
-            await operator.stop()
+            await bench.operator.stop()
         await restart(bench, kubeconfig)
-        for watch in bench.watches:
-            watch.cancel()
-    await client.close()
+    finally:
+        await client.close()
 
 
-CRDS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False)
+async def measure(bench: Bench, count: int, unchanged: int) -> None:
+    """With one operator, up to when it is at rest."""
+    warm, jobs, deployments, more = (
+        [f"{prefix}{number}" for number in range(number_of)]
+        for prefix, number_of in (("warm", 300), ("tj", count), ("md", count), ("more", unchanged - 3 * count - 320))
+    )
+    show("operator memory, empty", f"{bench.operator.memory()} MiB", "110 MiB")
+    await alone(bench)
+    await burst(bench, warm, TRAININGJOBS, trainingjob, (JOBS,), "(Trainer + JobSet: 4.6 s)")
+    await burst(bench, jobs, TRAININGJOBS, trainingjob, (JOBS,), "4 s (Trainer + JobSet: 22.4 s)")
+    await reaction(bench, jobs[:200])
+    children = (DEPLOYMENTS, SERVICES, PODDISRUPTIONBUDGETS)
+    await burst(bench, deployments, MODELDEPLOYMENTS, modeldeployment, children, "8 s (KServe: 29.1 s)")
+    await burst(bench, deployments, DRIFTMONITORS, driftmonitor)
+    await bench.operator.rests()
+    show(f"operator memory, {count} of each kind and their children", f"{bench.operator.memory()} MiB", "220 MiB")
+    if more:
+        await burst(bench, more, TRAININGJOBS, trainingjob, (JOBS,))
+    await bench.operator.rests()
 
-if __name__ == "__main__":
+
+async def _install_crds(client: Client) -> None:
+    for path in sorted((REPOSITORY / "crds").glob("*.yaml")):
+        with suppress(AlreadyExists):
+            await client.create(CRDS, yaml.safe_load(path.read_text()))
+
+
+async def _namespace(client: Client) -> str:
+    """A new one, left to whoever owns the cluster: a controller manager that clears it away would be measured too."""
+    name = f"bench-{secrets.token_hex(3)}"
+    await client.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    with suppress(AlreadyExists):
+        # Without a controller manager nobody else makes it, and no pod is admitted.
+        await client.create(SERVICEACCOUNTS, _manifest(SERVICEACCOUNTS, name, "default", {}))
+    return name
+
+
+@contextmanager
+def cluster(shape: str) -> Iterator[Path]:
+    """The kubeconfig of a cluster of its own. A bare one has neither controllers nor a scheduler."""
+    with tempfile.TemporaryDirectory() as folder, serving(f"perennial-bench-{shape}", Path(folder)) as harness:
+        if shape == "bare":
+            made = embedded.find(harness.name)
+            if made is None:
+                raise SystemExit(f"a cluster of {harness.provider} cannot be bare: choose --shape full")
+            for component in BEYOND_THE_API:
+                supervisor.ask(made.control_socket(), "stop", component)
+        yield harness.kubeconfig
+
+
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--count", type=int, default=1000)
-    parser.add_argument("--unchanged", type=int, default=5000)
+    parser.add_argument("--unchanged", type=int, default=5000, help="objects that a restart is measured over")
+    parser.add_argument(
+        "--shape", choices=("bare", "full"), help="only this kind of cluster; with KUBECONFIG, its kind"
+    )
     chosen = parser.parse_args()
-    if not os.environ.get("KUBECONFIG"):
-        sys.exit("bench_burst needs a cluster: set KUBECONFIG (`make up` makes one and says where)")
-    asyncio.run(main(chosen.count, chosen.unchanged, os.environ["KUBECONFIG"]))
+    if given := os.environ.get("KUBECONFIG"):
+        asyncio.run(run(chosen.count, chosen.unchanged, Path(given), is_bare=chosen.shape == "bare"))
+        return
+    for shape in (chosen.shape,) if chosen.shape else ("bare", "full"):
+        print(f"\n--- {'a control plane alone' if shape == 'bare' else 'a whole cluster'} ---", flush=True)
+        with cluster(shape) as kubeconfig:
+            asyncio.run(run(chosen.count, chosen.unchanged, kubeconfig, is_bare=shape == "bare"))
+
+
+if __name__ == "__main__":
+    main()

@@ -37,9 +37,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterato
 @pytest.fixture(scope="session")
 def images(cluster: Harness) -> list[str]:
     """The operator's and the runtime's image, built from this tree and loaded. References, in that order."""
-    if cluster.provider == "current":
-        targets = ("operator", "runtime")
-        return [os.environ.get(f"PERENNIAL_{target.upper()}_IMAGE", f"perennial/{target}:dev") for target in targets]
     return cluster.load_images("operator", "runtime")
 
 

@@ -100,7 +100,7 @@ def loop(cluster: Harness, images: list[str], crds: None, tmp_path_factory: pyte
     operator = OperatorProcess(cluster, "flights", images[1], log)
     kubectl = Kubectl(cluster.cluster.kubectl, cluster.kubeconfig, "flights")
     scene.clear(kubectl)
-    scene.open_airport(kubectl, flights.prepared())
+    scene.open_airport(kubectl, flights.prepared(), images[1])
     operator.start()
     try:
         played = Loop(kubectl, operator, [])

@@ -15,9 +15,9 @@ EXAMPLES = sorted((ROOT / "examples").glob("monitoring-*.yaml"))
 
 
 @pytest.fixture
-def operator(cluster: Harness, namespace: str, tmp_path: Path) -> Iterator[OperatorProcess]:
+def operator(cluster: Harness, images: list[str], namespace: str, tmp_path: Path) -> Iterator[OperatorProcess]:
     install_crds(cluster)
-    process = OperatorProcess(cluster, namespace, "perennial/runtime:dev", tmp_path / "operator.log")
+    process = OperatorProcess(cluster, namespace, images[1], tmp_path / "operator.log")
     process.start()
     yield process
     process.stop()
