@@ -20,7 +20,12 @@ MAX_ANSWER_BYTES = 8 * 2**20
 
 
 class PodUnreachable(Exception):
-    """A pod did not answer, or not as agreed. The text says which and why."""
+    """A pod did not answer, or not as agreed. The text says which and why; `status` is of an answer that was no
+    success."""
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class PodClient:
@@ -68,7 +73,8 @@ class PodClient:
             except (aiohttp.ClientError, OSError) as error:
                 raise PodUnreachable(f"{url}: {error}") from None
         if response.status != 200:
-            raise PodUnreachable(f"{url}: answered {response.status}: {raw[:200].decode(errors='replace')}")
+            words = raw[:200].decode(errors="replace")
+            raise PodUnreachable(f"{url}: answered {response.status}: {words}", response.status)
         try:
             return msgspec.json.decode(raw, type=type)
         except msgspec.DecodeError as error:

@@ -134,7 +134,7 @@ class Watcher:
                 reference = await self._pods.get_json(pod.ip, places.CONTROL_PORT, REFERENCE_PATH, Reference)
             except PodUnreachable as error:
                 memory.unreachable[pod.name] = str(error)
-                if "HTTP 404" in str(error):
+                if error.status == 404:
                     memory.no_reference = f"the version has no reference to compare with: {error}"
                 continue
             if reference.model == question.model:

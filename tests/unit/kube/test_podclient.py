@@ -87,6 +87,14 @@ async def test_what_goes_wrong_is_said(
         await pods.get_json("127.0.0.1", port, path, Answer)
 
 
+async def test_an_answer_of_no_success_is_told_apart_from_none(pods: PodClient, port: int) -> None:
+    with pytest.raises(PodUnreachable) as answered:
+        await pods.get_json("127.0.0.1", port, "/nowhere", Answer)
+    with pytest.raises(PodUnreachable) as silent:
+        await pods.get_json("127.0.0.1", 1, "/good", Answer)
+    assert (answered.value.status, silent.value.status) == (404, None)
+
+
 async def test_a_pod_that_is_gone_is_unreachable(pods: PodClient) -> None:
     with pytest.raises(PodUnreachable):
         await pods.get_json("127.0.0.1", 1, "/good", Answer)

@@ -128,7 +128,7 @@ class Cluster:
         assert (port, path) == (8081, REFERENCE_PATH)
         reference = self._pod(ip).reference
         if reference is None:
-            raise PodUnreachable(f"http://{ip}:8081{path} answered HTTP 404")
+            raise PodUnreachable(f"http://{ip}:8081{path}: answered 404: no reference", 404)
         return msgspec.json.decode(msgspec.json.encode(reference), type=answer)
 
     async def post_json(self, ip: str, port: int, path: str, body: object, answer: type[AnswerT]) -> AnswerT:
