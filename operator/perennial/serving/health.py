@@ -8,6 +8,8 @@ is.
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from perennial.api.conditions import ConditionType, Finding, find, health
 from perennial.api.reasons import CommonReason, Reason
 from perennial.api.reasons import ModelDeploymentReason as MdReason
@@ -49,7 +51,7 @@ def _health(observed: Observed, outcome: Outcome, served: Finding) -> dict[Condi
     if stalled := _stalled(observed, outcome):
         return health(Finding(False, stalled.reason, f"{stalled.message}; {served.message}"), stalled=stalled)
     if reconciling := _reconciling(observed, outcome, served):
-        ready = Finding(None, served.reason, served.message) if served.holds else served
+        ready = Finding(None, reconciling.reason, served.message) if served.holds else served
         return health(ready, reconciling=reconciling)
     return health(served)
 
@@ -65,7 +67,7 @@ def _served(observed: Observed, outcome: Outcome) -> Finding:
         return Finding(True, CommonReason.READY, f"{title} is served, {ready} of {after.wanted} pods are ready")
     if not after.stable and not after.candidate:
         return _not_started(observed, outcome)
-    trouble = _trouble(observed)
+    trouble = _trouble(observed, after.now)
     reason = MdReason.PODS_NOT_READY if trouble or after.stable else MdReason.STARTING
     message = f"no pod of {after.wanted} is ready"
     return Finding(False, reason, f"{message}: {trouble}" if trouble else message)
@@ -120,7 +122,7 @@ def _reconciling(observed: Observed, outcome: Outcome, served: Finding) -> Findi
         return Finding(True, CommonReason.PROGRESSING, message)
     ready = sum(1 for pod in observed.pods if pod.ready_since and not pod.ending)
     if ready < after.wanted:
-        words = _problem(problem) if problem else _trouble(observed)
+        words = _problem(problem) if problem else _trouble(observed, after.now)
         message = f"{ready} of {after.wanted} pods are ready"
         return Finding(True, CommonReason.PROGRESSING, f"{message}: {words}" if words else message)
     return None
@@ -154,11 +156,11 @@ def _title(revision: Revision | None) -> str:
     return revision.model.title if revision else "nothing"
 
 
-def _trouble(observed: Observed) -> str | None:
+def _trouble(observed: Observed, now: datetime) -> str | None:
     """A pod's own words, or those of the controller that may not make one."""
     for pod in observed.pods:
-        if pod.trouble and not pod.ending:
-            return f"pod {pod.name}: {pod.trouble}"
+        if (trouble := pod.trouble_at(now)) and not pod.ending:
+            return f"pod {pod.name}: {trouble}"
     for deployment in observed.deployments.values():
         for condition in (deployment.get("status") or {}).get("conditions") or []:
             if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":

@@ -219,7 +219,7 @@ def _again(observed: Observed, outcome: Outcome, now: datetime) -> float | None:
     if outcome.problems:
         return RETRY_SECONDS
     move = outcome.move
-    times = [pod.counted_on_in(now) for pod in observed.pods]
+    times = [moment for pod in observed.pods for moment in (pod.counted_on_in(now), pod.told_in(now))]
     times.append(move.again if isinstance(move, Keep) else timedelta())
     if is_measured(observed):
         times.append(timedelta(seconds=INTERVAL_SECONDS))

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from perennial.kube.plan import Manifest
+from perennial.pods.creation import QUIET, awaited
 
 from .builders.deployment import MIN_READY_SECONDS
 from .fleet import Group
@@ -16,7 +17,8 @@ from .revision import REVISION_LABEL
 
 @dataclass(frozen=True, slots=True)
 class ServerPod:
-    """One pod. `ready_since` is None while it is not ready; `trouble` is what keeps it from it, where it says so."""
+    """One pod. `ready_since` is None while it is not ready; `trouble` is what keeps it from it, where it says so, and
+    `awaited` what it waits for while its containers are not created."""
 
     uid: str
     name: str
@@ -26,6 +28,7 @@ class ServerPod:
     ready_since: datetime | None = None
     ending: bool = False
     trouble: str | None = None
+    awaited: str | None = None
 
     def is_counted_on(self, now: datetime) -> bool:
         return self._serves and self.ready_since is not None and now - self.ready_since >= _LONG_ENOUGH
@@ -36,12 +39,22 @@ class ServerPod:
             return None
         return _LONG_ENOUGH - (now - self.ready_since)
 
+    def trouble_at(self, now: datetime) -> str | None:
+        """What keeps it from being ready: every pod waits for its containers, but not for long."""
+        return self.trouble or (self.awaited if now - self.created >= QUIET else None)
+
+    def told_in(self, now: datetime) -> timedelta | None:
+        """How long until what the pod waits for is worth a word; None where time alone changes nothing."""
+        quiet = self.created + QUIET - now
+        return quiet if self.awaited and not self.ending and quiet > timedelta(0) else None
+
     @property
     def _serves(self) -> bool:
         return not self.ending and self.ip is not None
 
 
 _LONG_ENOUGH = timedelta(seconds=MIN_READY_SECONDS)
+_CREATING = ("ContainerCreating", "PodInitializing")
 
 
 def read_pod(manifest: Manifest) -> ServerPod:
@@ -58,6 +71,7 @@ def read_pod(manifest: Manifest) -> ServerPod:
         ready_since=_time(ready["lastTransitionTime"]) if is_ready and ready else None,
         ending=ended or "deletionTimestamp" in metadata,
         trouble=None if is_ready else _trouble(status),
+        awaited=awaited(manifest) if _is_being_created(status) else None,
     )
 
 
@@ -81,12 +95,25 @@ def _trouble(status: dict[str, Any]) -> str | None:
         state = container.get("state") or {}
         last = (container.get("lastState") or {}).get("terminated") or state.get("terminated")
         if last and (last.get("message") or last.get("reason")):
-            cause = f"{last.get('reason', 'Error')} (exit code {last.get('exitCode')})"
-            return f"{cause}: {_last_words(last.get('message'))}"
+            return _ended(last)
         waiting = state.get("waiting")
-        if waiting and waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
+        if waiting and waiting.get("reason") not in (None, *_CREATING):
             return f"{waiting['reason']}: {waiting.get('message', '')}".strip()
     return None
+
+
+def _ended(last: dict[str, Any]) -> str:
+    reason = last.get("reason", "Error")
+    words = _last_words(last.get("message"))
+    if reason == "OOMKilled":
+        words = words or "raise spec.resources.limits.memory"
+    cause = f"{reason} (exit code {last.get('exitCode')})"
+    return f"{cause}: {words}" if words else cause
+
+
+def _is_being_created(status: dict[str, Any]) -> bool:
+    containers = status.get("containerStatuses") or []
+    return any((one.get("state") or {}).get("waiting", {}).get("reason") in _CREATING for one in containers)
 
 
 def _last_words(log: str | None) -> str:

@@ -14,6 +14,7 @@ from perennial.api.reasons import Reason, TrainingJobReason
 from perennial.api.timestamp import to_text
 from perennial.api.trainingjob_status import RunState
 from perennial.kube.plan import Manifest
+from perennial.pods.creation import QUIET
 from perennial.wire.result import Result
 
 from .cost import cost_of
@@ -27,8 +28,6 @@ from .results import ended_at, exit_code, failed_result, failure_in, last_words,
 
 CACHE_GRACE = timedelta(seconds=10)
 """How long a finished Job's pods are waited for: pods and Jobs come by watches of their own, in no common order."""
-QUIET = timedelta(seconds=15)
-"""How long a pod may take to start before the status says what it waits for."""
 REFUSAL_AFTER = timedelta(seconds=5)
 """A Job that was taken up and has no pod after this long is asked about: its pods are refused, by Pod Security or a
 quota. One that the Job controller has not come to yet says nothing of its pods."""

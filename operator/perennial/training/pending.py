@@ -6,12 +6,13 @@ A wait is not a failure: a node may come, an image may be pushed, a Secret appli
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
 from perennial.api.reasons import Reason, TrainingJobReason
 from perennial.kube.plan import Manifest
+from perennial.pods.creation import awaited
 
 from .failures import condition_of, container_statuses
 
@@ -66,11 +67,7 @@ def _container_waits(pod: Manifest) -> Wait | None:
 
 
 def _being_created(pod: Manifest) -> Wait | None:
-    """A node says in Events alone which volume is missing; what the pod needs of the namespace is named instead."""
-    needs = ", ".join([*_needs(pod), "its images"])
-    look = f"kubectl describe pod {pod['metadata']['name']}"
-    message = f"its containers are not created yet: it needs {needs} ({look} has the node's words)"
-    return _wait(pod, TrainingJobReason.NOT_STARTED, message, starting=True)
+    return _wait(pod, TrainingJobReason.NOT_STARTED, awaited(pod), starting=True)
 
 
 _LOOKS: tuple[Callable[[Manifest], Wait | None], ...] = (_not_scheduled, _container_waits, _being_created)
@@ -84,16 +81,6 @@ def _runs(pod: Manifest) -> bool:
     states = [status.get("state", {}) for status in container_statuses(pod)]
     waits = {state.get("waiting", {}).get("reason") for state in states} - {None, *_STARTING}
     return not waits and any("running" in state or "terminated" in state for state in states)
-
-
-def _needs(pod: Manifest) -> Iterable[str]:
-    for volume in pod["spec"].get("volumes", []):
-        if secret := volume.get("secret"):
-            yield f"Secret {secret['secretName']}"
-        if configmap := volume.get("configMap"):
-            yield f"ConfigMap {configmap['name']}"
-        if claim := volume.get("persistentVolumeClaim"):
-            yield f"PersistentVolumeClaim {claim['claimName']}"
 
 
 def _wait(pod: Manifest, reason: Reason, message: str, *, hopeless: bool = False, starting: bool = False) -> Wait:

@@ -231,7 +231,7 @@ def test_a_change_of_the_pods_rolls_out_and_reconciles() -> None:
     world.respec(resources={"requests": {"cpu": "200m"}})
     world.reconcile()
     assert world.says("Reconciling") == ("True", "Progressing")
-    assert world.says("Ready") == ("Unknown", "Ready")
+    assert world.says("Ready") == ("Unknown", "Progressing")
     world.run()
     assert world.condition("Reconciling") is None
     assert world.says("Ready") == ("True", "Ready")
