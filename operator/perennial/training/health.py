@@ -22,6 +22,8 @@ from .record import Failure, Record
 
 _USERS_OWN = {CommonReason.INVALID_SPEC, CommonReason.NAME_TAKEN, TrainingJobReason.STORE_NOT_CONFIGURED}
 
+_HOW_TO_GO_ON = "another run starts when the spec changes; annotate perennial.dev/run where something else was mended"
+
 _ABOUT_THE_DEFINITION = {"EstimatorNotAllowed", "InvalidParameters", "UnknownMetric"}
 
 
@@ -77,10 +79,11 @@ def _stalled(standing: Standing) -> Finding | None:
     newest = standing.newest
     if standing.going or standing.starting or standing.waiting or newest is None:
         return None
+    message = f"{last_run(newest).message} ({_HOW_TO_GO_ON})"
     if newest.state == "Failed":
-        return Finding(True, TrainingJobReason.FIRST_RUN_FAILED, last_run(newest).message)
+        return Finding(True, TrainingJobReason.FIRST_RUN_FAILED, message)
     if newest.state == "Rejected":
-        return Finding(True, TrainingJobReason.FIRST_RUN_REJECTED, last_run(newest).message)
+        return Finding(True, TrainingJobReason.FIRST_RUN_REJECTED, message)
     return None
 
 
