@@ -182,10 +182,16 @@ def _download(uri: str, scratch: Path) -> Fetched:
             raise InputError("DataNotFound", f"data.uri: {shown}: HTTP {error.code} {error.reason}") from error
         raise TransientError("DataUnreachable", f"data.uri: {shown}: HTTP {error.code} {error.reason}") from error
     except OSError as error:
-        raise TransientError("DataUnreachable", f"data.uri: {shown}: {error}") from error
+        cause = error.reason if isinstance(error, urllib.error.URLError) else error
+        raise TransientError("DataUnreachable", f"data.uri: {shown}: {_words(cause)}") from error
     if expected is not None and int(expected) != fetched.size:
         raise TransientError("DataUnreachable", f"data.uri: {shown}: {fetched.size} of {expected} bytes came")
     return fetched
+
+
+def _words(cause: object) -> str:
+    """The operating system's words, without its number and what the library wraps around them."""
+    return (isinstance(cause, OSError) and cause.strerror) or str(cause)
 
 
 def _spool(chunks: Iterable[Any], scratch: Path) -> Fetched:
