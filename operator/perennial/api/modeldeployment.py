@@ -182,7 +182,8 @@ class Analysis(Model):
     )
 
     error_rate: ErrorRate | None = None
-    """The candidate's share of failed requests; one that only the version before it took has failed."""
+    """The candidate's share of failed requests. One that the stable version takes and the candidate refuses has
+    failed."""
     disagreement: Disagreement | None = None
     """How often candidate and stable model differ, on a sample of the candidate's own requests."""
     loss: LossComparison | None = None

@@ -364,7 +364,7 @@ class TestResults:
         world.settle()
         assert world.said("Stalled") == ("True", reason)
         assert world.said("Ready") == ("False", reason)
-        assert "annotate perennial.dev/run" in world.condition("Stalled")["message"]
+        assert "annotate perennial.dev/run" in (world.condition("Stalled") or {})["message"]
         assert len(world.starts) == 1
         world.edit(seed=2)
         world.settle()
