@@ -20,6 +20,7 @@ def load_image(cluster: EmbeddedCluster, name: str) -> None:
     with locked(images.lock()):
         layout = images.layout(name)
         layout.prune()
+    with locked(images.lock(), shared=True):
         for node in cluster.layout.nodes:
             _load_layout(cluster, node, layout)
 

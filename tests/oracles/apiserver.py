@@ -2,8 +2,8 @@
 
 It stands behind the real `Client`, in place of the network: paths, parameters and bodies are what goes over the wire.
 It keeps the promises that the engine relies on: one growing resourceVersion, uids that never come back, 409 for taken
-names, stale versions and foreign uids, status as a subresource, generations, applied fields that are taken back, and a
-garbage collector. It knows no schema and no admission: those are tested on a real cluster.
+names, stale versions and foreign uids, status as a subresource, generations, applied fields that are taken back, what
+can never be changed, and a garbage collector. It knows no schema and no admission: those are tested on a real cluster.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import copy
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -23,6 +24,8 @@ from perennial.kube.plan import Manifest
 
 Place = tuple[str, str, str]
 """Plural, namespace and name."""
+START = datetime(2026, 1, 1, tzinfo=UTC)
+_IMMUTABLE = {"controllerrevisions": ("data",), "jobs": ("spec", "template"), "deployments": ("spec", "selector")}
 
 
 class Killed(BaseException):
@@ -49,17 +52,22 @@ class Told:
 
 
 class ApiServer(Client):
-    """A client whose server is here. `dies_after` so many writes the process that asks is killed, its write done."""
+    """A client whose server is here, in a cluster where nothing happens but by the operator and by people.
+
+    `dies_after` so many writes the process that asks is killed, its write done; `dies_before` so many, not done.
+    """
 
     def __init__(self) -> None:
+        self.now = START
         self.objects: dict[Place, Manifest] = {}
         self.log: list[Told] = []
         self.writes: list[Write] = []
         self.dies_after: int | None = None
+        self.dies_before: int | None = None
         self.refuse: Callable[[Write], ApiError | None] = lambda _: None
         self.admit: Callable[[Manifest], Manifest] = lambda manifest: manifest
         self._versions = itertools.count(1)
-        self._uids = itertools.count(1)
+        self._made: dict[Place, int] = {}
         self._applied: dict[str, Manifest] = {}
 
     # --- what tests do by hand
@@ -69,6 +77,10 @@ class ApiServer(Client):
         place = (plural, manifest["metadata"].get("namespace", ""), manifest["metadata"]["name"])
         old = self.objects.get(place)
         return self._save(place, copy.deepcopy(manifest) if old is None else _merged(old, manifest))
+
+    def act(self) -> bool:
+        """What a cluster's own controllers do next. Whether that was anything."""
+        return False
 
     def remove(self, plural: str, namespace: str, name: str) -> None:
         """Somebody deletes an object; its dependents go too."""
@@ -102,6 +114,8 @@ class ApiServer(Client):
             return msgspec.json.encode(found)
         write = Write(method, plural, name or sent["metadata"]["name"], subresource)
         if query.get("dryRun") != "All":
+            if self.dies_before is not None and len(self.writes) >= self.dies_before:
+                raise Killed
             self.writes.append(write)
         if refusal := self.refuse(write):
             raise refusal
@@ -190,12 +204,17 @@ class ApiServer(Client):
         current = self.objects.get(place)
         metadata = wanted["metadata"]
         if current is None:
-            metadata |= {"uid": f"uid-{next(self._uids)}", "generation": 1}
+            self._made[place] = self._made.get(place, 0) + 1
+            uid = f"uid-{'-'.join(place)}-{self._made[place]}"
+            metadata |= {"uid": uid, "generation": 1, "creationTimestamp": f"{self.now:%Y-%m-%dT%H:%M:%SZ}"}
         elif _essence(current) == _essence(wanted):
             return current
         else:
             changed = current.get("spec") != wanted.get("spec")
-            metadata |= {"uid": current["metadata"]["uid"], "generation": current["metadata"]["generation"] + changed}
+            metadata |= {name: current["metadata"][name] for name in ("uid", "creationTimestamp")}
+            metadata["generation"] = current["metadata"]["generation"] + changed
+            if (path := _IMMUTABLE.get(place[0])) and _at(current, path) != _at(wanted, path):
+                raise _error(422, "Invalid", f"{'.'.join(path)}: field is immutable")
         metadata["resourceVersion"] = str(next(self._versions))
         self.objects[place] = wanted
         self.log.append(Told("ADDED" if current is None else "MODIFIED", place[0], copy.deepcopy(wanted)))
@@ -242,8 +261,16 @@ def _is_owned(manifest: Manifest, uid: str) -> bool:
     return any(reference["uid"] == uid for reference in manifest["metadata"].get("ownerReferences", []))
 
 
+def _at(manifest: Manifest, path: tuple[str, ...]) -> Any:
+    found: Any = manifest
+    for key in path:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found
+
+
 def _essence(manifest: Manifest) -> Manifest:
-    metadata = {k: v for k, v in manifest["metadata"].items() if k not in ("resourceVersion", "generation", "uid")}
+    given = ("resourceVersion", "generation", "uid", "creationTimestamp")
+    metadata = {k: v for k, v in manifest["metadata"].items() if k not in given}
     return manifest | {"metadata": metadata}
 
 

@@ -1,31 +1,35 @@
-"""An operator on the model of an API server: the real reconciler, children and caches, without tasks or time.
+"""An operator on the model of an API server: the real reconciler, children and caches, without tasks or waiting.
 
-What a watch would tell is told when a test says so, so that a view can be as late as one likes; a restart forgets all
-that a process forgets.
+What a watch would tell is told when a test says so, of each resource by itself, so that a view can be as late and as
+contradictory as one likes; a restart forgets all that a process forgets. Time stands still but where a story lets it
+pass, and then a key that asked for it is reconciled again.
 """
 
 from __future__ import annotations
 
 import copy
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from perennial.kube.cache import Caches, Change
+from perennial.kube.cache import Cache, Caches, Change
 from perennial.kube.children import Children, StillThere
 from perennial.kube.controller import Controller
 from perennial.kube.errors import ApiError
 from perennial.kube.ownership import key_of
-from perennial.kube.plan import Event, Key, Manifest, Resource
+from perennial.kube.plan import Event as Posted
+from perennial.kube.plan import Key, Manifest, Resource
 from perennial.kube.reconciler import Reconciler
 from perennial.kube.slim import slim
 
 from .apiserver import ApiServer
+from .apiserver import Told as Event
 
-Build = Callable[[Caches], Mapping[str, Controller[Any]]]
-START = datetime(2026, 1, 1, tzinfo=UTC)
-ROUNDS = 1000
+Controllers = Mapping[str, Controller[Any]]
+ROUNDS = 2000
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
 VOLATILE = ("uid", "resourceVersion", "generation", "managedFields", "creationTimestamp")
 
 
@@ -35,26 +39,26 @@ class Told:
     def __init__(self) -> None:
         self.events: list[str] = []
 
-    def tell(self, about: Manifest, event: Event) -> None:
+    def tell(self, about: Manifest, event: Posted) -> None:
         self.events.append(f"{about['metadata']['name']} {event.reason}")
 
 
 class Installation:
-    """Controllers over one server. Time passes only by `pass_time`."""
+    """Controllers over one server. Time passes only by `pass_time` and `live`."""
 
     def __init__(self, server: ApiServer, build: Build) -> None:
         self.server = server
         self.build = build
-        self.now = START
         self.told = Told()
         self.restart()
 
     def restart(self) -> None:
         """A new process: it knows what it lists, and nothing of what was."""
         self.caches = Caches()
-        controllers = self.build(self.caches)
+        controllers = self.build(self)
         self.queue: OrderedDict[tuple[str, Key], None] = OrderedDict()
-        self.heard = len(self.server.log)
+        self.due: dict[tuple[str, Key], datetime] = {}
+        self.listed = len(self.server.log)
         children = Children(self.server, self.caches)
         self.reconcilers = {}
         for name, controller in controllers.items():
@@ -69,43 +73,68 @@ class Installation:
                 self.told,  # type: ignore[arg-type] # it tells, which is all that is asked of it
                 clock=lambda: self.now,
             )
+        self.heard = dict.fromkeys((resource.plural for resource in self.caches), self.listed)
         for resource, cache in self.caches.items():
             for manifest in self.server.of(resource.plural):
                 cache.store(slim(copy.deepcopy(manifest)))
 
-    def hear(self, most: int | None = None) -> int:
-        """Take in what a watch would have told, or the first `most` of it. How much it was."""
-        plurals = {resource.plural: cache for resource, cache in self.caches.items()}
-        news = self.server.log[self.heard :][:most]
-        self.heard += len(news)
-        for event in news:
-            cache = plurals.get(event.plural)
-            if cache is None:
+    @property
+    def now(self) -> datetime:
+        return self.server.now
+
+    def hear(self, plural: str | None = None, most: int | None = None) -> bool:
+        """Take in what the watches have told, or the first `most` of what that of `plural` has. Whether that was
+        anything."""
+        news = False
+        for resource, cache in self.caches.items():
+            if plural not in (None, resource.plural):
                 continue
-            if event.type == "DELETED":
-                cache.discard(copy.deepcopy(event.manifest))
-            else:
-                cache.store(slim(copy.deepcopy(event.manifest)))
-        return len(news)
+            since = self.heard[resource.plural]
+            told = [n for n, e in enumerate(self.server.log[since:], since) if e.plural == resource.plural][:most]
+            for number in told:
+                _take(cache, self.server.log[number])
+            self.heard[resource.plural] = told[-1] + 1 if told and most else len(self.server.log)
+            news = news or bool(told)
+        return news
+
+    def hear_again(self, number: int) -> None:
+        """Take in once more what was told before, as after a watch that broke off."""
+        event = self.server.log[self.listed + number % max(len(self.server.log) - self.listed, 1)]
+        cache = next((cache for resource, cache in self.caches.items() if resource.plural == event.plural), None)
+        if cache is not None and self.server.log.index(event) < self.heard[event.plural]:
+            _take(cache, event)
 
     async def step(self) -> bool:
         """Reconcile the key that has waited longest. Whether there was one."""
         if not self.queue:
             return False
         (name, key), _ = self.queue.popitem(last=False)
+        self.due.pop((name, key), None)
         try:
-            await self.reconcilers[name].reconcile(key)
+            again = await self.reconcilers[name].reconcile(key)
         except (ApiError, StillThere):
             self.queue[name, key] = None
+        else:
+            if again is not None:
+                self.due[name, key] = self.now + timedelta(seconds=again)
         return True
 
     async def settle(self) -> None:
-        """Hear and reconcile until nothing is left to do."""
+        """Hear, reconcile and let the cluster act until nothing is left to do at this time."""
         for _ in range(ROUNDS):
             self.hear()
-            if not await self.step() and self.heard == len(self.server.log):
+            if not await self.step() and not self.server.act() and not self.hear():
                 return
-        raise AssertionError("it never comes to rest")
+        raise AssertionError(f"it never comes to rest: {self.server.writes[-10:]}")
+
+    async def live(self, **span: float) -> None:
+        """Let this time pass, with all that happens meanwhile."""
+        end = self.now + timedelta(**span)
+        while True:
+            await self.settle()
+            if self.now >= end:
+                return
+            self.pass_time(until=min([end, *self.due.values()]))
 
     def enqueue_all(self) -> None:
         """What a resync of everything would do."""
@@ -113,11 +142,13 @@ class Installation:
             for manifest in reconciler._cache:
                 self.queue[name, key_of(manifest)] = None
 
-    def pass_time(self, **span: float) -> None:
-        self.now += timedelta(**span)
+    def pass_time(self, until: datetime) -> None:
+        self.server.now = max(until, self.now)
+        for waiting in [waiting for waiting, due in self.due.items() if due <= self.now]:
+            self.queue[waiting] = None
 
     def state(self) -> dict[str, Manifest]:
-        """All objects without what differs between two runs of the same: uids, versions and times of writing."""
+        """All objects without what differs between two runs of the same: uids, versions and times."""
         uids = {m["metadata"]["uid"]: f"uid of {m['metadata']['name']}" for m in self.server.objects.values()}
         return {
             "/".join(place): _masked(_stripped(manifest), uids)
@@ -134,6 +165,17 @@ class Installation:
         self.caches.of(resource).listen(enqueue)
 
 
+Build = Callable[[Installation], Controllers]
+"""Makes the controllers over an installation's caches."""
+
+
+def _take(cache: Cache, event: Event) -> None:
+    if event.type == "DELETED":
+        cache.discard(copy.deepcopy(event.manifest))
+    else:
+        cache.store(slim(copy.deepcopy(event.manifest)))
+
+
 def _stripped(manifest: Manifest) -> Manifest:
     metadata = {k: v for k, v in manifest["metadata"].items() if k not in VOLATILE}
     # The digest of what was asked for has the owner's uid in it.
@@ -146,4 +188,4 @@ def _masked(value: Any, uids: Mapping[str, str]) -> Any:
         return {k: _masked(v, uids) for k, v in value.items()}
     if isinstance(value, list):
         return [_masked(v, uids) for v in value]
-    return uids.get(value, value) if isinstance(value, str) else value
+    return _TIME.sub("a time", uids.get(value, value)) if isinstance(value, str) else value

@@ -14,6 +14,8 @@ from perennial.kube.ownership import controller_keys, owner_reference
 from perennial.kube.plan import Child, Deletion, Event, Key, Manifest, Mode, Plan, Problem, Resource
 from perennial.kube.resources import CONFIGMAPS, CONTROLLERREVISIONS, PERSISTENTVOLUMECLAIMS
 
+from .installation import Installation
+
 SHELVES = Resource("toys.perennial.dev", "v1", "shelves", "Shelf")
 LABELS = {"app.kubernetes.io/managed-by": "perennial"}
 
@@ -65,8 +67,8 @@ class ShelfController:
         )
 
 
-def shelves(caches: Caches) -> Mapping[str, Controller[Any]]:
-    return {"shelf": ShelfController(caches)}
+def shelves(installation: Installation) -> Mapping[str, Controller[Any]]:
+    return {"shelf": ShelfController(installation.caches)}
 
 
 def shelf(name: str, namespace: str = "library", **books: str) -> Manifest:

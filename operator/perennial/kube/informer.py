@@ -2,7 +2,8 @@
 
 What can go wrong with a watch is told apart. It ends: it goes on from the last resourceVersion. It expired (410, as an
 answer or as an event within an answer of 200) or the server knows less than it did: a new list, whose difference to the
-cache includes the deletions that nobody told. It is silent although bookmarks come by the minute: it is dead.
+cache includes the deletions that nobody told. It is silent although bookmarks should come by the minute: its connection
+may be dead, or nothing has happened to the resource since the server started, so it is begun anew without a word.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from .plan import Manifest
 from .slim import slim
 
 SILENCE_SECONDS = 90.0
-"""The API server sends a bookmark a minute, and forgets nothing that is younger than that."""
+"""The API server sends a bookmark a minute, unless it has had no event of the resource yet, and forgets nothing that is
+younger than that."""
 WATCH_SECONDS = 300
 FIRST_DELAY = 0.1
 LONGEST_DELAY = 30.0
@@ -28,6 +30,10 @@ LASTING_SECONDS = 5.0
 FAILURES_BEFORE_LIST = 5
 
 logger = logging.getLogger(__name__)
+
+
+class _Silent(NoAnswer):
+    """Neither an event nor a bookmark: the connection may be dead, or there is nothing to tell."""
 
 
 class Informer:
@@ -94,6 +100,8 @@ class Informer:
             before, began_at = self._version, asyncio.get_running_loop().time()
             try:
                 await self._watch()
+            except _Silent as error:
+                self._restarted("silent", error)
             except Expired as error:
                 return self._restarted("expired", error)
             except ApiError as error:
@@ -107,7 +115,7 @@ class Informer:
             await self._pause(failures, None)
 
     async def _watch(self) -> None:
-        """One watch, until the server ends it. Raises ApiError, NoAnswer where it was silent for too long."""
+        """One watch, until the server ends it. Raises ApiError, _Silent where nothing came for too long."""
         seconds = int(WATCH_SECONDS * (1 + self._jitter()))
         loop = asyncio.get_running_loop()
         self._heard()
@@ -123,7 +131,7 @@ class Informer:
                     silence.reschedule(loop.time() + self._silence)
                     self._take(event)
         except TimeoutError:
-            raise NoAnswer(f"the watch of {self} was silent for {self._silence:g} s") from None
+            raise _Silent(f"nothing came for {self._silence:g} s") from None
 
     def _take(self, event: WatchEvent) -> None:
         if event.type == "ERROR":
@@ -145,5 +153,5 @@ class Informer:
 
     def _restarted(self, why: str, error: ApiError) -> None:
         WATCH_RESTARTS.labels(self._name, why).inc()
-        level = logging.DEBUG if why == "expired" else logging.WARNING
+        level = logging.DEBUG if why in ("expired", "silent") else logging.WARNING
         logger.log(level, "Watching %s anew (%s): %s", self, why, error)

@@ -1,0 +1,113 @@
+"""The chart as a platform team installs it: operator pods under their own ServiceAccount, one of them leading, and the
+loop goes round with the rights that the chart gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from cluster.harness import Harness
+from cluster.paths import REPOSITORY
+from tests.cluster.monitoring_scene import (
+    MODELDEPLOYMENT,
+    TRAININGJOB,
+    Scene,
+    Traffic,
+    World,
+    driftmonitor,
+    training_rows,
+)
+
+pytestmark = pytest.mark.xdist_group("installation")
+
+CHART = str(REPOSITORY / "charts" / "perennial")
+SYSTEM = "perennial-installed"
+USERS = "perennial-users"
+RELEASE = ("perennial", CHART, f"--namespace={SYSTEM}", "--wait", "--timeout=120s")
+FLIPPED = World(flipped=True)
+
+
+def restricted(name: str) -> dict[str, object]:
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+
+
+def values(images: list[str]) -> list[str]:
+    chosen = {
+        "image.operator": images[0],
+        "image.runtime": images[1],
+        "replicas": "2",
+        "watchNamespaces": f"{{{USERS}}}",
+        "crds.install": "false",
+    }
+    return [f"--set={name}={value}" for name, value in chosen.items()]
+
+
+@pytest.fixture(scope="module")
+def scene(cluster: Harness, images: list[str], crds: None) -> Iterator[Scene]:
+    cluster.apply([restricted(SYSTEM), restricted(USERS)])
+    cluster.helm("install", *RELEASE, *values(images))
+    try:
+        yield Scene(cluster, USERS)
+    finally:
+        cluster.kubectl("delete", "namespace", USERS, "--wait=false")
+        cluster.helm("uninstall", "perennial", f"--namespace={SYSTEM}", "--wait")
+        cluster.kubectl("delete", "namespace", SYSTEM, "--wait=false")
+
+
+def log(scene: Scene) -> str:
+    selector = "--selector=app.kubernetes.io/component=operator"
+    return scene.cluster.kubectl("--namespace", SYSTEM, "logs", selector, "--tail=-1")
+
+
+def leader(scene: Scene) -> str:
+    holder = "jsonpath={.spec.holderIdentity}"
+    return scene.cluster.kubectl("--namespace", SYSTEM, "get", "lease", "perennial", "-o", holder)
+
+
+def test_the_loop_goes_round(scene: Scene) -> None:
+    cure = driftmonitor(actions=[{"state": "Harm", "action": "Retrain"}], governor={"cooldown": "10s"})
+    scene.apply(training_rows(), TRAININGJOB, MODELDEPLOYMENT, cure)
+    scene.wait_for(lambda: len(scene.pods()) == 2, "two pods serve")
+    with Traffic(scene.pods, labelled=True) as traffic:
+        scene.wait_for_condition("Ready", "True")
+        scene.wait_for_windows(3)
+        scene.apply(training_rows(FLIPPED, seed=2))
+        traffic.become(flipped=True)
+        scene.wait_for(lambda: scene.status["model"]["version"] == 2, "the cure is served")
+    scene.wait_for(lambda: scene.has_settled(2), "the pods of the version before are gone")
+    assert {"Harm", "RetrainRequested"} <= scene.events()
+    assert "Forbidden" not in log(scene)
+    assert "Traceback" not in log(scene)
+
+
+def test_the_control_port_is_open_to_the_operators_pods_alone(scene: Scene) -> None:
+    policy = scene.get("networkpolicy")["spec"]["ingress"][1]
+    (peer,) = policy["from"]
+    namespaces, pods = (
+        ",".join(f"{key}={value}" for key, value in peer[selector]["matchLabels"].items())
+        for selector in ("namespaceSelector", "podSelector")
+    )
+    found = scene.cluster.get("namespaces", "--selector", namespaces)["items"]
+    assert [namespace["metadata"]["name"] for namespace in found] == [SYSTEM]
+    chosen = scene.cluster.get("--namespace", SYSTEM, "pods", "--selector", pods)["items"]
+    every = scene.cluster.get("--namespace", SYSTEM, "pods")["items"]
+    assert len(chosen) == len(every) == 2
+
+
+def test_a_standby_takes_over_from_a_leader_that_is_gone(scene: Scene) -> None:
+    gone = leader(scene).split("_")[0]
+    scene.cluster.kubectl("--namespace", SYSTEM, "delete", "pod", gone, "--force", "--grace-period=0")
+    scene.wait_for(lambda: not leader(scene).startswith(gone), "another leads", 30)
+    scene.kubectl("annotate", "driftmonitor", "flights", "perennial.dev/release=after")
+    scene.wait_for(lambda: scene.status.get("handled", {}).get("release") == "after", "it works", 30)
+
+
+def test_an_upgrade_with_other_values_replaces_the_operator_alone(scene: Scene, images: list[str]) -> None:
+    before = {pod["metadata"]["uid"] for pod in scene.cluster.get("--namespace", USERS, "pods")["items"]}
+    scene.cluster.helm("upgrade", *RELEASE, *values(images), "--set=operator.logFormat=json")
+    scene.kubectl("annotate", "driftmonitor", "flights", "perennial.dev/release=upgraded", "--overwrite")
+    scene.wait_for(lambda: scene.status.get("handled", {}).get("release") == "upgraded", "the next one works", 60)
+    assert {pod["metadata"]["uid"] for pod in scene.cluster.get("--namespace", USERS, "pods")["items"]} == before
+    assert '"message"' in log(scene)
