@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from annotated_types import MaxLen
 from pydantic import WithJsonSchema
 
+from .labels import MANAGED_BY, ROLE
 from .model import Keyed, Matches, Model, OpenModel, Rule, Satisfies
 from .names import ObjectName
 
@@ -130,7 +131,7 @@ class VolumeMount(Model):
     """Whether the container may only read."""
 
 
-_OWN_KEYS = ("app.kubernetes.io/managed-by", "app.kubernetes.io/name")
+_OWN_KEYS = (*MANAGED_BY, ROLE)
 _LEAVES_OWN_KEYS = Rule(
     f"!self.exists(k, k.startsWith('perennial.dev/') || k in {list(_OWN_KEYS)})",
     f"keys perennial.dev/…, {' and '.join(_OWN_KEYS)} are the operator's: choose others",

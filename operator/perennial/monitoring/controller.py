@@ -8,6 +8,7 @@ from datetime import datetime
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
+from perennial.api.labels import DRIFTMONITOR
 from perennial.api.resources import DRIFTMONITORS, MODELDEPLOYMENTS, TRAININGJOBS
 from perennial.kube.cache import Caches
 from perennial.kube.controller import Watch
@@ -17,7 +18,6 @@ from perennial.kube.resources import CONFIGMAPS, PODS
 from . import plan as planning
 from .look import Pods, Watcher
 from .metrics import Metrics
-from .names import DRIFTMONITOR
 from .observe import BY_DEPLOYMENT, observe, serves_deployment, watches_deployment
 from .observed import Observed
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
+from perennial.api.labels import REVISION
 from perennial.kube.plan import Key, Manifest
 from perennial.kube.podclient import PodUnreachable
 from perennial.wire import places
@@ -19,7 +20,6 @@ from perennial.wire.counts import EPOCHS_PATH, REFERENCE_PATH, Epochs, Take
 from perennial.wire.reference import Reference
 
 from .checkpoint import Checkpoint, Mark
-from .names import REVISION
 from .observed import Look
 
 LOOKS_A_WINDOW = 4

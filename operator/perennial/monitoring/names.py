@@ -1,14 +1,10 @@
-"""Names, labels and annotations of a DriftMonitor and what it reads."""
+"""Names, labels and annotations of a DriftMonitor and what it owns."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-MANAGED_BY = {"app.kubernetes.io/managed-by": "perennial"}
-ROLE = "app.kubernetes.io/name"
-MODELDEPLOYMENT = "perennial.dev/modeldeployment"
-REVISION = "perennial.dev/revision"
-DRIFTMONITOR = "perennial.dev/driftmonitor"
+from perennial.api.labels import DRIFTMONITOR, MANAGED_BY, ROLE
 
 RELEASE = "perennial.dev/release"
 """The annotation by which a person says that what is served now is normal; its value is a token that is taken once."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from perennial.api.driftmonitor import DriftMonitorSpec
 from perennial.api.driftmonitor_status import DriftMonitorStatus
+from perennial.api.labels import MODELDEPLOYMENT
 from perennial.api.modeldeployment_status import ModelDeploymentStatus
 from perennial.api.resources import DRIFTMONITORS, MODELDEPLOYMENTS, TRAININGJOBS
 from perennial.api.trainingjob_status import TrainingJobStatus
@@ -15,7 +16,7 @@ from perennial.kube.resources import CONFIGMAPS, PODS
 
 from .checkpoint import Checkpoint, UnreadableCheckpointError, decode
 from .look import Question, Watcher
-from .names import MODELDEPLOYMENT, Identity
+from .names import Identity
 from .observed import Deployment, Look, Observed
 
 BY_DEPLOYMENT = "monitoring/deployment"

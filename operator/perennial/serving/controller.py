@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from perennial.api.labels import MODELDEPLOYMENT, TRAININGJOB
 from perennial.api.resources import MODELDEPLOYMENTS, TRAININGJOBS
 from perennial.kube.cache import Caches
 from perennial.kube.controller import Watch
@@ -28,13 +29,11 @@ from perennial.settings import Settings
 
 from .autoscaler import Sample
 from .meter import Meter
-from .names import MODELDEPLOYMENT
 from .observe import Observed, observe
 from .plan import is_measured, plan
 from .scaling import remembered
 from .source import version_name, wanted_version
 
-TRAININGJOB = "perennial.dev/trainingjob"
 """The label of a TrainingJob's records."""
 _BY_TRAININGJOB = "serving.trainingjob"
 _BY_DEPLOYMENT = "serving.modeldeployment"

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from perennial.api.labels import MANAGED_BY, MODELDEPLOYMENT, REVISION, ROLE
 from perennial.kube.ownership import owner_reference
 from perennial.kube.plan import Manifest, Resource
 from perennial.wire import places
 
-from .revision import REVISION_LABEL
-
-MANAGED_BY = {"app.kubernetes.io/managed-by": "perennial"}
-ROLE = "app.kubernetes.io/name"
-MODELDEPLOYMENT = "perennial.dev/modeldeployment"
 SERVER = "server"
 
 VERBS = {
@@ -54,7 +50,7 @@ class Identity:
         return f"http://{self.name}.{self.namespace}.svc:{places.INFERENCE_PORT}"
 
     def revision_labels(self, revision: str) -> dict[str, str]:
-        return self.labels | {REVISION_LABEL: revision}
+        return self.labels | {REVISION: revision}
 
     def child(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from perennial.api.labels import REVISION
 from perennial.api.modeldeployment import ModelDeploymentSpec
 from perennial.api.modeldeployment_status import ModelDeploymentStatus
 from perennial.api.validation import InvalidSpecError, parse_spec, parse_status
@@ -17,7 +18,7 @@ from .moves import roles
 from .names import Identity
 from .pods import ServerPod, read_pod
 from .readings import Readings
-from .revision import REVISION_LABEL, Revision, read, recovered, revision_for
+from .revision import Revision, read, recovered, revision_for
 from .situation import Target
 from .source import Awaited, model_of, source_of
 
@@ -104,7 +105,7 @@ def _spec(manifest: Manifest) -> tuple[ModelDeploymentSpec | None, str | None]:
 
 
 def _revision_of(manifest: Manifest) -> str:
-    return str((manifest["metadata"].get("labels") or {}).get(REVISION_LABEL, ""))
+    return str((manifest["metadata"].get("labels") or {}).get(REVISION, ""))
 
 
 def _revisions(manifests: Iterable[Manifest], deployments: Mapping[str, Manifest]) -> dict[str, Revision]:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from perennial.api.labels import REVISION
 from perennial.kube.plan import Manifest
 from perennial.pods.creation import QUIET, awaited
 
 from .builders.deployment import MIN_READY_SECONDS
 from .fleet import Group
-from .revision import REVISION_LABEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def read_pod(manifest: Manifest) -> ServerPod:
     return ServerPod(
         uid=metadata["uid"],
         name=metadata["name"],
-        revision=(metadata.get("labels") or {}).get(REVISION_LABEL, ""),
+        revision=(metadata.get("labels") or {}).get(REVISION, ""),
         created=_time(metadata["creationTimestamp"]),
         ip=status.get("podIP"),
         ready_since=_time(ready["lastTransitionTime"]) if is_ready and ready else None,

@@ -16,12 +16,12 @@ from typing import Literal
 
 import msgspec
 
+from perennial.api.labels import REVISION
 from perennial.kube.plan import Manifest
 from perennial.wire.serve import ServedModel
 
 RECORD = "perennial.dev/record"
 MODEL = "perennial.dev/model"
-REVISION_LABEL = "perennial.dev/revision"
 
 Outcome = Literal["Promoted", "RolledBack", "Aborted", "Superseded", "Failed"]
 
@@ -172,7 +172,7 @@ def to_annotation(record: Record) -> str:
 def read(manifest: Manifest) -> Revision | None:
     """The revision in a ControllerRevision of ours; None where somebody else wrote it and it cannot be understood."""
     metadata = manifest["metadata"]
-    name = (metadata.get("labels") or {}).get(REVISION_LABEL)
+    name = (metadata.get("labels") or {}).get(REVISION)
     try:
         data = msgspec.convert(manifest.get("data"), _Data)
         model = msgspec.json.decode(data.model, type=ModelRef)
@@ -194,7 +194,7 @@ class _Said(msgspec.Struct):
 def recovered(deployment: Manifest, promotion: int) -> Revision | None:
     """The revision that a Deployment was made of, when its ControllerRevision is gone; its pods stay as they are."""
     metadata = deployment["metadata"]
-    name = (metadata.get("labels") or {}).get(REVISION_LABEL)
+    name = (metadata.get("labels") or {}).get(REVISION)
     try:
         said = msgspec.json.decode((metadata.get("annotations") or {}).get(MODEL, ""), type=_Said)
     except msgspec.MsgspecError:

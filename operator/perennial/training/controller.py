@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from perennial.api.labels import TRAININGJOB
 from perennial.api.resources import DRIFTMONITORS, MODELDEPLOYMENTS, TRAININGJOBS
 from perennial.kube.cache import Caches
 from perennial.kube.controller import Watch
@@ -12,7 +13,6 @@ from perennial.kube.plan import Key, Manifest, Plan, Problem
 from perennial.kube.resources import CONTROLLERREVISIONS, JOBS, NODES, PERSISTENTVOLUMECLAIMS, PODS
 from perennial.settings import Settings
 
-from .names import TRAININGJOB
 from .observe import Observed, observe
 from .plan import plan
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-MANAGED_BY = {"app.kubernetes.io/managed-by": "perennial"}
-ROLE = "app.kubernetes.io/name"
-TRAININGJOB = "perennial.dev/trainingjob"
+from perennial.api.labels import MANAGED_BY, ROLE, TRAININGJOB
 
 RUN = "perennial.dev/run"
 """The annotation by which a person asks for a run; its value is a token that is taken once."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from perennial.api.driftmonitor_status import DriftMonitorStatus
+from perennial.api.labels import TRAININGJOB
 from perennial.api.modeldeployment_status import ModelDeploymentStatus
 from perennial.api.trainingjob import TrainingJobSpec
 from perennial.api.trainingjob_status import Run, TrainingJobStatus
@@ -20,7 +21,7 @@ from perennial.settings import Settings
 
 from . import origin, record
 from .failures import condition_of
-from .names import TRAININGJOB, Identity
+from .names import Identity
 from .origin import Origin
 from .record import Record
 

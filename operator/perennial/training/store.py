@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from perennial.api.labels import MANAGED_BY
 from perennial.api.trainingjob import TrainingJobSpec
 from perennial.kube.plan import Child, Manifest, Mode
 from perennial.kube.resources import PERSISTENTVOLUMECLAIMS
 from perennial.settings import Settings
 from perennial.wire.places import DEFAULT_CLAIM
 
-from .names import MANAGED_BY
 from .origin import Store
 
 _DEFAULT = f"pvc://{DEFAULT_CLAIM}"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
+from perennial.api.labels import REVISION
 from perennial.kube.plan import Child
 from perennial.kube.resources import DEPLOYMENTS
 from perennial.serving.names import Identity
-from perennial.serving.revision import MODEL, REVISION_LABEL, Revision
+from perennial.serving.revision import MODEL, Revision
 
 from .template import with_companion
 
@@ -28,7 +29,7 @@ def deployment(revision: Revision, replicas: int, identity: Identity) -> Child:
             "replicas": replicas,
             "minReadySeconds": MIN_READY_SECONDS,
             "revisionHistoryLimit": 0,
-            "selector": {"matchLabels": identity.selector | {REVISION_LABEL: revision.name}},
+            "selector": {"matchLabels": identity.selector | {REVISION: revision.name}},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"}},
             "template": with_companion(revision.template, companion.served if companion else None),
         },
