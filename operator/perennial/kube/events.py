@@ -44,10 +44,14 @@ class Recorder:
         self._series: OrderedDict[tuple[str, str, str, str], _Series] = OrderedDict()
 
     def tell(self, about: Manifest, event: Event) -> None:
+        """Post the event, and log it: Events are gone after an hour, logs are kept."""
+        metadata = about["metadata"]
+        where = (about["kind"], metadata["namespace"], metadata["name"])
+        logger.info("%s %s/%s: %s: %s", *where, event.reason, event.message)
         try:
             self._waiting.put_nowait((about, event))
         except asyncio.QueueFull:
-            logger.warning("Too many events: left out %s of %s", event.reason, about["metadata"]["name"])
+            logger.warning("Too many events: left out %s of %s", event.reason, metadata["name"])
 
     async def run(self) -> None:
         """Until cancelled."""

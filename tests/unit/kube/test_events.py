@@ -35,6 +35,12 @@ async def test_an_event_says_what_kubectl_describe_shows() -> None:
     assert event["eventTime"]
 
 
+async def test_an_event_is_in_the_log_too(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    await told(ApiServer(), (configmap("a"), STARTED))
+    assert caplog.messages == ["ConfigMap ns/a: RunStarted: run v1"]
+
+
 async def test_the_same_again_is_counted() -> None:
     (event,) = await told(ApiServer(), *[(configmap("a"), STARTED)] * 3)
     assert event["series"]["count"] == 3
