@@ -1,6 +1,7 @@
 """`python -m cluster`: bring a cluster up and down, look at it, put the project's images into it."""
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -73,10 +74,11 @@ def _env(given: argparse.Namespace) -> None:
     print(kubeconfig.exports(providers.choose().find(given.name)))
 
 
-def _component(given: argparse.Namespace) -> int:
+def _component(given: argparse.Namespace) -> None:
     reply = ask(_embedded(given.name).control_socket(given.node), given.action, given.component)
-    print(reply)
-    return 1 if "error" in reply else 0
+    if "error" in reply:
+        raise ClusterError(reply["error"])
+    print(json.dumps(reply))
 
 
 def _exec(given: argparse.Namespace) -> int:
