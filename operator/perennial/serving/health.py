@@ -143,9 +143,9 @@ def _rolling_out(observed: Observed, outcome: Outcome) -> Finding:
 
 
 def _state(outcome: Outcome) -> tuple[Reason, str]:
-    move, after = outcome.move, outcome.after
-    if isinstance(move, Keep):
-        return move.reason, move.message
+    after = outcome.after
+    if waits := outcome.waits:
+        return waits.reason, waits.message
     if after.candidate:
         step = f"step {after.progress.step + 1} of {len(after.steps)}" if after.step else "pods are replaced"
         return MdReason.ROLLING_OUT, step

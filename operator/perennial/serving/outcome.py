@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from perennial.api.reasons import ModelDeploymentReason
 from perennial.kube.plan import Problem
 
-from .moves import Move
+from .moves import Keep, Move, Start
 from .scaling import Wanted
 from .situation import Situation, Verb
 
@@ -21,3 +22,11 @@ class Outcome:
     wanted: Wanted
     verb: Verb | None
     problems: tuple[Problem, ...]
+
+    @property
+    def waits(self) -> Keep | None:
+        """What is waited for. Of a first revision it is known before its pods are asked for, so that its status is
+        written once."""
+        if isinstance(self.move, Start) and self.after.stable is None:
+            return Keep(ModelDeploymentReason.ROLLING_OUT, f"0 of {self.after.wanted} pods are ready")
+        return self.move if isinstance(self.move, Keep) else None

@@ -22,7 +22,6 @@ from perennial.api.trainingjob_status import SecretName
 from perennial.kube.plan import Manifest
 
 from .health import findings, invalid_findings
-from .moves import Keep
 from .names import VERBS
 from .observe import Observed
 from .outcome import Outcome
@@ -94,20 +93,19 @@ def _weight(observed: Observed, after: Situation, revision: Revision) -> Weight 
 
 
 def _rollout(outcome: Outcome) -> RolloutStatus:
-    after, move = outcome.after, outcome.move
+    after, waits = outcome.after, outcome.waits
     progress = after.progress
-    reason = move.reason if isinstance(move, Keep) else Reason.ROLLING_OUT
     return RolloutStatus(
         step=min(progress.step, len(after.steps)),
         steps=len(after.steps),
         since=progress.since,
-        state=reason.value,
+        state=(waits.reason if waits else Reason.ROLLING_OUT).value,
         analysis=tuple(
             AnalysisResult(name=f.name, value=_rounded(f.value), bound=f.bound, samples=f.n, verdict=f.verdict)
             for f in after.findings
         ),
         at={"requests": progress.requests} if progress.reached else {},
-        message=move.message if isinstance(move, Keep) else None,
+        message=waits.message if waits else None,
     )
 
 

@@ -81,6 +81,16 @@ def test_nothing_changed_writes_nothing() -> None:
     assert world.writes == before
 
 
+def test_the_status_of_a_first_revision_is_written_once_until_its_pods_come() -> None:
+    world = World({"replicas": 3})
+    world.accept(1)
+    world.reconcile()
+    before = world.writes
+    world.reconcile()
+    assert world.writes == before
+    assert world.status["rollout"]["message"] == "0 of 3 pods are ready"
+
+
 def test_while_starting_it_reconciles_and_names_the_pods_own_trouble() -> None:
     world = World()
     world.accept(1)
