@@ -38,6 +38,7 @@ def test_the_default_values_keep_their_own_schema() -> None:
         {"store": {"uri": "ftp://models"}},
         {"store": {"uri": "s3://key:secret@models"}},
         {"store": {"secretName": "Not A Name"}},
+        {"store": {"uri": "", "secretName": "models"}},
         {"store": {"size": "ten"}},
         {"store": {"accessMode": "ReadWriteSometimes"}},
         {"replicas": "two"},
@@ -74,6 +75,8 @@ def test_versions_are_one() -> None:
     assert chart["appVersion"] == chart["version"]
     assert VALUES["image"]["operator"].endswith(f":{chart['appVersion']}")
     assert VALUES["image"]["runtime"].endswith(f":{chart['appVersion']}")
+    oldest = chart["kubeVersion"].removeprefix(">=").removesuffix(".0-0")
+    assert f"Kubernetes {oldest} or newer" in (CHART.parents[1] / "README.md").read_text()
 
 
 def test_the_operator_reads_what_the_chart_sets() -> None:
