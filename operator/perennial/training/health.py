@@ -55,7 +55,9 @@ def _health(standing: Standing) -> dict[ConditionType, Finding]:
     if stalled := _stalled(standing):
         return health(Finding(False, stalled.reason, stalled.message), stalled=stalled)
     if reconciling := _reconciling(standing):
-        return health(Finding(False, reconciling.reason, reconciling.message), reconciling=reconciling)
+        # What is accepted goes on being served, though it is not what the new definition asks for.
+        holds = None if standing.history.accepted else False
+        return health(Finding(holds, reconciling.reason, reconciling.message), reconciling=reconciling)
     return health(_ready(standing))
 
 

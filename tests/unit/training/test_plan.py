@@ -70,6 +70,7 @@ class TestTriggers:
         assert len(world.starts) == 2
         assert world.status["runs"][0]["trigger"] == "DefinitionChanged"
         assert world.said("Reconciling") == ("True", "Progressing")
+        assert world.said("Ready") == ("Unknown", "Progressing")
         world.finish(2)
         world.settle()
         assert world.condition("Reconciling") is None
