@@ -67,10 +67,9 @@ class TrainingJobReason(Reason):
     UNCHANGED = "Unchanged", "The last run came to the very model that is accepted already."
     REJECTED = "Rejected", "The last run missed a gate; its version is kept and never deployed."
     FAILED = "Failed", "The last run failed."
-    BAD_DATA = "BadData", "The data cannot be read or trained on: the message names file and column."
-    BAD_DEFINITION = (
-        "BadDefinition",
-        "The trainer refused the definition: an estimator, parameter or metric that it does not have.",
+    BAD_DATA = (
+        "BadData",
+        "Your container says, by exit code 64, that its input is wrong; the message has its last lines.",
     )
     OUT_OF_MEMORY = (
         "OutOfMemory",
@@ -95,8 +94,8 @@ class TrainingJobReason(Reason):
 
 
 class RunFailureReason(Reason):
-    """What the built-in trainer finds wrong, in `status.runs[].failure.reason`. The message names the field, the
-    column or the file."""
+    """What the trainer and the publisher find wrong, in `LastRunAccepted` and `status.runs[].failure.reason`. The
+    message names the field, the column or the file."""
 
     DATA_NOT_FOUND = "DataNotFound", "Nothing is at `data.uri`."
     DATA_FORBIDDEN = "DataForbidden", "The store refuses the credentials of `data.secretRef`, or asks for some."

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from perennial.api.conditions import ConditionType, Finding, health
-from perennial.api.reasons import CommonReason, Reason, TrainingJobReason
+from perennial.api.reasons import CommonReason, Reason, RunFailureReason, TrainingJobReason
 
 from .digest import is_comparable
 from .failures import BAD_INPUT
@@ -24,7 +24,9 @@ _USERS_OWN = {CommonReason.INVALID_SPEC, CommonReason.NAME_TAKEN, TrainingJobRea
 
 _HOW_TO_GO_ON = "another run starts when the spec changes; annotate perennial.dev/run where something else was mended"
 
-_ABOUT_THE_DEFINITION = {"EstimatorNotAllowed", "InvalidParameters", "UnknownMetric"}
+_DOCUMENTED: dict[str, Reason] = {
+    member.value: member for kind in (TrainingJobReason, CommonReason, RunFailureReason) for member in kind
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +155,7 @@ def _missed_gates(record: Record) -> str:
 
 
 def _known(failure: Failure) -> Reason:
-    """The documented reason of that name, or the documented kind of what the trainer says more exactly."""
-    known: dict[str, Reason] = {member.value: member for member in (*TrainingJobReason, *CommonReason)}
-    if failure.reason in known:
-        return known[failure.reason]
-    if failure.reason in _ABOUT_THE_DEFINITION:
-        return TrainingJobReason.BAD_DEFINITION
+    """The documented reason of that name; of a newer trainer's words, what its exit code tells."""
+    if failure.reason in _DOCUMENTED:
+        return _DOCUMENTED[failure.reason]
     return TrainingJobReason.BAD_DATA if failure.exit_code == BAD_INPUT else TrainingJobReason.FAILED

@@ -385,9 +385,9 @@ class TestResults:
         assert world.said("LastRunAccepted") == ("False", "BadData")
 
     @pytest.mark.parametrize(
-        ("said", "reason"), [("MissingColumn", "BadData"), ("EstimatorNotAllowed", "BadDefinition"), ("Odd", "BadData")]
+        ("said", "reason"), [("MissingColumn", "MissingColumn"), ("NoModel", "NoModel"), ("Odd", "BadData")]
     )
-    def test_what_the_trainer_says_more_exactly_has_a_documented_kind(self, said: str, reason: str) -> None:
+    def test_what_the_trainer_says_is_the_reason(self, said: str, reason: str) -> None:
         world = World()
         world.settle()
         job = world.job(1)
