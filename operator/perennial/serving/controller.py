@@ -92,7 +92,11 @@ class ServingController:
             trainingjob=trainingjob,
             version_record=self._version_record(manifest, trainingjob),
         )
-        return await self._measured(key, uid, observed) if is_measured(observed) else observed
+        if not is_measured(observed):
+            # A revision that comes back later is not judged by what its former pods counted.
+            self._memories.pop(key, None)
+            return observed
+        return await self._measured(key, uid, observed)
 
     def plan(self, observed: Observed, problems: tuple[Problem, ...], now: datetime) -> Plan:
         return plan(observed, problems, now)
