@@ -23,8 +23,13 @@ FIRST_DELAY = 0.05
 LONGEST_DELAY = 300.0
 
 
+LOW_SHARE = 8
+"""Of so many keys one is of low priority, as long as any waits: events must not put rollouts off for good."""
+
+
 class Priority(IntEnum):
-    """Events go before lists, so that a restart over thousands of objects does not keep a person waiting."""
+    """Events go before lists and before what was asked for by time, so that neither a restart over thousands of objects
+    nor thousands that wait for something keep a person waiting."""
 
     HIGH = 0
     LOW = 1
@@ -40,9 +45,10 @@ class Queue(Generic[KeyT]):
         self._waiting: dict[Priority, OrderedDict[KeyT, float]] = {priority: OrderedDict() for priority in Priority}
         self._working: dict[KeyT, float] = {}
         self._again: dict[KeyT, Priority] = {}
-        self._due: dict[KeyT, float] = {}
+        self._due: dict[KeyT, tuple[float, Priority]] = {}
         self._heap: list[tuple[float, int, KeyT]] = []
         self._pushed = 0
+        self._high_in_a_row = 0
         self._timer: asyncio.TimerHandle | None = None
         self._failures: dict[KeyT, int] = {}
         self._waiters: OrderedDict[asyncio.Future[None], None] = OrderedDict()
@@ -70,14 +76,14 @@ class Queue(Generic[KeyT]):
         """Whether a worker has it."""
         return key in self._working
 
-    def add_after(self, key: KeyT, seconds: float) -> None:
+    def add_after(self, key: KeyT, seconds: float, priority: Priority = Priority.LOW) -> None:
         """Work on the key when so many seconds have passed, or sooner if something else asks for it."""
         if self._closed:
             return
         due = self._loop.time() + max(0.0, seconds)
-        if key in self._due and self._due[key] <= due:
+        if key in self._due and self._due[key][0] <= due:
             return
-        self._due[key] = due
+        self._due[key] = (due, priority)
         self._pushed += 1
         heapq.heappush(self._heap, (due, self._pushed, key))
         self._drop_overtaken()
@@ -90,7 +96,7 @@ class Queue(Generic[KeyT]):
         backoff = min(FIRST_DELAY * (1 << min(failures, 20)), LONGEST_DELAY)
         delay = max(backoff, at_least) * (0.75 + self._jitter() / 2)
         metrics.QUEUE_RETRIES.labels(self._name).inc()
-        self.add_after(key, delay)
+        self.add_after(key, delay, Priority.HIGH)
         return delay
 
     def forget(self, key: KeyT) -> None:
@@ -100,9 +106,8 @@ class Queue(Generic[KeyT]):
     async def get(self) -> KeyT | None:
         """The next key, which is this worker's until `done`; None when the queue is closed."""
         while not self._closed:
-            for waiting in self._waiting.values():
-                if waiting:
-                    return self._take(*waiting.popitem(last=False))
+            if waiting := self._next():
+                return self._take(*waiting.popitem(last=False))
             await self._wait()
         return None
 
@@ -127,6 +132,15 @@ class Queue(Generic[KeyT]):
         ages = [now - began for began in self._working.values()]
         depth = sum(len(waiting) for waiting in self._waiting.values())
         return metrics.QueueState(depth, sum(ages), max(ages, default=0.0))
+
+    def _next(self) -> OrderedDict[KeyT, float]:
+        """Where the next key is taken from."""
+        high, low = self._waiting[Priority.HIGH], self._waiting[Priority.LOW]
+        if high and (not low or self._high_in_a_row < LOW_SHARE - 1):
+            self._high_in_a_row += 1
+            return high
+        self._high_in_a_row = 0
+        return low
 
     def _take(self, key: KeyT, since: float) -> KeyT:
         now = self._loop.time()
@@ -163,13 +177,14 @@ class Queue(Generic[KeyT]):
         while self._heap and self._heap[0][0] <= now:
             due, _, key = heapq.heappop(self._heap)
             # An entry that was overtaken, by an earlier one or by an event, is left in the heap and passed over here.
-            if self._due.get(key) == due:
-                self.add(key)
+            overdue, priority = self._due.get(key, (None, Priority.LOW))
+            if overdue == due:
+                self.add(key, priority)
         self._set_timer()
 
     def _drop_overtaken(self) -> None:
         """Rebuild the heap when most of it was overtaken: keys that ask to come back in a day may have events by the
         second."""
         if len(self._heap) > 2 * len(self._due) + 64:
-            self._heap = [entry for entry in self._heap if self._due.get(entry[2]) == entry[0]]
+            self._heap = [entry for entry in self._heap if entry[2] in self._due and self._due[entry[2]][0] == entry[0]]
             heapq.heapify(self._heap)

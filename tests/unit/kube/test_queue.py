@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perennial.kube.queue import FIRST_DELAY, LONGEST_DELAY, Priority, Queue
+from perennial.kube.queue import FIRST_DELAY, LONGEST_DELAY, LOW_SHARE, Priority, Queue
 
 pytestmark = pytest.mark.looptime
 
@@ -197,3 +197,19 @@ def test_no_key_is_lost_and_none_is_held_twice(moves: list[tuple[str, str]]) -> 
         await asyncio.gather(*workers)
 
     asyncio.run(run())
+
+
+async def test_what_can_wait_does_not_wait_for_ever(queue: Queue[str]) -> None:
+    queue.add("low", Priority.LOW)
+    for number in range(LOW_SHARE):
+        queue.add(f"high{number}")
+    taken = [await take(queue) for _ in range(LOW_SHARE)]
+    assert taken == [*(f"high{number}" for number in range(LOW_SHARE - 1)), "low"]
+
+
+async def test_a_time_that_has_come_is_less_urgent_than_an_event_and_a_retry_is_not(queue: Queue[str]) -> None:
+    queue.add_after("timer", 0.0)
+    queue.retry("retry")
+    await asyncio.sleep(1.0)
+    queue.add("event")
+    assert [await take(queue) for _ in range(3)] == ["retry", "event", "timer"]
