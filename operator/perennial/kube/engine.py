@@ -135,11 +135,8 @@ class Engine:
     async def stop(self, running: asyncio.Task[None]) -> None:
         """Finish the work in hand, tell what there is to tell, give leadership up. `running` is the task of `run`."""
         await asyncio.gather(*(workers.stop() for workers in self._workers))
-        try:
-            async with asyncio.timeout(FLUSH_SECONDS):
-                await self._recorder.flush()
-        except TimeoutError:
-            logger.warning("Some events were not posted")
+        if left := await self._recorder.flush(FLUSH_SECONDS):
+            logger.warning("%d events were not posted before the end", left)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         if self._lease is not None:

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -20,6 +21,8 @@ SERIES_SECONDS = 360.0
 _WAITING = 5000
 _PACE_SECONDS = 0.02
 """Fifty events a second at most: in a burst the API server has better things to do."""
+_HURRIED = 8
+"""So many at a time when the process ends: what is not told within seconds is not told at all."""
 _REMEMBERED = 4096
 _LONGEST_NOTE = 1024
 
@@ -41,6 +44,7 @@ class Recorder:
         self._component = component
         self._instance = instance
         self._waiting: asyncio.Queue[tuple[Manifest, Event]] = asyncio.Queue(_WAITING)
+        self._under_way = 0
         self._series: OrderedDict[tuple[str, str, str, str], _Series] = OrderedDict()
 
     def tell(self, about: Manifest, event: Event) -> None:
@@ -56,18 +60,35 @@ class Recorder:
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            about, event = await self._waiting.get()
-            try:
-                await self._post(about, event)
-            except ApiError as error:
-                logger.info("Event %s of %s was not posted: %s", event.reason, about["metadata"]["name"], error)
-            finally:
-                self._waiting.task_done()
+            await self._post_next()
             await asyncio.sleep(_PACE_SECONDS)
 
-    async def flush(self) -> None:
-        """Wait until all that was told is posted."""
-        await self._waiting.join()
+    async def flush(self, seconds: float) -> int:
+        """Post all that was told, in haste. How many were not posted within `seconds`."""
+        hurried = [asyncio.create_task(self._hurry()) for _ in range(_HURRIED)]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._waiting.join()
+        left = self._waiting.qsize() + self._under_way
+        for task in hurried:
+            task.cancel()
+        await asyncio.gather(*hurried, return_exceptions=True)
+        return left
+
+    async def _hurry(self) -> None:
+        while True:
+            await self._post_next()
+
+    async def _post_next(self) -> None:
+        about, event = await self._waiting.get()
+        self._under_way += 1
+        try:
+            await self._post(about, event)
+        except ApiError as error:
+            logger.info("Event %s of %s was not posted: %s", event.reason, about["metadata"]["name"], error)
+        finally:
+            self._under_way -= 1
+            self._waiting.task_done()
 
     async def _post(self, about: Manifest, event: Event) -> None:
         identity = (about["metadata"]["uid"], event.type, event.reason, event.message)

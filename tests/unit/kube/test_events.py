@@ -22,7 +22,7 @@ async def told(server: ApiServer, *events: tuple[Manifest, Event]) -> list[Manif
     task = asyncio.create_task(recorder.run())
     for about, event in events:
         recorder.tell(about, event)
-        await recorder.flush()
+        await recorder.flush(2.0)
     task.cancel()
     return server.of("events")
 
@@ -58,10 +58,10 @@ async def test_an_event_that_was_deleted_is_told_anew() -> None:
     recorder = Recorder(server, "perennial", "pod-1")
     task = asyncio.create_task(recorder.run())
     recorder.tell(configmap("a"), STARTED)
-    await recorder.flush()
+    await recorder.flush(2.0)
     server.remove("events", "ns", server.of("events")[0]["metadata"]["name"])
     recorder.tell(configmap("a"), STARTED)
-    await recorder.flush()
+    await recorder.flush(2.0)
     assert len(server.of("events")) == 1
     assert SERIES_SECONDS > 0
     task.cancel()
@@ -76,3 +76,27 @@ async def test_a_server_that_takes_no_events_stops_nothing() -> None:
 async def test_a_long_message_is_cut_to_what_the_server_takes() -> None:
     (event,) = await told(ApiServer(), (configmap("a"), Event("Warning", "Failed", "x" * 5000)))
     assert len(event["note"]) == 1024
+
+
+async def test_at_the_end_there_is_no_pace() -> None:
+    server = ApiServer()
+    recorder = Recorder(server, "perennial", "pod-1")
+    task = asyncio.create_task(recorder.run())
+    for number in range(200):
+        recorder.tell(configmap(f"n{number}"), STARTED)
+    assert await recorder.flush(0.1) == 0
+    assert len(server.of("events")) == 200
+    task.cancel()
+
+
+async def test_what_could_not_be_posted_at_the_end_is_counted() -> None:
+    recorder = Recorder(_Stuck(), "perennial", "pod-1")
+    for number in range(20):
+        recorder.tell(configmap(f"n{number}"), STARTED)
+    assert await recorder.flush(2.0) == 20
+
+
+class _Stuck(ApiServer):
+    async def create(self, *_: object, **__: object) -> Manifest:
+        await asyncio.sleep(3600)
+        raise AssertionError
