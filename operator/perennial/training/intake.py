@@ -116,7 +116,9 @@ def _without_pods(run: RunSeen, job: Manifest, context: Context) -> Going | Ende
     if context.refusal:
         reason, words = context.refusal
         message = f"{reason.value}: its pod is refused: {words}"
-    recheck = min(max(left, timedelta(seconds=1)), QUIET).total_seconds()
+    # What the server says of the pod can change without an event, and does so less and less.
+    pause = max(QUIET, context.now - since) if is_taken_up else left
+    recheck = max(min(left, pause), timedelta(seconds=1)).total_seconds()
     return Going(
         run,
         "Pending",
