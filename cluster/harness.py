@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pytest_kind import KindCluster
 from cluster import images, providers
 from cluster.cluster import Cluster
 from cluster.errors import ClusterError
+from cluster.reader import Reader
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,17 @@ class Harness:
         """Runs helm likewise."""
         return self._run(self.cluster.helm, arguments, None, timeout)
 
-    def get(self, *arguments: str) -> Any:
-        """`kubectl get ... -o json`, parsed."""
-        return json.loads(self.kubectl("get", *arguments, "-o", "json"))
+    def get(self, kind: str, name: str = "", *, namespace: str = "", selector: str = "") -> Any:
+        """The object, or without a name the list, as `kubectl get -o json` tells it.
+
+        Raises:
+            ClusterError: when there is none, or the API server does not answer.
+        """
+        return self._reader.get(kind, name, namespace, selector)
+
+    @cached_property
+    def _reader(self) -> Reader:
+        return Reader(self.kubeconfig)
 
     def apply(self, manifest: str | dict[str, Any] | Sequence[dict[str, Any]], namespace: str | None = None) -> str:
         if not isinstance(manifest, str):

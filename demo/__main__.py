@@ -16,11 +16,11 @@ from .kubectl import CommandFailed, Kubectl
 from .report import Report
 
 LOOKS_EVERY_SECONDS = 0.5
-KINDS = (
-    ("trainingjob", "TrainingJob", narrator.training),
-    ("modeldeployment", "ModelDeployment", narrator.serving),
-    ("driftmonitor", "DriftMonitor", narrator.monitoring),
-)
+TELLERS = {
+    "TrainingJob": narrator.training,
+    "ModelDeployment": narrator.serving,
+    "DriftMonitor": narrator.monitoring,
+}
 
 
 class Story:
@@ -54,14 +54,13 @@ class Watcher(threading.Thread):
             self.look()
 
     def look(self) -> None:
-        for kind, who, tell in KINDS:
-            found = self._kubectl.get(kind, "flights")
-            if found is None:
-                continue
-            status = found.get("status", {})
-            for line in tell(self._seen.get(kind, {}), status):
-                self._story.tell(who, line)
-            self._seen[kind] = status
+        found = self._kubectl.list(",".join(TELLERS))
+        told = {one["kind"]: one.get("status", {}) for one in found if one["metadata"]["name"] == "flights"}
+        for kind, tell in TELLERS.items():
+            if kind in told:
+                for line in tell(self._seen.get(kind, {}), told[kind]):
+                    self._story.tell(kind, line)
+        self._seen |= told
 
     def finish(self) -> None:
         self._ended.set()

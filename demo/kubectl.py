@@ -37,6 +37,13 @@ class Kubectl:
         except (CommandFailed, subprocess.TimeoutExpired):
             return None
 
+    def list(self, kinds: str) -> list[dict[str, Any]]:
+        """The objects of the kinds, none where the API server does not answer just now."""
+        try:
+            return list(json.loads(self.run("get", kinds, "--output=json", timeout=10))["items"])
+        except (CommandFailed, subprocess.TimeoutExpired):
+            return []
+
     def apply(self, manifest: Path, **values: str) -> None:
         """`values` stand in the manifest as `${NAME}`."""
         self.run("apply", "--filename=-", stdin=Template(manifest.read_text()).substitute(values))

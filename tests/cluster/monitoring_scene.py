@@ -165,7 +165,7 @@ class Scene:
         return self.cluster.kubectl("--namespace", self.namespace, *arguments)
 
     def get(self, kind: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.cluster.get("--namespace", self.namespace, kind, "flights")
+        found: dict[str, Any] = self.cluster.get(kind, "flights", namespace=self.namespace)
         return found
 
     @property
@@ -182,7 +182,7 @@ class Scene:
         return next((verdict for verdict in self.status.get("verdicts", []) if verdict["state"] == state), {})
 
     def events(self) -> set[str]:
-        listed = self.cluster.get("--namespace", self.namespace, "events")["items"]
+        listed = self.cluster.get("events", namespace=self.namespace)["items"]
         return {event["reason"] for event in listed if event["involvedObject"]["kind"] == "DriftMonitor"}
 
     def pods(self) -> list[str]:
@@ -195,7 +195,7 @@ class Scene:
 
     def _pods(self) -> list[dict[str, Any]]:
         selector = "perennial.dev/modeldeployment=flights,app.kubernetes.io/name=server"
-        pods: list[dict[str, Any]] = self.cluster.get("--namespace", self.namespace, "pods", "-l", selector)["items"]
+        pods: list[dict[str, Any]] = self.cluster.get("pods", namespace=self.namespace, selector=selector)["items"]
         return pods
 
     def wait_for(self, what: Callable[[], Any], why: str, patience: float = PATIENCE) -> Any:

@@ -46,8 +46,8 @@ class Scene:
     def kubectl(self, *arguments: str) -> str:
         return self.cluster.kubectl("--namespace", self.namespace, *arguments)
 
-    def get(self, *arguments: str) -> Any:
-        return self.cluster.get("--namespace", self.namespace, *arguments)
+    def get(self, kind: str, name: str = "", *, selector: str = "") -> Any:
+        return self.cluster.get(kind, name, namespace=self.namespace, selector=selector)
 
     def status(self, name: str) -> dict[str, Any]:
         found: dict[str, Any] = self.get("modeldeployment", name)["status"]
@@ -59,7 +59,7 @@ class Scene:
 
     def pods(self, name: str) -> set[str]:
         """The pods that serve and are not ending."""
-        listed = self.get("pods", "-l", f"perennial.dev/modeldeployment={name}")["items"]
+        listed = self.get("pods", selector=f"perennial.dev/modeldeployment={name}")["items"]
         return {pod["metadata"]["name"] for pod in listed if "deletionTimestamp" not in pod["metadata"]}
 
     def patch(self, name: str, **spec: Any) -> None:

@@ -179,7 +179,7 @@ def web_server(harness: Harness, node: str) -> str:
     spec = {"nodeName": node, "containers": [container], "volumes": [{"name": "web", "configMap": {"name": "web"}}]}
     harness.apply([configuration, {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": node}, "spec": spec}])
     harness.kubectl("wait", "--for=condition=Ready", f"pod/{node}", "--timeout=60s")
-    return str(harness.get("pod", node)["status"]["podIP"])
+    return str(harness.get("pod", node, namespace="default")["status"]["podIP"])
 
 
 def reaches(cluster: EmbeddedCluster, node: str, address: str) -> bool:

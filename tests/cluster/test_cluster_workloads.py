@@ -161,7 +161,7 @@ def test_the_host_reaches_pods_of_the_embedded_cluster(cluster: Harness, images:
         pytest.skip("only the embedded cluster promises routes to its pods")
     cluster.apply(pod("web", images[0], SERVER), namespace)
     cluster.kubectl("wait", f"--namespace={namespace}", "--for=condition=Ready", "pod/web", "--timeout=60s")
-    address = cluster.get("pod", "web", f"--namespace={namespace}")["status"]["podIP"]
+    address = cluster.get("pod", "web", namespace=namespace)["status"]["podIP"]
     deadline = time.monotonic() + 20
     while True:
         try:

@@ -89,10 +89,10 @@ def test_the_control_port_is_open_to_the_operators_pods_alone(scene: Scene) -> N
         ",".join(f"{key}={value}" for key, value in peer[selector]["matchLabels"].items())
         for selector in ("namespaceSelector", "podSelector")
     )
-    found = scene.cluster.get("namespaces", "--selector", namespaces)["items"]
+    found = scene.cluster.get("namespaces", selector=namespaces)["items"]
     assert [namespace["metadata"]["name"] for namespace in found] == [SYSTEM]
-    chosen = scene.cluster.get("--namespace", SYSTEM, "pods", "--selector", pods)["items"]
-    every = scene.cluster.get("--namespace", SYSTEM, "pods")["items"]
+    chosen = scene.cluster.get("pods", namespace=SYSTEM, selector=pods)["items"]
+    every = scene.cluster.get("pods", namespace=SYSTEM)["items"]
     assert len(chosen) == len(every) == 2
 
 
@@ -105,9 +105,9 @@ def test_a_standby_takes_over_from_a_leader_that_is_gone(scene: Scene) -> None:
 
 
 def test_an_upgrade_with_other_values_replaces_the_operator_alone(scene: Scene, images: list[str]) -> None:
-    before = {pod["metadata"]["uid"] for pod in scene.cluster.get("--namespace", USERS, "pods")["items"]}
+    before = {pod["metadata"]["uid"] for pod in scene.cluster.get("pods", namespace=USERS)["items"]}
     scene.cluster.helm("upgrade", *RELEASE, *values(images), "--set=operator.logFormat=json")
     scene.kubectl("annotate", "driftmonitor", "flights", "perennial.dev/release=upgraded", "--overwrite")
     scene.wait_for(lambda: scene.status.get("handled", {}).get("release") == "upgraded", "the next one works", 60)
-    assert {pod["metadata"]["uid"] for pod in scene.cluster.get("--namespace", USERS, "pods")["items"]} == before
+    assert {pod["metadata"]["uid"] for pod in scene.cluster.get("pods", namespace=USERS)["items"]} == before
     assert '"message"' in log(scene)

@@ -147,7 +147,7 @@ def jobs(image: str, web: str) -> list[dict[str, Any]]:
 def record(scene: Scene, name: str) -> dict[str, Any]:
     """What is kept of the run: its result in full."""
     selector = f"perennial.dev/trainingjob={name}"
-    listed = scene.cluster.get("--namespace", scene.namespace, "controllerrevisions", "-l", selector)
+    listed = scene.cluster.get("controllerrevisions", namespace=scene.namespace, selector=selector)
     found: dict[str, Any] = listed["items"][0]["data"]
     return found
 

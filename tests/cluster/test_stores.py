@@ -68,7 +68,7 @@ class Stage:
         where.apply(modeldeployment(name, model=model))
 
     def ready(self, where: Scene, name: str) -> dict[str, Any]:
-        status = where.cluster.get("--namespace", where.namespace, "modeldeployment", name).get("status", {})
+        status = where.cluster.get("modeldeployment", name, namespace=where.namespace).get("status", {})
         return next((one for one in status.get("conditions", []) if one["type"] == "Ready"), {})
 
     def wait_ready(self, where: Scene, name: str) -> None:
@@ -87,7 +87,7 @@ class Stage:
     def answer(self, where: Scene, name: str) -> dict[str, Any]:
         """What a pod answers to one row, asked through the API server."""
         selector = f"perennial.dev/modeldeployment={name}"
-        (pod,) = where.cluster.get("--namespace", where.namespace, "pods", "-l", selector)["items"]
+        (pod,) = where.cluster.get("pods", namespace=where.namespace, selector=selector)["items"]
         path = f"/api/v1/namespaces/{where.namespace}/pods/{pod['metadata']['name']}:8080/proxy/v2/models/{name}/infer"
         answer = where.cluster.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(ROW))
         found: dict[str, Any] = json.loads(answer)
@@ -177,7 +177,7 @@ def test_a_version_goes_to_the_installations_store_and_is_sealed_last(stage: Sta
 def test_an_output_of_ones_own_goes_before_the_installations(stage: Stage) -> None:
     assert stage.accepted("own")["uri"].startswith(f"s3://own/{stage.here.namespace}/")
     assert any(key.endswith("/v1/manifest.json") for key in stage.store.keys("own"))
-    claims = stage.here.cluster.get("--namespace", stage.here.namespace, "persistentvolumeclaims")["items"]
+    claims = stage.here.cluster.get("persistentvolumeclaims", namespace=stage.here.namespace)["items"]
     assert not claims
 
 

@@ -87,7 +87,7 @@ def test_a_failure_is_told_in_the_words_of_who_knows(scene: Scene, name: str) ->
     reason, words, exit_code = EXPECTED[name]
     run = scene.wait_for_state(name, "Failed")
     record = scene.cluster.get(
-        "--namespace", scene.namespace, "controllerrevisions", "-l", f"perennial.dev/trainingjob={name}"
+        "controllerrevisions", namespace=scene.namespace, selector=f"perennial.dev/trainingjob={name}"
     )["items"][0]
     assert run["failure"]["reason"] == reason
     assert words in record["data"]["failure"]["message"]

@@ -64,7 +64,7 @@ class Scene:
         return self.cluster.kubectl("--namespace", self.namespace, *arguments)
 
     def status(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.cluster.get("--namespace", self.namespace, "trainingjob", name)["status"]
+        found: dict[str, Any] = self.cluster.get("trainingjob", name, namespace=self.namespace)["status"]
         return found
 
     def run(self, name: str, version: int = 1) -> dict[str, Any]:
@@ -78,7 +78,7 @@ class Scene:
 
     def jobs(self, name: str, role: str = "trainer") -> list[str]:
         selector = f"perennial.dev/trainingjob={name},app.kubernetes.io/name={role}"
-        listed = self.cluster.get("--namespace", self.namespace, "jobs", "-l", selector)["items"]
+        listed = self.cluster.get("jobs", namespace=self.namespace, selector=selector)["items"]
         return sorted(job["metadata"]["name"] for job in listed)
 
     def wait_for(self, what: Callable[[], Any], why: str, patience: float = PATIENCE) -> Any:
