@@ -53,6 +53,9 @@ class Queue(Generic[KeyT]):
         self._failures: dict[KeyT, int] = {}
         self._waiters: OrderedDict[asyncio.Future[None], None] = OrderedDict()
         self._closed = False
+        self._adds = metrics.QUEUE_ADDS.labels(name)
+        self._queue_seconds = metrics.QUEUE_SECONDS.labels(name)
+        self._work_seconds = metrics.WORK_SECONDS.labels(name)
         metrics.QUEUES.add(name, self.state)
 
     def add(self, key: KeyT, priority: Priority = Priority.HIGH) -> None:
@@ -68,7 +71,7 @@ class Queue(Generic[KeyT]):
         since = self._waiting[Priority.LOW].pop(key, None)
         if since is None:
             since = self._loop.time()
-            metrics.QUEUE_ADDS.labels(self._name).inc()
+            self._adds.inc()
         self._waiting[priority][key] = since
         self._wake_one()
 
@@ -114,7 +117,7 @@ class Queue(Generic[KeyT]):
     def done(self, key: KeyT) -> None:
         """The worker is through with the key; what was asked for meanwhile comes now."""
         began = self._working.pop(key)
-        metrics.WORK_SECONDS.labels(self._name).observe(self._loop.time() - began)
+        self._work_seconds.observe(self._loop.time() - began)
         if (priority := self._again.pop(key, None)) is not None:
             self.add(key, priority)
 
@@ -145,7 +148,7 @@ class Queue(Generic[KeyT]):
     def _take(self, key: KeyT, since: float) -> KeyT:
         now = self._loop.time()
         self._working[key] = now
-        metrics.QUEUE_SECONDS.labels(self._name).observe(now - since)
+        self._queue_seconds.observe(now - since)
         return key
 
     async def _wait(self) -> None:

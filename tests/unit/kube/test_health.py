@@ -36,3 +36,13 @@ async def test_probes(ailments: list[str], ready: bool, healthz: tuple[int, str]
             text = await answer.text()
     for name in ("workqueue_depth", "controller_runtime_reconcile", "rest_client_requests", "leader_election_master"):
         assert f"# TYPE {name}" in text
+
+
+async def test_metrics_can_be_asked_for_by_name() -> None:
+    LEADER.labels("test").set(0)
+    async with Probes(Vitals([], True), 0, 0) as probes, aiohttp.ClientSession() as session:
+        address = f"http://127.0.0.1:{probes.ports['metrics']}/metrics"
+        async with session.get(address, params={"name[]": "leader_election_master_status"}) as answer:
+            text = await answer.text()
+    assert "leader_election_master_status" in text
+    assert "process_cpu_seconds_total" not in text
