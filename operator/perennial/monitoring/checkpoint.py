@@ -29,7 +29,8 @@ LEVEL = 1
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """How far a pod's epochs were taken. `seen` is when the last one closed, `rate` its rows a second.
+    """How far a pod's epochs were taken. `seen` is when the last one closed, `rate` its rows a second, `model` what it
+    serves, where that is known.
 
     `drained` says that the pod was ending when it last answered, `gone` when it was first missed.
     """
@@ -40,6 +41,7 @@ class Mark(msgspec.Struct, frozen=True):
     rate: float = 0.0
     drained: bool = False
     gone: float | None = None
+    model: str | None = None
 
 
 class Tally(msgspec.Struct, frozen=True):

@@ -31,22 +31,23 @@ def fold(checkpoint: Checkpoint, answers: Mapping[str, Epochs], *, cells: int) -
 def miss(checkpoint: Checkpoint, present: Collection[str], now: float) -> Checkpoint:
     """The checkpoint once the pods that are no more have been noticed.
 
-    What a pod served after its last epoch, and did not hand over before it ended, is lost: estimated by its last rate.
+    What a pod served after its last epoch, and did not hand over before it ended, is lost: estimated by its last rate,
+    and missing of the model that it served.
     """
     pods: dict[str, Mark] = {}
-    lost = 0.0
+    missed = checkpoint
     for pod, mark in checkpoint.pods.items():
         if pod in present:
             pods[pod] = mark if mark.gone is None else msgspec.structs.replace(mark, gone=None)
         elif mark.gone is None:
             pods[pod] = msgspec.structs.replace(mark, gone=now)
-            lost += 0.0 if mark.drained else mark.rate * max(now - mark.seen, 0.0)
+            lost = 0.0 if mark.drained else mark.rate * max(now - mark.seen, 0.0)
+            missed = _lose(missed, mark.model, lost)
         elif now - mark.gone < FORGOTTEN_AFTER:
             pods[pod] = mark
     if pods == checkpoint.pods:
         return checkpoint
-    missed = msgspec.structs.replace(checkpoint, pods=pods)
-    return _lose(missed, lost)
+    return msgspec.structs.replace(missed, pods=pods)
 
 
 def coverage(tally: Tally) -> float | None:
@@ -57,7 +58,7 @@ def coverage(tally: Tally) -> float | None:
 def _fold_pod(checkpoint: Checkpoint, pod: str, answer: Epochs, cells: int) -> Checkpoint:
     mark = checkpoint.pods.get(pod)
     if mark is None or mark.incarnation != answer.incarnation:
-        mark = Mark(answer.incarnation)
+        mark = Mark(answer.incarnation, model=answer.model)
     fresh = [epoch for epoch in answer.epochs if epoch.number > mark.number]
     for epoch in fresh:
         checkpoint = _fold_epoch(checkpoint, epoch, cells)
@@ -86,7 +87,7 @@ def _fold_epoch(checkpoint: Checkpoint, epoch: Epoch, cells: int) -> Checkpoint:
     if judged is None or not judged.rows:
         return checkpoint
     if len(judged.cells) != cells:
-        return _lose(checkpoint, judged.rows)
+        return _lose(checkpoint, None, judged.rows)
     return msgspec.structs.replace(checkpoint, open=_filled(checkpoint, epoch, judged))
 
 
@@ -112,12 +113,15 @@ def _tallied(tally: Tally, counts: ModelCounts) -> Tally:
     )
 
 
-def _lose(checkpoint: Checkpoint, rows: float) -> Checkpoint:
-    if not rows or not checkpoint.model:
+def _lose(checkpoint: Checkpoint, model: str | None, rows: float) -> Checkpoint:
+    """Rows of this model, or of the judged one, that were not counted. Of a model that is not remembered nobody asks
+    for the coverage."""
+    digest = model or (checkpoint.model.sha256 if checkpoint.model else "")
+    tally = checkpoint.tallies.get(digest)
+    if not rows or tally is None:
         return checkpoint
-    tally = checkpoint.tally
     lossy = msgspec.structs.replace(tally, lost=tally.lost + rows)
-    return msgspec.structs.replace(checkpoint, tallies={**checkpoint.tallies, checkpoint.model.sha256: lossy})
+    return msgspec.structs.replace(checkpoint, tallies={**checkpoint.tallies, digest: lossy})
 
 
 def _sum(first: list[int], second: list[int]) -> list[int]:

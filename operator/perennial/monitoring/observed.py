@@ -29,12 +29,12 @@ class Deployment:
 class Look:
     """What the last look at the pods brought. `answers` are by the pod's uid and empty between looks.
 
-    `present` are the uids of all pods that have not ended, `serving` how many are of the stable revision,
-    `unreachable` the errors of those that did not answer, by name. `next` is in how many seconds the pods are looked
-    at again.
+    `present` are the uids of all pods that have not ended, None where nobody has looked for them; `serving` is how many
+    are of the stable revision, `unreachable` the errors of those that did not answer, by name. `next` is in how many
+    seconds the pods are looked at again.
     """
 
-    present: frozenset[str] = frozenset()
+    present: frozenset[str] | None = None
     serving: int = 0
     answers: Mapping[str, Epochs] = field(default_factory=dict)
     unreachable: Mapping[str, str] = field(default_factory=dict)

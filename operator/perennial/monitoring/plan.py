@@ -78,7 +78,7 @@ def _counted(observed: Observed, spec: DriftMonitorSpec, now: datetime) -> Check
     if look.reference and checkpoint.model and look.reference.model == checkpoint.model.sha256:
         checkpoint = judge.refer(checkpoint, look.reference)
     checkpoint = judge.advance(checkpoint, spec, look.answers, now.timestamp())
-    return miss(checkpoint, look.present, now.timestamp())
+    return checkpoint if look.present is None else miss(checkpoint, look.present, now.timestamp())
 
 
 def _governed(

@@ -320,6 +320,22 @@ def test_what_the_old_version_owes_is_taken_before_the_new_reference_is_here() -
     assert cluster.status["rows"] == 0
 
 
+def test_pods_that_nobody_looked_for_are_not_missed() -> None:
+    cluster = Cluster()
+    pod = cluster.add_pod("a")
+    pod.serve(30)
+    cluster.reconcile()
+    cluster.put(MODELDEPLOYMENTS, "flights", status={})
+    cluster.now += 70
+    cluster.reconcile()
+    stable = {"revision": "rev1", "version": 3, "sha256": worlds.MODEL}
+    cluster.put(MODELDEPLOYMENTS, "flights", status={"stable": stable})
+    cluster.now += 70
+    pod.serve(10)
+    cluster.reconcile()
+    assert (cluster.status["rows"], cluster.status["coverage"]) == (40, 1)
+
+
 def test_a_second_monitor_only_looks() -> None:
     cluster = Cluster()
     pod = cluster.add_pod("a")

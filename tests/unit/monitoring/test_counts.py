@@ -146,3 +146,12 @@ def test_a_pod_that_vanishes_loses_what_it_served_since() -> None:
 def test_a_pod_that_was_drained_loses_nothing() -> None:
     counted = fold(START, {"pod": worlds.answer(worlds.epoch(1, [60, 0, 0], 60), draining=True)}, cells=CELLS)
     assert coverage(miss(counted, set(), counted.pods["pod"].seen + 30).tally) == 1
+
+
+def test_what_the_model_before_loses_is_not_missing_of_the_new_one() -> None:
+    counted = fold(START, {"pod": worlds.answer(worlds.epoch(1, [60, 0, 0], 60))}, cells=CELLS)
+    judged = msgspec.structs.replace(counted, model=Judged(worlds.OTHER_MODEL))
+    judged = fold(judged, {"new": worlds.answer(worlds.epoch(1, [5, 0, 0], 5, model=worlds.OTHER_MODEL))}, cells=CELLS)
+    gone = miss(judged, {"new"}, counted.pods["pod"].seen + 30)
+    assert coverage(gone.tally) == 1
+    assert coverage(gone.tallies[worlds.MODEL]) == pytest.approx(60 / 90)
