@@ -13,7 +13,7 @@ import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -70,6 +70,14 @@ class ApiServer(Client):
         self._made: dict[Place, int] = {}
         self._applied: dict[str, Manifest] = {}
 
+    def fork(self) -> Self:
+        """Another world that goes on from here."""
+        other = copy.copy(self)
+        other.objects, other.log, other.writes = dict(self.objects), list(self.log), list(self.writes)
+        other._made, other._applied = dict(self._made), dict(self._applied)
+        other._versions = itertools.count(self.version + 1)
+        return other
+
     # --- what tests do by hand
 
     def put(self, plural: str, manifest: Manifest) -> Manifest:
@@ -82,9 +90,22 @@ class ApiServer(Client):
         """What a cluster's own controllers do next. Whether that was anything."""
         return False
 
+    def seen(self, plural: str, manifest: Manifest) -> Manifest | None:
+        """What two worlds must have in common of an object; None for one that comes and goes."""
+        return manifest
+
+    def aliases(self) -> dict[str, str]:
+        """Names by which two worlds call the same."""
+        return {m["metadata"]["uid"]: f"uid of {m['metadata']['name']}" for m in self.objects.values()}
+
     def remove(self, plural: str, namespace: str, name: str) -> None:
         """Somebody deletes an object; its dependents go too."""
         self._drop((plural, namespace, name))
+
+    def clear_status(self, plural: str, namespace: str, name: str) -> None:
+        """What a restore without status leaves."""
+        place = (plural, namespace, name)
+        self._save(place, copy.deepcopy(self.objects[place]) | {"status": {"observedGeneration": -1}})
 
     def of(self, plural: str) -> list[Manifest]:
         return [manifest for (of, _, _), manifest in sorted(self.objects.items()) if of == plural]
@@ -227,12 +248,16 @@ class ApiServer(Client):
         return not owners or any(other["metadata"]["uid"] in owners for other in self.objects.values())
 
     def _drop(self, place: Place) -> None:
-        gone = self.objects.pop(place)
+        gone = copy.deepcopy(self.objects.pop(place))
         gone["metadata"]["resourceVersion"] = str(next(self._versions))
-        self.log.append(Told("DELETED", place[0], copy.deepcopy(gone)))
+        self.log.append(Told("DELETED", place[0], gone))
         uid = gone["metadata"]["uid"]
         for other in [p for p, m in self.objects.items() if _is_owned(m, uid)]:
-            self._drop(other)
+            self._collect(other)
+
+    def _collect(self, place: Place) -> None:
+        """What the garbage collector does with an object that has lost its owner."""
+        self._drop(place)
 
 
 def _parsed(path: str) -> tuple[str, str, str, str]:

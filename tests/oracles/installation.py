@@ -7,7 +7,6 @@ pass, and then a key that asked for it is reconciled again.
 
 from __future__ import annotations
 
-import copy
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -76,7 +75,7 @@ class Installation:
         self.heard = dict.fromkeys((resource.plural for resource in self.caches), self.listed)
         for resource, cache in self.caches.items():
             for manifest in self.server.of(resource.plural):
-                cache.store(slim(copy.deepcopy(manifest)))
+                cache.store(slim(manifest))
 
     @property
     def now(self) -> datetime:
@@ -99,10 +98,12 @@ class Installation:
 
     def hear_again(self, number: int) -> None:
         """Take in once more what was told before, as after a watch that broke off."""
-        event = self.server.log[self.listed + number % max(len(self.server.log) - self.listed, 1)]
-        cache = next((cache for resource, cache in self.caches.items() if resource.plural == event.plural), None)
-        if cache is not None and self.server.log.index(event) < self.heard[event.plural]:
-            _take(cache, event)
+        for resource, cache in self.caches.items():
+            told = [
+                e for e in self.server.log[self.listed : self.heard[resource.plural]] if e.plural == resource.plural
+            ]
+            if told:
+                _take(cache, told[number % len(told)])
 
     async def step(self) -> bool:
         """Reconcile the key that has waited longest. Whether there was one."""
@@ -149,10 +150,12 @@ class Installation:
 
     def state(self) -> dict[str, Manifest]:
         """All objects without what differs between two runs of the same: uids, versions and times."""
-        uids = {m["metadata"]["uid"]: f"uid of {m['metadata']['name']}" for m in self.server.objects.values()}
+        aliases = self.server.aliases()
+        names = re.compile("|".join(sorted(map(re.escape, aliases), key=len, reverse=True)) or "(?!)")
         return {
-            "/".join(place): _masked(_stripped(manifest), uids)
+            "/".join(place): _masked(_stripped(seen), lambda text: names.sub(lambda found: aliases[found[0]], text))
             for place, manifest in sorted(self.server.objects.items())
+            if (seen := self.server.seen(place[0], manifest))
         }
 
     def _listen(self, name: str, resource: Resource, keys: Callable[[Manifest], Any]) -> None:
@@ -171,9 +174,9 @@ Build = Callable[[Installation], Controllers]
 
 def _take(cache: Cache, event: Event) -> None:
     if event.type == "DELETED":
-        cache.discard(copy.deepcopy(event.manifest))
+        cache.discard(event.manifest)
     else:
-        cache.store(slim(copy.deepcopy(event.manifest)))
+        cache.store(slim(event.manifest))
 
 
 def _stripped(manifest: Manifest) -> Manifest:
@@ -183,9 +186,9 @@ def _stripped(manifest: Manifest) -> Manifest:
     return manifest | {"metadata": metadata}
 
 
-def _masked(value: Any, uids: Mapping[str, str]) -> Any:
+def _masked(value: Any, named: Callable[[str], str]) -> Any:
     if isinstance(value, dict):
-        return {k: _masked(v, uids) for k, v in value.items()}
+        return {named(k): _masked(v, named) for k, v in value.items()}
     if isinstance(value, list):
-        return [_masked(v, uids) for v in value]
-    return _TIME.sub("a time", uids.get(value, value)) if isinstance(value, str) else value
+        return [_masked(v, named) for v in value]
+    return _TIME.sub("a time", named(value)) if isinstance(value, str) else value

@@ -1,73 +1,94 @@
 """The oracles themselves, for any controllers and any story.
 
-A story is a function that does to the server what people and the cluster do, and lets the installation settle in
-between.
+A story is a sequence of steps; each does to the server what people and the cluster do, and lets the installation live
+on for a while. A crash or a late view is tried within one step at a time, from where the undisturbed story was at its
+beginning, and must have left no trace at its end.
 """
 
 from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 from perennial.kube.plan import Manifest
 
 from .apiserver import ApiServer, Killed
 from .installation import Build, Installation
 
-Story = Callable[[Installation], Awaitable[None]]
+Step = Callable[[Installation], Awaitable[None]]
+Story = Sequence[Step]
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A step of a story that was told without any accident: the world before, and what it came to."""
+
+    step: Step
+    before: ApiServer
+    state: dict[str, Manifest]
+    made: dict[tuple[str, str], int]
+
+    def assert_same(self, other: Installation, accident: str) -> None:
+        where = f"{self.step.__name__}, {accident}"
+        assert not (differences := _differences(self.state, other.state())), f"{where}: {differences}"
+        twice = _made(other).keys() - self.made.keys()
+        assert not twice, f"{where}, it made more than once: {sorted(twice)}"
 
 
 async def told(build: Build, story: Story, server: Callable[[], ApiServer] = ApiServer) -> Installation:
-    """The story without any accident."""
+    """The installation at the end of the story, without any accident."""
     installation = Installation(server(), build)
-    await story(installation)
-    await installation.settle()
+    for step in story:
+        await step(installation)
+        await installation.settle()
     return installation
 
 
-async def survives_every_crash(
-    build: Build,
-    story: Story,
-    server: Callable[[], ApiServer] = ApiServer,
-    *,
-    moments: Callable[[int], Iterable[int]] = range,
-    undone: bool = False,
-) -> int:
-    """Whatever write the operator dies after, or (`undone`) is about to make, it ends where it would have, having made
-    nothing twice. `moments` picks some of so many. The number of crashes that were tried.
-    """
-    calm = await told(build, story, server)
-    expected = calm.state()
-    tried = list(moments(len(calm.server.writes)))
-    for deaths in tried:
-        installation = _Mortal(server(), build, deaths, undone=undone)
-        await story(installation)
+async def chapters(build: Build, story: Story, server: Callable[[], ApiServer] = ApiServer) -> list[Chapter]:
+    """The story without any accident, to be disturbed."""
+    installation = Installation(server(), build)
+    found = []
+    for step in story:
+        before = installation.server.fork()
+        await step(installation)
         await installation.settle()
-        where = f"killed {'before' if undone else 'after'} write {deaths + 1}: {calm.server.writes[deaths]}"
-        assert installation.has_died, f"it was not {where}"
-        _assert_same(installation, expected, calm, where)
-    return len(tried)
+        found.append(Chapter(step, before, installation.state(), _made(installation)))
+    return found
 
 
-async def survives_late_views(
-    build: Build, story: Story, seed: int, server: Callable[[], ApiServer] = ApiServer, *, waits: bool = False
-) -> None:
-    """However late the operator hears of what happened, it ends where it would have, having made nothing twice.
+async def survives_every_crash(
+    build: Build, story: Story, server: Callable[[], ApiServer] = ApiServer, *, undone: bool = False
+) -> int:
+    """Whatever write the operator dies after, or (`undone`) is about to make, each step ends where it would have,
+    having made nothing twice. The number of crashes."""
+    return sum([await _crashes(build, chapter, undone) for chapter in await chapters(build, story, server)])
+
+
+async def _crashes(build: Build, chapter: Chapter, undone: bool) -> int:
+    deaths = 0
+    while True:
+        server = chapter.before.fork()
+        installation = _Mortal(server, build, len(server.writes) + deaths, undone=undone)
+        await chapter.step(installation)
+        await installation.settle()
+        if not installation.has_died:
+            return deaths
+        write = server.writes[len(chapter.before.writes) + deaths]
+        chapter.assert_same(installation, f"killed {'before' if undone else 'after'} write {deaths + 1}: {write}")
+        deaths += 1
+
+
+async def survives_late_views(build: Build, chapter: Chapter, seed: int, *, waits: bool = False) -> None:
+    """However late the operator hears of what happened, the step ends where it would have, having made nothing twice.
 
     `waits`: people see what came of what they did before they do something else.
     """
-    calm = await told(build, story, server)
-    late = _Late(server(), build, random.Random(seed), waits=waits)
-    await story(late)
+    late = _Late(chapter.before.fork(), build, random.Random(seed), waits=waits)
+    await chapter.step(late)
     await super(_Late, late).settle()
-    _assert_same(late, calm.state(), calm, f"with views as late as by seed {seed}")
-
-
-def _assert_same(installation: Installation, expected: dict[str, Manifest], calm: Installation, where: str) -> None:
-    assert installation.state() == expected, where
-    twice = _made(installation).keys() - _made(calm).keys()
-    assert not twice, f"{where}, it made more than once: {sorted(twice)}"
+    chapter.assert_same(late, f"with views as late as by seed {seed}")
 
 
 async def is_at_rest(installation: Installation) -> None:
@@ -80,6 +101,14 @@ async def is_at_rest(installation: Installation) -> None:
     installation.restart()
     await installation.settle()
     assert installation.server.writes[written:] == [], "a restart writes"
+
+
+def _differences(expected: object, found: object, path: str = "") -> list[str]:
+    """Where they differ, for a person: pytest's own comparison of whole clusters takes longer than all tests."""
+    if isinstance(expected, dict) and isinstance(found, dict):
+        keys = sorted({*expected, *found})
+        return [d for key in keys for d in _differences(expected.get(key), found.get(key), f"{path}.{key}")]
+    return [] if expected == found else [f"{path}: {expected!s:.300} became {found!s:.300}"]
 
 
 def _made(installation: Installation) -> dict[tuple[str, str], int]:

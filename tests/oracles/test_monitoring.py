@@ -1,0 +1,92 @@
+"""DriftMonitors under the oracles, and the loop that they close: counts, harm, a request, a run, a rollout."""
+
+from __future__ import annotations
+
+import pytest
+
+from perennial.api.resources import DRIFTMONITORS, MODELDEPLOYMENTS, TRAININGJOBS
+
+from .cluster import Cluster
+from .installation import Installation
+from .oracles import chapters, is_at_rest, survives_every_crash, survives_late_views, told
+from .rooms import NAMESPACE, NODE, cluster_of, driftmonitor, modeldeployment, rooms, says, status_of, trainingjob
+
+LOOK = 200
+"""Seconds, in which each pod is looked at and what was found is written."""
+FINE, HARMFUL = (90, 10), (50, 50)
+"""Labels, right and wrong: the reference has one wrong in ten."""
+
+
+async def watched(installation: Installation) -> None:
+    server = cluster_of(installation)
+    server.put("nodes", NODE)
+    server.put("trainingjobs", trainingjob())
+    server.put("modeldeployments", modeldeployment(replicas=2))
+    window = {"minRows": 500, "period": "2m"}
+    actions = [{"state": "Harm", "action": "Retrain"}]
+    server.put("driftmonitors", driftmonitor(window=window, actions=actions, governor={"cooldown": "10m"}))
+    await installation.live(seconds=LOOK)
+
+
+async def counted(installation: Installation) -> None:
+    """Rows in every window; one of the pods does not answer for a while."""
+    await answered(installation, version=1, labels=FINE)
+    cluster_of(installation).serving(1)[0].silent = True
+    await answered(installation, version=1, labels=FINE)
+    cluster_of(installation).serving(1)[0].silent = False
+    await answered(installation, version=1, labels=FINE)
+
+
+async def harmed(installation: Installation) -> None:
+    """Labels that prove harm: a request, which becomes a run, whose version takes over."""
+    await answered(installation, version=1, labels=HARMFUL)
+    await answered(installation, version=1, labels=HARMFUL)
+
+
+async def handed_over(installation: Installation) -> None:
+    """What the pods of the version before still had is theirs; the new one is judged anew."""
+    await answered(installation, version=2, labels=FINE)
+
+
+async def status_lost(installation: Installation) -> None:
+    for plural in ("trainingjobs", "modeldeployments", "driftmonitors"):
+        installation.server.clear_status(plural, NAMESPACE, "flights")
+    await installation.live(seconds=LOOK)
+
+
+async def answered(installation: Installation, version: int, labels: tuple[int, int]) -> None:
+    for port in cluster_of(installation).serving(version):
+        port.answer(300, labels=labels)
+    await installation.live(seconds=LOOK)
+
+
+STORY = (watched, counted, harmed, handed_over, status_lost)
+
+
+async def test_the_story_ends_well() -> None:
+    end = await told(rooms, STORY[:2], Cluster)
+    monitor = status_of(end, DRIFTMONITORS)
+    assert (monitor["rows"], monitor["labels"], monitor["coverage"]) == (3600, 600, 1.0)
+    assert says(end, DRIFTMONITORS, "Ready") == ("True", "Watching")
+    for steps in (STORY[:4], STORY):
+        end = await told(rooms, steps, Cluster)
+        monitor, training = status_of(end, DRIFTMONITORS), status_of(end, TRAININGJOBS)
+        assert [request["state"] for request in monitor["requests"]] == ["Taken"]
+        assert [run["trigger"] for run in training["runs"]] == ["DriftMonitor", "FirstRun"]
+        assert status_of(end, MODELDEPLOYMENTS)["stable"]["version"] == 2
+        assert (monitor["model"]["version"], monitor["rows"], monitor["labels"]) == (2, 1200, 200)
+
+
+@pytest.mark.parametrize("undone", [False, True], ids=["after a write", "before a write"])
+async def test_no_crash_changes_the_end(undone: bool) -> None:
+    assert await survives_every_crash(rooms, STORY, Cluster, undone=undone) > 15
+
+
+async def test_no_late_view_changes_the_end() -> None:
+    for chapter in await chapters(rooms, STORY, Cluster):
+        for seed in range(6):
+            await survives_late_views(rooms, chapter, seed, waits=True)
+
+
+async def test_nothing_changed_nothing_is_written() -> None:
+    await is_at_rest(await told(rooms, STORY, Cluster))
