@@ -14,7 +14,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cluster.paths import INSIDE, state_home
+from cluster.paths import state_home
 
 CLUSTERS = 16
 NODES = 16
@@ -101,10 +101,6 @@ def load(folder: Path) -> Layout:
         binaries=saved["binaries"],
         feature_gates=tuple(saved["feature_gates"]),
     )
-
-
-def load_inside() -> Layout:
-    return load(INSIDE)
 
 
 def node_names(cluster: str, roles: list[str]) -> tuple[str, ...]:

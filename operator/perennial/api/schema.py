@@ -13,7 +13,6 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 _VALIDATIONS = "x-kubernetes-validations"
-_INT_OR_STRING = "x-kubernetes-int-or-string"
 _STATUS_DROPS = frozenset({"default", "enum", "pattern", "minimum", "maximum", "minLength", "maxLength", "maxItems"})
 
 

@@ -43,15 +43,6 @@ def numeric_cells(column: Numeric, values: ArrayLike) -> Cells:
     return cells
 
 
-def count_numeric(column: Numeric, values: ArrayLike) -> NDArray[np.int64]:
-    """How many values fall into each cell: `bincount(numeric_cells(...))`, by sorting, which is quicker for many."""
-    array = np.sort(np.asarray(values, np.float64))
-    below = array.searchsorted(np.asarray(column.edges), side="left").tolist()
-    present = int(array.searchsorted(np.nan))
-    ends = np.array([0, *below, present, len(array)], np.int64)
-    return ends[1:] - ends[:-1]
-
-
 def category_cells(column: Categorical) -> dict[str, int]:
     """The cell of each known text. Any other is unseen: `cells.get(text, unseen_cell(column))`."""
     top = len(column.categories)
