@@ -6,7 +6,8 @@ scikit-learn is imported only when it serves: it takes more memory by itself tha
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from perennial.runtime.scoring import label_text, numeric_scores
 from perennial.runtime.server.rows import Rows
 from perennial.wire.reference import Categorical, Reference
 from perennial.wire.schema import NUMBERS, TEXTS, Class, Schema
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 
 @dataclass(slots=True)
@@ -47,21 +51,52 @@ class OnnxEngine:
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        self._run = session.run
+        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._outputs = [output.name for output in self._session.get_outputs()]
         self._numbers = bool(schema.numbers)
         self._classifies = schema.task == "classification"
+        self._row: BoundRow | None = None
 
     def __call__(self, rows: Rows) -> Answers:
+        outputs = self._row(rows.numbers) if self._row is not None and rows.count == 1 else self._run(rows)
+        if self._classifies and len(outputs) > 1:
+            return Answers(outputs[0], outputs[1])
+        return Answers(outputs[0])
+
+    def _run(self, rows: Rows) -> list[NDArray[Any]]:
         feeds: dict[str, object] = {}
         if self._numbers:
             feeds[NUMBERS] = rows.numbers
         if rows.texts is not None:
             feeds[TEXTS] = rows.texts
-        outputs = self._run(None, feeds)
-        if self._classifies and len(outputs) > 1:
-            return Answers(outputs[0], outputs[1])
-        return Answers(outputs[0])
+        outputs: list[NDArray[Any]] = self._session.run(self._outputs, feeds)
+        if rows.count == 1 and rows.texts is None and not any(output.dtype == object for output in outputs):
+            self._row = BoundRow(self._session, rows.numbers, outputs)
+        return outputs
+
+
+class BoundRow:
+    """A session's input and outputs for one row, in memory that is bound to it once.
+
+    Taking a row and giving an answer in arrays made anew costs as much as a small forest does. Texts cannot be bound.
+    `like` and `answers` are a row and what the session said to it: they tell the shapes.
+    """
+
+    def __init__(self, session: InferenceSession, like: NDArray[np.float64], answers: list[NDArray[Any]]) -> None:
+        self._numbers = np.array(like, order="C")
+        self._answers = [answer.copy() for answer in answers]
+        self._lock = Lock()
+        self._run = session.run_with_iobinding
+        self._binding = session.io_binding()
+        self._binding.bind_input(NUMBERS, "cpu", 0, np.float64, like.shape, self._numbers.ctypes.data)
+        for output, answer in zip(session.get_outputs(), self._answers, strict=True):
+            self._binding.bind_output(output.name, "cpu", 0, answer.dtype.type, answer.shape, answer.ctypes.data)
+
+    def __call__(self, numbers: NDArray[np.float64]) -> list[NDArray[Any]]:
+        with self._lock:
+            self._numbers[:] = numbers
+            self._run(self._binding)
+            return [answer.copy() for answer in self._answers]
 
 
 class SklearnEngine:

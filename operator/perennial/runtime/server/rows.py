@@ -6,7 +6,6 @@ model does not know are ignored, so that clients may send a new version's featur
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +14,6 @@ from numpy.typing import NDArray
 from perennial.runtime.server.refusal import invalid
 from perennial.runtime.server.tensors import BYTES, AnyTensor, InferenceRequest, numbers_of, texts_of
 from perennial.wire.schema import Example, Feature, Schema
-
-_sum = np.add.reduce
 
 
 @dataclass(slots=True)
@@ -50,9 +47,6 @@ class Gatherer:
         rows = self._matrix(inputs[0]) if len(inputs) == 1 and self._is_matrix(inputs[0]) else self._columns(inputs)
         if not rows.count:
             raise invalid("inputs[0].shape", "there are no rows")
-        # One sum tells whether any value is infinite or missing; only then is it worth looking for the one.
-        if self._numbers and not math.isfinite(_sum(rows.numbers, None)):
-            self._find_infinite(rows, request)
         return rows
 
     def _is_matrix(self, tensor: AnyTensor) -> bool:
@@ -120,17 +114,6 @@ class Gatherer:
         if not isinstance(tensor, BYTES):
             raise invalid(f"{where}.datatype", f"feature {feature.name!r} is categorical: send BYTES")
         return texts_of(tensor, where)
-
-    def _find_infinite(self, rows: Rows, request: InferenceRequest) -> None:
-        infinite = np.argwhere(np.isinf(rows.numbers))
-        if not len(infinite):
-            return
-        row, column = (int(index) for index in infinite[0])
-        name = [feature.name for feature in self._features if feature.kind != "categorical"][column]
-        if len(request.inputs) == 1 and self._is_matrix(request.inputs[0]):
-            raise invalid(f"inputs[0].data[{row * self._numbers + column}]", "is not finite")
-        position = self._by_feature(request.inputs)[name]
-        raise invalid(f"inputs[{position}].data[{row}]", "is not finite")
 
     def _names(self) -> str:
         names = [feature.name for feature in self._features]

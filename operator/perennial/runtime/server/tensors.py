@@ -1,7 +1,8 @@
 """Open Inference Protocol tensors in JSON, typed by their `datatype` while they are decoded.
 
 msgspec checks every value against the tensor's own datatype in C and names the one that is wrong, so that nothing
-after this module meets a value of another type.
+after this module meets a value of another type. Nor an infinite one: JSON has none, and msgspec refuses a number
+beyond a double's range.
 """
 
 from __future__ import annotations
