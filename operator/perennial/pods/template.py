@@ -30,6 +30,8 @@ def pod_template(
     account = pod.get("serviceAccountName")
     spec: Manifest = {
         "automountServiceAccountToken": bool(account),
+        # Some variables for each Service of the namespace: with thousands of them no process could be started.
+        "enableServiceLinks": False,
         **({"serviceAccountName": account} if account else {}),
         "securityContext": pod_security_context(pod.get("securityContext")),
         **settings,

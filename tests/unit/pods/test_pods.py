@@ -25,6 +25,7 @@ def template(pod: dict[str, Any] | None = None) -> dict[str, Any]:
 def test_a_template_is_restricted_and_has_no_token() -> None:
     spec = template()["spec"]
     assert spec["automountServiceAccountToken"] is False
+    assert spec["enableServiceLinks"] is False
     assert "serviceAccountName" not in spec
     assert spec["securityContext"]["runAsNonRoot"] is True
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
