@@ -34,7 +34,6 @@ from .plan import is_measured, plan
 from .scaling import remembered
 from .source import version_name, wanted_version
 
-"""The label of a TrainingJob's records."""
 _BY_TRAININGJOB = "serving.trainingjob"
 _BY_DEPLOYMENT = "serving.modeldeployment"
 
