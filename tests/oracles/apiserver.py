@@ -238,7 +238,7 @@ class ApiServer(Client):
                 raise _error(422, "Invalid", f"{'.'.join(path)}: field is immutable")
         metadata["resourceVersion"] = str(next(self._versions))
         self.objects[place] = wanted
-        self.log.append(Told("ADDED" if current is None else "MODIFIED", place[0], copy.deepcopy(wanted)))
+        self.log.append(Told("ADDED" if current is None else "MODIFIED", place[0], wanted))
         if current is None and not self._has_owner(wanted):
             self._drop(place)
         return wanted

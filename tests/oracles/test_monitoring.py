@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from perennial.api.resources import DRIFTMONITORS, MODELDEPLOYMENTS, TRAININGJOBS
 
 from .cluster import Cluster
@@ -11,8 +9,8 @@ from .installation import Installation
 from .oracles import chapters, is_at_rest, survives_every_crash, survives_late_views, told
 from .rooms import NAMESPACE, NODE, cluster_of, driftmonitor, modeldeployment, rooms, says, status_of, trainingjob
 
-LOOK = 200
-"""Seconds, in which each pod is looked at and what was found is written."""
+LOOK = 330
+"""Seconds, in which each pod is looked at and a window ends."""
 FINE, HARMFUL = (90, 10), (50, 50)
 """Labels, right and wrong: the reference has one wrong in ten."""
 
@@ -22,9 +20,9 @@ async def watched(installation: Installation) -> None:
     server.put("nodes", NODE)
     server.put("trainingjobs", trainingjob())
     server.put("modeldeployments", modeldeployment(replicas=2))
-    window = {"minRows": 500, "period": "2m"}
+    window = {"minRows": 500, "period": "4m"}
     actions = [{"state": "Harm", "action": "Retrain"}]
-    server.put("driftmonitors", driftmonitor(window=window, actions=actions, governor={"cooldown": "10m"}))
+    server.put("driftmonitors", driftmonitor(window=window, actions=actions, governor={"cooldown": "1h"}))
     await installation.live(seconds=LOOK)
 
 
@@ -77,14 +75,14 @@ async def test_the_story_ends_well() -> None:
         assert (monitor["model"]["version"], monitor["rows"], monitor["labels"]) == (2, 1200, 200)
 
 
-@pytest.mark.parametrize("undone", [False, True], ids=["after a write", "before a write"])
-async def test_no_crash_changes_the_end(undone: bool) -> None:
-    assert await survives_every_crash(rooms, STORY, Cluster, undone=undone) > 15
+async def test_no_crash_changes_the_end() -> None:
+    """It dies before a write, when pods have been told already what the last one kept."""
+    assert await survives_every_crash(rooms, STORY, Cluster, undone=True) > 15
 
 
 async def test_no_late_view_changes_the_end() -> None:
     for chapter in await chapters(rooms, STORY, Cluster):
-        for seed in range(6):
+        for seed in range(4):
             await survives_late_views(rooms, chapter, seed, waits=True)
 
 
