@@ -9,10 +9,10 @@ import uvloop
 from perennial import logs
 from perennial.main import operate
 from perennial.settings import Settings
-from tests.oracles.toy import shelves
+from tests.oracles.toy import ShelfController
 
 if __name__ == "__main__":
     settings = Settings.from_environment()
     logs.configure(settings.log_format, settings.log_level)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(operate(settings, lambda caches, settings, pods: shelves(caches)))
+        runner.run(operate(settings, lambda caches, settings, pods: {"shelf": ShelfController(caches)}))
