@@ -38,6 +38,23 @@ def parse_status(model: type[ModelT], manifest: Mapping[str, Any]) -> ModelT:
         return model()
 
 
+def value_at(manifest: Mapping[str, Any], *path: str) -> Any:
+    """What stands at a path of an object that was not validated; None where the path leads nowhere.
+
+    Indexes and whoever reads another's object use it: a cache must take in whatever the API server has.
+    """
+    found: Any = manifest
+    for name in path:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found
+
+
+def text_at(manifest: Mapping[str, Any], *path: str) -> str | None:
+    """The text that stands at a path of an object that was not validated; None where there is none."""
+    found = value_at(manifest, *path)
+    return found if isinstance(found, str) and found else None
+
+
 def explain(error: ValidationError, root: str) -> tuple[str, ...]:
     """One sentence a problem, each beginning with the path of the field."""
     return tuple(dict.fromkeys(_sentence(root, details) for details in error.errors(include_url=False)))

@@ -10,6 +10,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from perennial.api.labels import DRIFTMONITOR
 from perennial.api.resources import DRIFTMONITORS, MODELDEPLOYMENTS, TRAININGJOBS
+from perennial.api.validation import text_at
 from perennial.kube.cache import Caches
 from perennial.kube.controller import Watch
 from perennial.kube.plan import Key, Manifest, Plan, Problem
@@ -26,7 +27,7 @@ BY_TRAINING_JOB = "monitoring/trainingJob"
 
 
 def _asks_training_job(manifest: Manifest) -> list[str]:
-    name = (manifest.get("status") or {}).get("trainingJob")
+    name = text_at(manifest, "status", "trainingJob")
     return [f"{manifest['metadata']['namespace']}/{name}"] if name else []
 
 

@@ -8,7 +8,7 @@ from perennial.api.labels import MODELDEPLOYMENT
 from perennial.api.modeldeployment_status import ModelDeploymentStatus
 from perennial.api.resources import DRIFTMONITORS, MODELDEPLOYMENTS, TRAININGJOBS
 from perennial.api.trainingjob_status import TrainingJobStatus
-from perennial.api.validation import InvalidSpecError, parse_spec, parse_status
+from perennial.api.validation import InvalidSpecError, parse_spec, parse_status, text_at, value_at
 from perennial.kube.cache import Caches
 from perennial.kube.ownership import is_owned_by
 from perennial.kube.plan import Key, Manifest
@@ -26,7 +26,7 @@ namespace/name."""
 
 def watches_deployment(manifest: Manifest) -> list[str]:
     """The deployment that a DriftMonitor watches."""
-    name = (manifest.get("spec") or {}).get("deployment")
+    name = text_at(manifest, "spec", "deployment")
     return [f"{manifest['metadata']['namespace']}/{name}"] if name else []
 
 
@@ -94,8 +94,7 @@ def _deployment(caches: Caches, namespace: str, name: str) -> Deployment | None:
     if manifest is None:
         return None
     status = parse_status(ModelDeploymentStatus, manifest)
-    model = (manifest.get("spec") or {}).get("model") or {}
-    return Deployment(status, status.training_job or model.get("trainingJob"))
+    return Deployment(status, status.training_job or text_at(manifest, "spec", "model", "trainingJob"))
 
 
 def _training(caches: Caches, namespace: str, deployment: Deployment | None) -> TrainingJobStatus | None:
@@ -113,7 +112,7 @@ def _rival(caches: Caches, manifest: Manifest) -> str | None:
         other
         for place in watches_deployment(manifest)
         for other in caches[DRIFTMONITORS].by(BY_DEPLOYMENT, place)
-        if not (other.get("spec") or {}).get("suspend")
+        if not value_at(other, "spec", "suspend")
     ]
     oldest = min(monitors, key=_age, default=manifest)
     return None if oldest["metadata"]["uid"] == manifest["metadata"]["uid"] else str(oldest["metadata"]["name"])

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from perennial.api.labels import MODELDEPLOYMENT, TRAININGJOB
 from perennial.api.resources import MODELDEPLOYMENTS, TRAININGJOBS
+from perennial.api.validation import text_at, value_at
 from perennial.kube.cache import Caches
 from perennial.kube.controller import Watch
 from perennial.kube.ownership import controller_keys
@@ -111,11 +112,11 @@ class ServingController:
         return replace(observed, readings=readings, scaling_log=memory.scaling_log)
 
     def _trainingjob(self, manifest: Manifest) -> Manifest | None:
-        name = _model(manifest).get("trainingJob")
+        name = text_at(manifest, "spec", "model", "trainingJob")
         return self._caches.of(TRAININGJOBS).get(manifest["metadata"]["namespace"], name) if name else None
 
     def _version_record(self, manifest: Manifest, trainingjob: Manifest | None) -> Manifest | None:
-        version = wanted_version(_model(manifest).get("version"), trainingjob)
+        version = wanted_version(value_at(manifest, "spec", "model", "version"), trainingjob)
         if trainingjob is None or version is None:
             return None
         namespace = trainingjob["metadata"]["namespace"]
@@ -150,10 +151,5 @@ def _deployment_of(manifest: Manifest) -> Iterable[str]:
 
 
 def _trainingjob_of(manifest: Manifest) -> Iterable[str]:
-    name = _model(manifest).get("trainingJob")
+    name = text_at(manifest, "spec", "model", "trainingJob")
     return (f"{manifest['metadata']['namespace']}/{name}",) if name else ()
-
-
-def _model(manifest: Manifest) -> Manifest:
-    model: Manifest = (manifest.get("spec") or {}).get("model") or {}
-    return model

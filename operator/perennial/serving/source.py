@@ -14,6 +14,7 @@ import msgspec
 
 from perennial.api.modeldeployment import ModelDeploymentSpec, ModelSource
 from perennial.api.reasons import ModelDeploymentReason as Reason
+from perennial.api.validation import value_at
 from perennial.kube.plan import Manifest
 from perennial.wire.result import Result
 
@@ -62,8 +63,8 @@ def version_name(trainingjob: Manifest, version: int) -> str:
 
 def wanted_version(pinned: int | None, trainingjob: Manifest | None) -> int | None:
     """The version that is pinned or followed; None where there is none yet."""
-    accepted = ((trainingjob or {}).get("status") or {}).get("acceptedVersion")
-    return pinned or accepted
+    version = pinned or value_at(trainingjob or {}, "status", "acceptedVersion")
+    return version if isinstance(version, int) else None
 
 
 def model_of(spec: ModelDeploymentSpec, trainingjob: Manifest | None, record: Manifest | None) -> ModelRef | Awaited:
@@ -91,7 +92,7 @@ def _short(*texts: str) -> str:
 
 
 def _absent(model: ModelSource, trainingjob: Manifest) -> Awaited:
-    latest = (trainingjob.get("status") or {}).get("latestVersion") or 0
+    latest = value_at(trainingjob, "status", "latestVersion") or 0
     if model.version is None:
         return Awaited(Reason.NO_VERSION, "the record of the accepted version has not been seen yet")
     if model.version <= latest:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from perennial.api.labels import TRAININGJOB
 from perennial.api.resources import DRIFTMONITORS, MODELDEPLOYMENTS, TRAININGJOBS
+from perennial.api.validation import text_at
 from perennial.kube.cache import Caches
 from perennial.kube.controller import Watch
 from perennial.kube.plan import Key, Manifest, Plan, Problem
@@ -81,14 +82,14 @@ def orphaned_from(revision: Manifest) -> Iterator[str]:
 
 
 def judged_trainingjob(monitor: Manifest) -> Iterator[str]:
-    if name := monitor.get("status", {}).get("trainingJob"):
+    if name := text_at(monitor, "status", "trainingJob"):
         yield f"{monitor['metadata']['namespace']}/{name}"
 
 
 def followed_trainingjobs(deployment: Manifest) -> Iterator[str]:
     """Whose version a ModelDeployment asks for, and whose it serves: two, while one replaces the other."""
-    asked = deployment.get("spec", {}).get("model", {}).get("trainingJob")
-    served = deployment.get("status", {}).get("trainingJob")
+    asked = text_at(deployment, "spec", "model", "trainingJob")
+    served = text_at(deployment, "status", "trainingJob")
     yield from (f"{deployment['metadata']['namespace']}/{name}" for name in {asked, served} if name)
 
 

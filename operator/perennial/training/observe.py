@@ -15,7 +15,7 @@ from perennial.api.labels import TRAININGJOB
 from perennial.api.modeldeployment_status import ModelDeploymentStatus
 from perennial.api.trainingjob import TrainingJobSpec
 from perennial.api.trainingjob_status import Run, TrainingJobStatus
-from perennial.api.validation import InvalidSpecError, parse_spec, parse_status
+from perennial.api.validation import InvalidSpecError, parse_spec, parse_status, text_at, value_at
 from perennial.kube.plan import Manifest
 from perennial.settings import Settings
 
@@ -152,12 +152,13 @@ def is_for_everyone(node: Manifest) -> bool:
 
 def versions_in_use(trainingjob: str, deployment: Manifest) -> frozenset[int]:
     """The versions that a ModelDeployment pins, serves, rolls out or may go back to."""
-    pinned = deployment.get("spec", {}).get("model", {})
+    followed = text_at(deployment, "spec", "model", "trainingJob")
+    pinned = value_at(deployment, "spec", "model", "version")
     status = parse_status(ModelDeploymentStatus, deployment)
-    if trainingjob not in (pinned.get("trainingJob"), status.training_job):
+    if trainingjob not in (followed, status.training_job):
         return frozenset()
     served = [place.version for place in (status.stable, status.candidate, *status.history) if place]
-    return frozenset(number for number in (pinned.get("version"), *served) if isinstance(number, int))
+    return frozenset(number for number in (pinned, *served) if isinstance(number, int))
 
 
 def finished(job: Manifest) -> bool:
