@@ -85,7 +85,7 @@ def from_answer(status: int, body: bytes, retry_after: str | None = None) -> Api
     except msgspec.DecodeError:
         told = None
     if not isinstance(told, dict):
-        told = {"message": body[:300].decode(errors="replace") or "no explanation given"}
+        told = {"message": body[:300].decode(errors="replace").strip() or "no explanation given"}
     return from_status(told | {"code": status}, _seconds(retry_after))
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from .cache import Cache, version_of
 from .client import Client, WatchEvent
-from .errors import ApiError, Expired, NoAnswer, from_status
+from .errors import ApiError, Expired, NoAnswer, NotFound, from_status
 from .metrics import WATCH_RESTARTS
 from .plan import Manifest
 from .slim import slim
@@ -154,4 +154,5 @@ class Informer:
     def _restarted(self, why: str, error: ApiError) -> None:
         WATCH_RESTARTS.labels(self._name, why).inc()
         level = logging.DEBUG if why in ("expired", "silent") else logging.WARNING
-        logger.log(level, "Watching %s anew (%s): %s", self, why, error)
+        hint = "; is its CustomResourceDefinition installed?" if isinstance(error, NotFound) else ""
+        logger.log(level, "Watching %s anew (%s): %s%s", self, why, error, hint)

@@ -11,7 +11,7 @@ import pytest
 
 from perennial.kube.cache import Cache
 from perennial.kube.client import Client, Page, WatchEvent
-from perennial.kube.errors import ApiError, NoAnswer, from_status
+from perennial.kube.errors import ApiError, NoAnswer, from_answer, from_status
 from perennial.kube.informer import LONGEST_DELAY, SILENCE_SECONDS, Informer
 from perennial.kube.plan import Manifest, Resource
 from perennial.kube.resources import CONFIGMAPS
@@ -149,6 +149,13 @@ async def test_a_watch_that_never_works_leads_to_a_new_list() -> None:
     client = Scripted([[]], [[error(500)]])
     await follow(client, 300)
     assert client.listed >= 2
+
+
+async def test_a_kind_that_is_not_there_is_said_to_be_so(caplog: pytest.LogCaptureFixture) -> None:
+    missing = from_answer(404, b"404 page not found\n")
+    assert names(await follow(Scripted([missing, [configmap("a", 1)]], [[1e9]]), 60)) == ["a"]
+    said = "anew (list): 404 Unknown: 404 page not found; is its CustomResourceDefinition installed?"
+    assert caplog.messages == [f"Watching configmaps {said}"]
 
 
 async def test_a_silent_watch_is_dead() -> None:
