@@ -62,12 +62,12 @@ class Cluster(ApiServer):
         return manifest | {"binaryData": _counted(manifest)} if plural == "configmaps" else manifest
 
     def aliases(self) -> dict[str, str]:
-        """A request is named by the moment at which it was made."""
-        statuses = [(m["metadata"]["name"], m["status"]) for m in self.of("driftmonitors")]
+        """Verdicts and requests are named by the moment at which they were made."""
         return super().aliases() | {
-            request["id"]: f"request {number} of {name}"
-            for name, status in statuses
-            for number, request in enumerate(reversed(status.get("requests", [])))
+            entry["id"]: f"{kind} {number} of {monitor['metadata']['name']}"
+            for monitor in self.of("driftmonitors")
+            for kind in ("verdicts", "requests")
+            for number, entry in enumerate(reversed(monitor["status"].get(kind, [])))
         }
 
     def act(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from perennial.api.resources import DRIFTMONITORS, MODELDEPLOYMENTS, TRAININGJOBS
 
 from .cluster import Cluster
@@ -16,13 +18,24 @@ FINE, HARMFUL = (90, 10), (50, 50)
 
 
 async def watched(installation: Installation) -> None:
+    await begun(installation, cooldown="1h")
+
+
+async def watched_in_canaries(installation: Installation) -> None:
+    steps = [{"weight": 50, "minRequests": 20}]
+    rollout = {"strategy": "Canary", "steps": steps, "analysis": {"errorRate": {"max": "5%"}}}
+    await begun(installation, cooldown="15m", rollout=rollout)
+    await answered(installation, version=1, labels=FINE)
+
+
+async def begun(installation: Installation, *, cooldown: str, **deployment: Any) -> None:
     server = cluster_of(installation)
     server.put("nodes", NODE)
     server.put("trainingjobs", trainingjob())
-    server.put("modeldeployments", modeldeployment(replicas=2))
+    server.put("modeldeployments", modeldeployment(replicas=2, **deployment))
     window = {"minRows": 500, "period": "4m"}
     actions = [{"state": "Harm", "action": "Retrain"}]
-    server.put("driftmonitors", driftmonitor(window=window, actions=actions, governor={"cooldown": "1h"}))
+    server.put("driftmonitors", driftmonitor(window=window, actions=actions, governor={"cooldown": cooldown}))
     await installation.live(seconds=LOOK)
 
 
@@ -52,6 +65,15 @@ async def status_lost(installation: Installation) -> None:
     await installation.live(seconds=LOOK)
 
 
+async def cured_in_vain(installation: Installation) -> None:
+    """The version that shall help fails and is quarantined; the one that harms stays, and another one is asked for."""
+    for port in cluster_of(installation).serving(2):
+        port.answer(200, errors=60)
+    await installation.live(seconds=LOOK)
+    await answered(installation, version=1, labels=HARMFUL)
+    await answered(installation, version=1, labels=HARMFUL)
+
+
 async def answered(installation: Installation, version: int, labels: tuple[int, int]) -> None:
     for port in cluster_of(installation).serving(version):
         port.answer(300, labels=labels)
@@ -59,6 +81,7 @@ async def answered(installation: Installation, version: int, labels: tuple[int, 
 
 
 STORY = (watched, counted, harmed, handed_over, status_lost)
+ROLLED_BACK = (watched_in_canaries, harmed, cured_in_vain)
 
 
 async def test_the_story_ends_well() -> None:
@@ -73,6 +96,16 @@ async def test_the_story_ends_well() -> None:
         assert [run["trigger"] for run in training["runs"]] == ["DriftMonitor", "FirstRun"]
         assert status_of(end, MODELDEPLOYMENTS)["stable"]["version"] == 2
         assert (monitor["model"]["version"], monitor["rows"], monitor["labels"]) == (2, 1200, 200)
+
+
+async def test_harm_after_a_rollback_is_acted_upon() -> None:
+    end = await told(rooms, ROLLED_BACK, Cluster)
+    assert [entry["version"] for entry in status_of(end, MODELDEPLOYMENTS)["quarantined"]] == [2]
+    asked = status_of(end, DRIFTMONITORS)["requests"]
+    assert [(r["acceptedVersion"], r["state"]) for r in asked] == [(2, "Taken"), (1, "Taken")]
+    training = status_of(end, TRAININGJOBS)
+    assert [run["trigger"] for run in training["runs"]] == ["DriftMonitor", "DriftMonitor", "FirstRun"]
+    assert status_of(end, MODELDEPLOYMENTS)["candidate"]["version"] == 3
 
 
 async def test_no_crash_changes_the_end() -> None:

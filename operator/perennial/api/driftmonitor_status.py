@@ -97,7 +97,9 @@ class RetrainRequest(Status):
     training_job: str
     """The TrainingJob that is asked."""
     model: str
-    """Digest of the model that was judged: the request is about no other."""
+    """Digest of the model that was judged."""
+    accepted_version: int | None = None
+    """The TrainingJob's accepted version when the request was made: one that is accepted later makes it late."""
     reason: str
     """Why."""
     created_at: Timestamp

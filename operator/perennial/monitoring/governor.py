@@ -22,7 +22,8 @@ KEPT = 3
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A retrain asked of a TrainingJob, for the model with digest `model`. Times are Unix seconds."""
+    """A retrain asked of a TrainingJob, for the model with digest `model`, when version `accepted` was its newest
+    accepted one (0: none was). Times are Unix seconds."""
 
     id: str
     training_job: str
@@ -30,6 +31,7 @@ class Request(msgspec.Struct, frozen=True):
     reason: str
     created: float
     expires: float
+    accepted: int = 0
     state: Literal["Pending", "Taken", "Expired", "Superseded"] = "Pending"
 
 
@@ -52,8 +54,8 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What matters beyond the monitor. `taken` is the last request that the TrainingJob noted; `busy` says what is
-    already going on.
+    """What matters beyond the monitor. `accepted` is the TrainingJob's accepted version, 0 without one; `taken` is the
+    last request that it noted; `busy` says what is already going on.
 
     `rival` is the name of the monitor that acts instead of this one.
     """
@@ -61,6 +63,7 @@ class Situation:
     model: str
     now: float
     training_job: str | None = None
+    accepted: int = 0
     taken: str | None = None
     busy: str | None = None
     rival: str | None = None
@@ -164,6 +167,7 @@ def _ask(governor: Governor, cause: str, situation: Situation, limits: Limits) -
         reason=cause,
         created=situation.now,
         expires=situation.now + LIFETIME,
+        accepted=situation.accepted,
     )
     asked = Governor(
         cooldown_until=situation.now + limits.cooldown,

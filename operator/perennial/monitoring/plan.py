@@ -109,6 +109,7 @@ def _situation(observed: Observed, checkpoint: Checkpoint, now: datetime) -> Sit
         model=checkpoint.model.sha256 if checkpoint.model else "",
         now=now.timestamp(),
         training_job=deployment.training_job if deployment else None,
+        accepted=training.accepted.version if training and training.accepted else 0,
         taken=training.handled.monitors.get(observed.identity.uid) if training else None,
         busy=_busy(observed, checkpoint),
         rival=observed.rival,
@@ -131,9 +132,8 @@ def _busy(observed: Observed, checkpoint: Checkpoint) -> str | None:
     accepted = training.accepted if training else None
     if not accepted or not checkpoint.model or accepted.sha256 == checkpoint.model.sha256:
         return None
-    quarantined = deployment and any(entry.sha256 == accepted.sha256 for entry in deployment.status.quarantined)
-    if quarantined:
-        return f"version {accepted.version} was rolled back: a person runs the TrainingJob again or releases it"
+    if deployment and any(entry.sha256 == accepted.sha256 for entry in deployment.status.quarantined):
+        return None  # It was rolled back and cures nothing.
     return f"version {accepted.version} was accepted and waits for its rollout"
 
 

@@ -253,6 +253,7 @@ def _request(request: Request) -> RetrainRequest:
         id=request.id,
         training_job=request.training_job,
         model=request.model,
+        accepted_version=request.accepted or None,
         reason=request.reason,
         created_at=moment(request.created),
         expires_at=moment(request.expires),

@@ -169,7 +169,9 @@ def _events(ended: Iterable[Record], decision: Decision, wanted: Asked) -> Itera
         yield _ended_event(record)
     for uid in wanted.late:
         yield Event(
-            "Normal", TrainingJobReason.LATE_REQUEST, f"request {wanted.late[uid]} is about a model of the past"
+            "Normal",
+            TrainingJobReason.LATE_REQUEST,
+            f"request {wanted.late[uid]} was made before the accepted version was",
         )
     if start := decision.start:
         by = f" by {start.trigger.by}" if start.trigger.by else ""

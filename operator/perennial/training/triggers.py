@@ -36,9 +36,8 @@ def asked(observed: Observed, history: History, now: datetime) -> Asked:
     """What asks for a run now. `handled` is what will have been taken once that run is started."""
     definition = definition_digest(observed.manifest.get("spec") or {})
     requests = _requests(observed, history, now)
-    sha256 = history.accepted.sha256 if history.accepted else None
-    valid = {monitor: request for monitor, request in requests if request.model == sha256}
-    late = {monitor.uid: request.id for monitor, request in requests if request.model != sha256}
+    valid = {monitor: request for monitor, request in requests if not _is_late(request, history)}
+    late = {monitor.uid: request.id for monitor, request in requests if _is_late(request, history)}
     token = _token(observed)
     triggers = [
         Trigger("FirstRun") if history.latest == 0 else None,
@@ -58,6 +57,15 @@ def asked(observed: Observed, history: History, now: datetime) -> Asked:
 def _changed(definition: str, history: History) -> bool:
     """A digest of another release's algorithm cannot be compared: it is adopted, and nothing starts."""
     return history.latest > 0 and is_comparable(history.started) and history.started != definition
+
+
+def _is_late(request: RetrainRequest, history: History) -> bool:
+    """Whether a version was accepted that the request does not know of: that may be the cure. Numbers tell, no clocks.
+
+    It need not be about the accepted model: when that was rolled back, it is the one before that does harm.
+    """
+    accepted = history.accepted.version if history.accepted else 0
+    return accepted > (request.accepted_version or 0)
 
 
 def _token(observed: Observed) -> str | None:

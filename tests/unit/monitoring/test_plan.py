@@ -186,6 +186,18 @@ ROLLING = Deployment(
 )
 
 
+ROLLED_BACK = Deployment(
+    ModelDeploymentStatus.model_validate({
+        "stable": STABLE,
+        "quarantined": [{
+            "revision": "rev2", "version": 4, "sha256": worlds.OTHER_MODEL, "reason": "errors",
+            "since": "2026-03-01T11:00:00Z",
+        }],
+    }),
+    "flights",
+)  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("case", "asks", "next_word"),
     [
@@ -199,6 +211,7 @@ ROLLING = Deployment(
         (observed(with_verdicts("Harm"), spec={"dryRun": True}), False, "until spec.dryRun is false"),
         (observed(with_verdicts("Harm"), training=RUNNING), False, "is running"),
         (observed(with_verdicts("Harm"), training=NEWER), False, "version 4 was accepted"),
+        (observed(with_verdicts("Harm"), training=NEWER, deployment=ROLLED_BACK), True, "takes the request until"),
         (observed(with_verdicts("Harm"), deployment=ROLLING), False, "version 4 is being rolled out"),
         (observed(with_verdicts("Harm"), deployment=Deployment(DEPLOYMENT.status)), False, "follows no TrainingJob"),
     ],
@@ -211,6 +224,9 @@ def test_acting(case: Observed, asks: bool, next_word: str) -> None:
     if asks:
         (request,) = requests
         assert (request.training_job, request.model, request.state) == ("flights", worlds.MODEL, "Pending")
+        accepted = case.training.accepted if case.training else None
+        assert accepted
+        assert request.accepted_version == accepted.version
         assert request.expires_at == NOW + timedelta(hours=1)
         assert [event.reason for event in wanted.events if event.reason == "RetrainRequested"]
         assert remembered(wanted).governor.requests[0].id == request.id

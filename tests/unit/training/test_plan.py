@@ -126,9 +126,9 @@ class TestTriggers:
 
 
 class TestMonitors:
-    def test_a_request_about_the_accepted_model_starts_a_run_once(self) -> None:
+    def test_a_request_that_knows_the_accepted_version_starts_a_run_once(self) -> None:
         world = trained()
-        world.monitor("drift", requests=[("r1", digest(1))])
+        world.monitor("drift", requests=[("r1", 1)])
         world.settle()
         assert world.status["runs"][0]["trigger"] == "DriftMonitor"
         assert world.status["runs"][0]["triggeredBy"] == "drift"
@@ -137,19 +137,30 @@ class TestMonitors:
         world.settle()
         assert len(world.starts) == 2
 
-    def test_a_request_about_another_model_is_late(self) -> None:
+    def test_a_request_from_before_the_accepted_version_is_late(self) -> None:
         world = trained()
-        world.monitor("drift", requests=[("r1", digest("older"))])
+        world.monitor("drift", requests=[("r1", 0)])
         world.settle()
         assert len(world.starts) == 1
         assert world.status["handled"]["monitors"] == {"uid-drift": "r1"}
         assert world.events.count("Normal LateRequest") == 1
 
+    def test_a_request_is_not_late_when_the_accepted_version_was_rolled_back(self) -> None:
+        """It is the version before that harms: what the request is about is not what was accepted last."""
+        world = trained()
+        world.annotate("one")
+        world.settle()
+        world.finish(2)
+        world.settle()
+        world.monitor("drift", requests=[("r1", 2)])
+        world.settle()
+        assert world.status["runs"][0]["trigger"] == "DriftMonitor"
+
     def test_a_request_becomes_late_when_the_run_before_it_cures(self) -> None:
         world = trained()
         world.annotate("one")
         world.settle()
-        world.monitor("drift", requests=[("r1", digest(1))])
+        world.monitor("drift", requests=[("r1", 1)])
         world.settle()
         assert world.status["pending"]["trigger"] == "DriftMonitor"
         world.finish(2)
@@ -159,14 +170,14 @@ class TestMonitors:
 
     def test_an_expired_request_is_not_taken(self) -> None:
         world = trained()
-        world.monitor("drift", requests=[("r1", digest(1))])
+        world.monitor("drift", requests=[("r1", 1)])
         world.pass_time(hours=7)
         world.settle()
         assert len(world.starts) == 1
 
     def test_only_the_newest_request_of_a_monitor_counts(self) -> None:
         world = trained()
-        world.monitor("drift", requests=[("r1", digest(1)), ("r2", digest(1))])
+        world.monitor("drift", requests=[("r1", 1), ("r2", 1)])
         world.settle()
         world.finish(2, accepted(2, model="1"))
         world.settle()
@@ -175,7 +186,7 @@ class TestMonitors:
 
     def test_a_monitor_that_is_gone_is_forgotten(self) -> None:
         world = trained()
-        world.monitor("drift", requests=[("r1", digest("older"))])
+        world.monitor("drift", requests=[("r1", 0)])
         world.settle()
         world.monitors.clear()
         world.settle()
@@ -622,7 +633,7 @@ class TestLosses:
 
     def test_a_cleared_status_is_rebuilt_and_starts_nothing(self) -> None:
         world = trained()
-        world.monitor("drift", requests=[("r1", digest(1))])
+        world.monitor("drift", requests=[("r1", 1)])
         world.settle()
         world.finish(2)
         world.annotate("token")

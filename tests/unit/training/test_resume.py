@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from perennial.training.digest import definition_digest
 from perennial.wire.result import Result
 from tests.unit.training.test_plan import failed, rejected, without_times
-from tests.unit.training.world import World, accepted, digest, encoded
+from tests.unit.training.world import World, accepted, encoded
 
 ACTIONS = (
     "edit",
@@ -54,13 +54,14 @@ class Story:
         self.triggers += 1
 
     def on_request(self) -> None:
-        model = self.world.status.get("accepted", {}).get("sha256")
-        if model:
-            self.world.monitor("drift", requests=[(f"r{self.count}", model)])
+        version = self.world.status.get("acceptedVersion")
+        if version:
+            self.world.monitor("drift", requests=[(f"r{self.count}", version)])
             self.triggers += 1
 
     def on_late_request(self) -> None:
-        self.world.monitor("drift", requests=[(f"r{self.count}", digest("of the past"))])
+        if "acceptedVersion" in self.world.status:
+            self.world.monitor("drift", requests=[(f"r{self.count}", 0)])
 
     def on_accepted(self) -> None:
         self.end_with(accepted(self.going, model=f"model-{self.count}"))

@@ -242,8 +242,8 @@ class World:
         self.trainingjob["spec"] |= spec
         self.trainingjob["metadata"]["generation"] += 1
 
-    def monitor(self, name: str, *, requests: Iterable[tuple[str, str]] = (), fault: bool = False) -> None:
-        """A DriftMonitor with these requests (id, sha256), the last one the newest."""
+    def monitor(self, name: str, *, requests: Iterable[tuple[str, int]] = (), fault: bool = False) -> None:
+        """A DriftMonitor with these requests (id, accepted version that it knew), the last one the newest."""
         condition = {
             "type": "DataFault",
             "status": "True" if fault else "False",
@@ -256,13 +256,14 @@ class World:
             {
                 "id": request,
                 "trainingJob": "flights",
-                "model": sha256,
+                "model": digest("served"),
+                "acceptedVersion": version,
                 "reason": "Harm",
                 "createdAt": text(self.now + timedelta(seconds=index)),
                 "expiresAt": text(self.now + timedelta(hours=6)),
                 "state": "Open",
             }
-            for index, (request, sha256) in enumerate(requests)
+            for index, (request, version) in enumerate(requests)
         ]
         self.monitors[name] = {
             "metadata": {"name": name, "namespace": "team-a", "uid": f"uid-{name}"},
