@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from perennial.runtime.frame import frame
 from perennial.runtime.onnx.hard_rows import hard_rows
 from perennial.wire import places
 from perennial.wire.manifest import ONNX_FILE, SKOPS_FILE
@@ -131,6 +132,8 @@ def _schema(folder: Path, run: Run, model: Foreign, rows: ForeignRows | None) ->
     )
     if rows is not None and rows.has(features):
         schema.examples = _examples(model, schema, rows)
+    else:
+        schema.examples = _plain_example(model, schema)
     return schema
 
 
@@ -216,6 +219,22 @@ def _examples(model: Foreign, schema: Schema, rows: ForeignRows) -> list[Example
     chosen = chosen_rows(rows.frame[[feature.name for feature in schema.features]])
     said = model.answer(chosen, matrices(schema, chosen))
     return example_of(schema, chosen, said.predictions, said.probabilities)
+
+
+def _plain_example(model: Foreign, schema: Schema) -> list[Example]:
+    """A row of zeros and empty texts, where no held-out row shows what rows look like. A server asks for an answer
+    before it says ready, so that a model which gives none here would be published and never served."""
+    texts = np.full((1, len(schema.texts)), "", object) if schema.texts else None
+    row = frame(schema, np.zeros((1, len(schema.numbers))), texts)
+    try:
+        said = model.answer(row, matrices(schema, row))
+    except Exception as error:  # whatever somebody else's model raises
+        raise InputError(
+            "SchemaMismatch",
+            f"the model answers no row of zeros and empty texts, which a server would ask it: {error}. Leave "
+            f"predictions.parquet with rows that it answers, or a {SCHEMA_FILE} that names its columns of text",
+        ) from error
+    return example_of(schema, row, said.predictions, said.probabilities)
 
 
 def _file(path: Path) -> bytes | None:

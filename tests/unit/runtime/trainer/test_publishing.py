@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 from onnx import TensorProto
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 from sklearn.tree import DecisionTreeClassifier
 
 from perennial.runtime import skops
@@ -154,6 +156,25 @@ def test_without_rows_there_is_no_reference_and_no_gate_passes(container: Contai
     assert result.gates[0].value is None
     assert any(note.startswith("NoReference") for note in result.notes)
     assert REFERENCE_FILE not in container.world.version(result)
+
+
+def test_without_rows_a_server_still_has_a_row_to_ask_for(container: Container) -> None:
+    model, _ = fitted()
+    container.leave(SKOPS_FILE, skops.dump(model))
+    folder = container.world.version(container.publish())
+    (example,) = msgspec.json.decode(folder.read(SCHEMA_FILE), type=Schema).examples
+    assert example.values == [0.0, 0.0]
+    assert example.prediction == model.predict(pd.DataFrame({"speed": [0.0], "height": [0.0]}))[0]
+
+
+def test_without_rows_a_model_of_texts_must_say_so(container: Container) -> None:
+    table = pd.DataFrame({"carrier": ["AA", "UA"] * 20})
+    model = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression()).fit(table, [0, 1] * 20)
+    container.leave(SKOPS_FILE, skops.dump(model))
+    container.refused("SchemaMismatch", "answers no row of zeros", "Leave predictions.parquet")
+    schema = Schema("classification", "late", [Feature("carrier", "categorical")], "positive", [0, 1])
+    container.leave(SCHEMA_FILE, msgspec.json.encode(schema))
+    assert container.publish().outcome == "Accepted"
 
 
 def test_rows_without_the_features_are_gated_by_what_was_said(container: Container) -> None:
