@@ -225,4 +225,4 @@ class TrainingJobSpec(Model):
     suspend: bool = False
     """True starts no run; one that is going on ends by itself."""
     pod: PodOptions = PodOptions()
-    """How the run's pods are made."""
+    """How the run's pods are made. With `template`, a change of `env` or `volumes` starts a run."""

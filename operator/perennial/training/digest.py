@@ -12,7 +12,7 @@ from typing import Any
 
 from perennial.kube.plan import Manifest
 
-ALGORITHM = "v1"
+ALGORITHM = "v2"
 
 _FIELDS: dict[str, Any] = {
     "sklearn.estimator": None,
@@ -29,15 +29,25 @@ _FIELDS: dict[str, Any] = {
     "seed": 0,
     "acceptance.metrics": [],
 }
-_CONTAINER_FIELDS: dict[str, Any] = {"image": None, "command": [], "args": [], "workingDir": None, "env": []}
+_CONTAINER_FIELDS: dict[str, Any] = {
+    "image": None,
+    "command": [],
+    "args": [],
+    "workingDir": None,
+    "env": [],
+    "volumeMounts": [],
+}
+_AROUND_A_CONTAINER: dict[str, Any] = {"pod.env": [], "pod.volumes": []}
+"""What an own container is given besides, a script in a ConfigMap say. The built-in trainer reads none of it."""
 
 
 def definition_digest(spec: Manifest) -> str:
-    """`v1:` and the sha256 of the canonical JSON of the training-relevant part of a TrainingJob's spec."""
+    """`v2:` and the sha256 of the canonical JSON of the training-relevant part of a TrainingJob's spec."""
     covered = _covered(spec, _FIELDS)
     containers = _at(spec, "template.spec.containers") or []
     if containers:
         covered["template"] = [_covered(container, _CONTAINER_FIELDS) for container in containers]
+        covered |= _covered(spec, _AROUND_A_CONTAINER)
     text = json.dumps(covered, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return f"{ALGORITHM}:{hashlib.sha256(text.encode()).hexdigest()}"
 

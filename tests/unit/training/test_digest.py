@@ -77,15 +77,29 @@ def test_an_own_container_is_told_apart_by_what_it_runs() -> None:
     assert definition_digest(template()) == definition_digest(template(name="other", imagePullPolicy="Always"))
     assert definition_digest(template()) != definition_digest(template(args=["--fast"]))
     assert definition_digest(template()) != definition_digest(template(image="a:2"))
+    mount = {"name": "script", "mountPath": "/script"}
+    assert definition_digest(template()) != definition_digest(template(volumeMounts=[mount]))
+
+
+@pytest.mark.parametrize(
+    "pod",
+    [{"env": [{"name": "DEPTH", "value": "4"}]}, {"volumes": [{"name": "script", "configMap": {"name": "script-2"}}]}],
+)
+def test_an_own_container_is_told_apart_by_what_its_pod_gives_it(pod: dict[str, Any]) -> None:
+    own = {"template": {"spec": {"containers": [{"name": "train", "image": "a:1"}]}}}
+    assert definition_digest(own) != definition_digest({**own, "pod": pod})
+    assert definition_digest(own) == definition_digest({**own, "pod": {"labels": {"team": "a"}}})
+    assert definition_digest(SPEC) == definition_digest({**SPEC, "pod": pod})
 
 
 def test_it_is_the_same_in_every_release() -> None:
     """The digest of stored objects must never move: an upgrade would retrain every model of the cluster."""
-    assert definition_digest(SPEC) == "v1:4c1e6af5d1f560ed2ca4a3f7307992d8f2adb18fc97d82f02a8f88bd7fa24ae2"
+    assert definition_digest(SPEC) == "v2:4c1e6af5d1f560ed2ca4a3f7307992d8f2adb18fc97d82f02a8f88bd7fa24ae2"
 
 
 def test_only_this_algorithm_can_be_compared() -> None:
     assert is_comparable(definition_digest(SPEC))
-    assert not is_comparable("v2:00")
+    assert not is_comparable("v1:00")
+    assert not is_comparable("v3:00")
     assert not is_comparable("")
     assert not is_comparable(None)

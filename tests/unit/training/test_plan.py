@@ -681,7 +681,7 @@ class TestLosses:
         world.trainingjob["status"]["definition"] = "v0:old"
         world.settle()
         assert len(world.starts) == 1
-        assert world.status["definition"].startswith("v1:")
+        assert world.status["definition"].startswith("v2:")
         world.edit(seed=7)
         world.settle()
         assert len(world.starts) == 2
