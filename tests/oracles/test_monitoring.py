@@ -51,7 +51,6 @@ async def counted(installation: Installation) -> None:
 async def harmed(installation: Installation) -> None:
     """Labels that prove harm: a request, which becomes a run, whose version takes over."""
     await answered(installation, version=1, labels=HARMFUL)
-    await answered(installation, version=1, labels=HARMFUL)
 
 
 async def handed_over(installation: Installation) -> None:
@@ -80,8 +79,8 @@ async def answered(installation: Installation, version: int, labels: tuple[int, 
     await installation.live(seconds=LOOK)
 
 
-STORY = (watched, counted, harmed, handed_over, status_lost)
-ROLLED_BACK = (watched_in_canaries, harmed, cured_in_vain)
+STORY = (watched, counted, harmed, harmed, handed_over, status_lost)
+ROLLED_BACK = (watched_in_canaries, harmed, harmed, cured_in_vain)
 
 
 async def test_the_story_ends_well() -> None:
@@ -89,7 +88,7 @@ async def test_the_story_ends_well() -> None:
     monitor = status_of(end, DRIFTMONITORS)
     assert (monitor["rows"], monitor["labels"], monitor["coverage"]) == (3600, 600, 1.0)
     assert says(end, DRIFTMONITORS, "Ready") == ("True", "Watching")
-    for steps in (STORY[:4], STORY):
+    for steps in (STORY[:-1], STORY):
         end = await told(rooms, steps, Cluster)
         monitor, training = status_of(end, DRIFTMONITORS), status_of(end, TRAININGJOBS)
         assert [request["state"] for request in monitor["requests"]] == ["Taken"]

@@ -89,6 +89,8 @@ async def status_lost(installation: Installation) -> None:
 CANARY_STORY = (trained, served, begun, promoted, begun, quarantined, status_lost, released)
 OTHER_STORY = (trained, served, begun, pinned, respecified, begun, aborted, status_lost)
 STORIES = pytest.mark.parametrize("story", [CANARY_STORY, OTHER_STORY], ids=["canary", "others"])
+TOLD: dict[Story, int] = {CANARY_STORY: 1, OTHER_STORY: 3}
+"""How many steps have been told in another story."""
 
 
 async def test_the_stories_end_well() -> None:
@@ -108,12 +110,12 @@ async def test_the_stories_end_well() -> None:
 
 @STORIES
 async def test_no_crash_changes_the_end(story: Story) -> None:
-    assert await survives_every_crash(rooms, story, Cluster) > 15
+    assert await survives_every_crash(rooms, story, Cluster, since=TOLD[story]) > 15
 
 
 @STORIES
 async def test_no_late_view_changes_the_end(story: Story) -> None:
-    for chapter in await chapters(rooms, story, Cluster):
+    for chapter in (await chapters(rooms, story, Cluster))[TOLD[story] :]:
         for seed in range(4):
             await survives_late_views(rooms, chapter, seed, waits=True)
 
