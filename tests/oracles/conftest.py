@@ -1,4 +1,4 @@
-"""The garbage collector runs as seldom as in the operator's own process: worlds of small objects are what it is slow on."""
+"""The garbage collector runs as seldom as in the operator's own process: it is slow on worlds of small objects."""
 
 from __future__ import annotations
 

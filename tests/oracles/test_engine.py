@@ -57,7 +57,7 @@ async def test_no_crash_changes_the_end() -> None:
     assert await survives_every_crash(shelves, STORY) > 15
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32))
 async def test_no_late_view_changes_the_end(seed: int) -> None:
     for chapter in await chapters(shelves, STORY):
