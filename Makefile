@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 3
 
-.PHONY: help demo demo-down test check unit cluster-tests bench generate images up down clean
+.PHONY: help demo demo-down test check unit processes cluster-tests bench generate images up down clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -26,7 +26,7 @@ demo: $(READY) ## The whole loop on real data, on this machine
 demo-down: $(READY) ## Take away what the demo made
 	@$(BIN)/python -m demo down
 
-test: check unit cluster-tests ## Everything that must hold: static checks, unit tests, tests on a real cluster
+test: check unit processes cluster-tests ## Everything that must hold: static checks, unit tests, tests on a real cluster
 
 check: $(READY) ## Formatting, lint, types, import contracts, generated files
 	$(BIN)/ruff format --check .
@@ -36,7 +36,10 @@ check: $(READY) ## Formatting, lint, types, import contracts, generated files
 	$(BIN)/python -m perennial.api --check
 
 unit: $(READY) ## Unit tests, in seconds
-	$(BIN)/pytest tests/unit tests/oracles --numprocesses auto --dist worksteal
+	$(BIN)/pytest tests/unit tests/oracles -m "not process" --numprocesses auto --dist worksteal
+
+processes: $(READY) ## The trainer and the server as processes: killed, drained, told nonsense
+	$(BIN)/pytest tests/unit -m process --numprocesses auto --dist worksteal
 
 cluster-tests: $(READY) ## Tests on real clusters, as many at a time as WORKERS says
 	$(BIN)/pytest tests/cluster --numprocesses $(WORKERS) --dist loadgroup

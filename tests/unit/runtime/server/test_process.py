@@ -19,6 +19,8 @@ import pytest
 
 from perennial.wire.serve import Serve, ServedModel
 
+pytestmark = pytest.mark.process
+
 BODY = msgspec.json.encode({"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP64", "data": [0.75, 1]}]})
 
 

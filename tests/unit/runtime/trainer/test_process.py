@@ -16,6 +16,8 @@ from perennial.wire.result import Result
 from perennial.wire.run import Run
 from tests.unit.runtime.trainer.world import World, flights
 
+pytestmark = pytest.mark.process
+
 COMMAND = [sys.executable, "-m", "perennial.runtime.trainer"]
 
 
