@@ -160,8 +160,7 @@ def _found(pattern: str, text: str) -> str:
 
 
 def _milliseconds(text: str) -> float:
-    value, unit = re.fullmatch(r"([\d.]+)(us|ms|s)", text).groups()  # type: ignore[union-attr]  # wrk prints no others
-    return float(value) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[unit]
+    return float(_found(r"^([\d.]+)", text)) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[_found(r"([a-z]+)$", text)]
 
 
 def main() -> None:

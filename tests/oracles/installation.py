@@ -69,7 +69,7 @@ class Installation:
                 self.server,
                 self.caches,
                 children,
-                self.told,  # type: ignore[arg-type] # it tells, which is all that is asked of it
+                self.told.tell,
                 clock=lambda: self.now,
             )
         self.heard = dict.fromkeys((resource.plural for resource in self.caches), self.listed)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perennial.kube.errors import from_status
+from perennial.kube.errors import ApiError, from_status
 
 from .apiserver import ApiServer, Write
 from .installation import Installation
@@ -141,12 +141,12 @@ async def test_what_is_nobodys_fault_is_tried_again(code: int) -> None:
     server = ApiServer()
     count = 0
 
-    def refuse(write: Write) -> object:
+    def refuse(write: Write) -> ApiError | None:
         nonlocal count
         count += 1
         return from_status({"code": code, "reason": "Conflict", "message": "not now"}) if count % 3 == 0 else None
 
-    server.refuse = refuse  # type: ignore[assignment] # the error or None
+    server.refuse = refuse
     rough = Installation(server, shelves)
     for step in STORY:
         await step(rough)

@@ -66,7 +66,7 @@ class Engine:
         for name, controller in controllers.items():
             queue: Queue[Key] = Queue(name)
             self._route(controller, queue)
-            reconciler = Reconciler(controller, client, caches, children, recorder)
+            reconciler = Reconciler(controller, client, caches, children, recorder.tell)
             self._workers.append(Workers(name, queue, reconciler, workers))
         scopes: Sequence[str | None] = namespaces or (None,)
         self._informers = [

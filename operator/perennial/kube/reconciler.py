@@ -16,8 +16,7 @@ from .children import Children
 from .client import Client
 from .controller import Controller
 from .errors import NotFound
-from .events import Recorder
-from .plan import Key, Manifest, Plan
+from .plan import Event, Key, Manifest, Plan
 from .slim import slim
 
 logger = logging.getLogger(__name__)
@@ -32,14 +31,14 @@ class Reconciler:
         client: Client,
         caches: Caches,
         children: Children,
-        recorder: Recorder,
+        tell: Callable[[Manifest, Event], None],
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._controller = controller
         self._client = client
         self._cache: Cache = caches.of(controller.primary)
         self._children = children
-        self._recorder = recorder
+        self._tell = tell
         self._clock = clock
         self._pruned: dict[str, tuple[Manifest, Manifest | None]] = {}
 
@@ -58,7 +57,7 @@ class Reconciler:
         await self._children.delete(plan.deletions)
         if await self._write_status(owner, plan):
             for event in plan.events:
-                self._recorder.tell(owner, event)
+                self._tell(owner, event)
         return plan.requeue_after
 
     async def _write_status(self, owner: Manifest, plan: Plan) -> bool:

@@ -175,7 +175,9 @@ def test_no_key_is_lost_and_none_is_held_twice(moves: list[tuple[str, str]]) -> 
                 seen[key] = max(seen[key], version)
                 held.remove(key)
                 queue.done(key)
+                progress.set()
 
+        progress = asyncio.Event()
         workers = [asyncio.create_task(work()) for _ in range(3)]
         for key, move in moves:
             changed[key] += 1
@@ -190,8 +192,9 @@ def test_no_key_is_lost_and_none_is_held_twice(moves: list[tuple[str, str]]) -> 
                     queue.retry(key)
             await asyncio.sleep(0)
         async with asyncio.timeout(20):
-            while queue.state().depth or held or queue._due:  # noqa: ASYNC110 - the queue tells nobody that it is empty
-                await asyncio.sleep(0.001)
+            while queue.state().depth or held or queue._due:
+                progress.clear()
+                await progress.wait()
         assert seen == changed
         queue.close()
         await asyncio.gather(*workers)

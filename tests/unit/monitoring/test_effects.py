@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from perennial.monitoring.effects import Effect, divergence, effect
+from perennial.monitoring.effects import Effect, Kind, divergence, effect
 from perennial.monitoring.faults import meaning
 from perennial.monitoring.layout import CutKind, Layout, reference_cells
 from perennial.monitoring.scan import Peak
@@ -73,8 +73,8 @@ def test_divergence_is_in_bits() -> None:
         ("Category", 0.60, True, "Drift"),
     ],
 )
-def test_meaning(kind: str, size: float, rises: bool, state: str) -> None:
-    found = Effect(kind, size, rises, 0.0, "")  # type: ignore[arg-type]  # the table's strings are of the literal
+def test_meaning(kind: Kind, size: float, rises: bool, state: str) -> None:
+    found = Effect(kind, size, rises, 0.0, "")
     assert meaning(found, statistic=-10.0, materiality=0.05) == state
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ CALM = Situation(model=MODEL, now=NOW, training_job="flights")
 
 
 def request(**changes: object) -> Request:
-    fields = {
+    fields: dict[str, Any] = {
         "id": "r1",
         "training_job": "flights",
         "model": MODEL,
@@ -24,7 +25,7 @@ def request(**changes: object) -> Request:
         "expires": NOW + 2900,
         **changes,
     }
-    return Request(**fields)  # type: ignore[arg-type]  # a test's own keyword arguments
+    return Request(**fields)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from perennial.api.conditions import find
+from perennial.api.conditions import ConditionType, find
 from perennial.api.driftmonitor import DriftMonitorSpec
 from perennial.api.driftmonitor_status import DriftMonitorStatus
 from perennial.api.modeldeployment_status import ModelDeploymentStatus
@@ -88,7 +88,7 @@ def told(wanted: Plan) -> DriftMonitorStatus:
 
 
 def condition(wanted: Plan, kind: str) -> tuple[str, str]:
-    found = find(told(wanted).conditions, kind)  # type: ignore[arg-type]  # the type's value is a string
+    found = find(told(wanted).conditions, ConditionType(kind))
     return (found.status, found.reason) if found else ("absent", "")
 
 

@@ -297,6 +297,9 @@ class World:
     def condition(self, kind: str) -> Manifest | None:
         return next((one for one in self.status.get("conditions", []) if one["type"] == kind), None)
 
+    def message(self, kind: str) -> str:
+        return str((self.condition(kind) or {}).get("message", ""))
+
     def says(self, kind: str) -> tuple[str, str] | None:
         found = self.condition(kind)
         return (found["status"], found["reason"]) if found else None

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.wire.schema import Feature
+from perennial.wire.schema import Kind as FeatureKind
 
 from .failures import InputError
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Kind = Literal["numeric", "boolean", "text", "date", "nothing", "other"]
+
+_MODEL_KINDS: dict[Kind, FeatureKind] = {"boolean": "boolean", "text": "categorical"}
+"""What a model is given instead of these; all else is a number to it."""
 
 _MOSTLY = 0.9
 _ISO_DATE = r"\d{4}-\d{2}-\d{2}"
@@ -92,8 +96,7 @@ def feature_of(column: Column, kind: Kind) -> Feature:
             f"data.features: {column.name!r} is a date, which no model takes: "
             "derive numbers from it (hour, weekday, age) or leave it out",
         )
-    named = {"boolean": "boolean", "text": "categorical"}
-    return Feature(column.name, named.get(kind, "numeric"))  # type: ignore[arg-type]  # the values are Kind's
+    return Feature(column.name, _MODEL_KINDS.get(kind, "numeric"))
 
 
 def values_of(column: Column, feature: Feature) -> NDArray[np.float64] | NDArray[np.object_]:

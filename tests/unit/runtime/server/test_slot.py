@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -127,7 +128,9 @@ class DyingWords:
 
 
 @pytest.mark.parametrize("written", [False, True], ids=["before", "after"])
-def test_death_at_the_word_that_makes_a_flush_valid(tmp_path: Path, reference: Reference, written: bool) -> None:
+def test_death_at_the_word_that_makes_a_flush_valid(
+    tmp_path: Path, reference: Reference, monkeypatch: pytest.MonkeyPatch, written: bool
+) -> None:
     mapped = open_counts(tmp_path, layout_of(reference), MODEL)
     worker = slots.claim(mapped, tally_of(reference))
     for number in range(10):
@@ -135,7 +138,7 @@ def test_death_at_the_word_that_makes_a_flush_valid(tmp_path: Path, reference: R
     worker.flush()
     for number in range(10, 17):
         worker.add(*row(number))
-    worker._words = DyingWords(worker._words, written=written)  # type: ignore[assignment]  # acts as one
+    monkeypatch.setattr(worker, "_words", DyingWords(worker._words, written=written))
     with pytest.raises(Died):
         worker.flush()
     os.close(worker._lock)
@@ -163,7 +166,8 @@ def test_a_read_that_a_flush_overtook_is_read_again(
                 worker.flush()
             return torn if torn[0] else np.full_like(torn, 99)
 
-    slow = dataclasses.replace(arrays, buffers=(Overtaken(), arrays.buffers[1]))  # type: ignore[arg-type]  # acts as one
+    overtaken: Any = Overtaken()
+    slow = dataclasses.replace(arrays, buffers=(overtaken, arrays.buffers[1]))
     monkeypatch.setattr(mapped, "slot", lambda index: slow)
     assert slots.snapshot(mapped, 0).tolist() == [2, *expected(reference, 2)]
 
