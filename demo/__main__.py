@@ -85,7 +85,7 @@ def play(story: Story) -> Report:
     scene.wait_until_served(kubectl)
 
     report = Report(kubectl)
-    for week in scene.play_year(kubectl):
+    for week in scene.fly(kubectl, scene.calendar(kubectl)):
         report.add(week)
         story.tell("airport", report.line(week))
     watcher.finish()

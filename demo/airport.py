@@ -135,11 +135,12 @@ def batches(flights: pd.DataFrame, size: int) -> Iterator[pd.DataFrame]:
 
 
 def fly(options: argparse.Namespace, flights: pd.DataFrame) -> None:
-    """Stream the weeks in time order, each in `options.pace` seconds of real time."""
+    """Stream the weeks that the standard input names, each in `options.pace` seconds of real time."""
     clients = [Client(options.host, options.port) for _ in range(CONNECTIONS)]
     control = Client(options.host, options.control_port)
     turns, landings = cycle(clients), Landings()
-    for week in range(options.first, options.last + 1):
+    for line in sys.stdin:
+        week = int(line)
         flying, report = flights[flights.week == week], Week()
         began, sent = time.monotonic(), 0
         for rows in batches(flying, options.batch):
@@ -165,9 +166,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--table", type=Path, required=True)
     parser.add_argument("--lake", type=Path, required=True)
-    parser.add_argument("--first", type=int, required=True)
-    parser.add_argument("--last", type=int, required=True)
-    parser.add_argument("--land-only", action="store_true", help="only put the weeks into the data folder")
+    parser.add_argument("--land", type=int, nargs=2, metavar=("FIRST", "LAST"), help="only put these weeks there")
     parser.add_argument("--host", default="flights")
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--control-port", type=int, default=8081)
@@ -177,8 +176,9 @@ def main() -> int:
     options = parser.parse_args()
     flights = pd.read_parquet(options.table)
     options.lake.mkdir(parents=True, exist_ok=True)
-    if options.land_only:
-        for week in range(options.first, options.last + 1):
+    if options.land:
+        first, last = options.land
+        for week in range(first, last + 1):
             land_week(flights, options.lake, week)
         return 0
     fly(options, flights)

@@ -26,10 +26,14 @@ class Report:
 
     def line(self, week: dict[str, Any]) -> str:
         """One week as it passes."""
+        again = ", once more, as something is under way" if self._is_again() else ""
         by_version = ", ".join(
             f"version {version}: {seen['mae']:.1f} min" for version, seen in week["versions"].items()
         )
-        return f"week of {week['from']}: {week['rows']:,} flights; mean error of {by_version}"
+        return f"week of {week['from']}{again}: {week['rows']:,} flights; mean error of {by_version}"
+
+    def _is_again(self) -> bool:
+        return len(self._weeks) > 1 and bool(self._weeks[-2]["week"] == self._weeks[-1]["week"])
 
     def ending(self, seconds: float) -> str:
         """What happened and where to look, for the terminal."""

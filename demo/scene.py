@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,17 @@ NAMESPACE = "flights"
 MANIFESTS = Path(__file__).parent / "manifests"
 RESOURCES = ("trainingjob", "modeldeployment", "driftmonitor")
 FIRST_WEEKS = (0, 3)
-YEAR = (4, 51)
-LEAST_WEEKS = 33
-"""So much of the year passes in any case: the seasons' change is in it."""
+STREAMED_WEEKS = range(4, 37)
+"""The seasons' change is in them."""
+AGAIN = 60
+"""So many times in all a week is flown again: what goes on for ever is not waited for."""
 PACE_SECONDS = 4.5
 
 
 def airport(kubectl: Kubectl, *arguments: str) -> list[str]:
     """The command line of the world outside, in its pod."""
     table = ["--table", "/lake/.demo/table.parquet", "--lake", "/lake/flights"]
-    return kubectl.argv("exec", "airport", "--", "python3", "/lake/.demo/airport.py", *table, *arguments)
+    return kubectl.argv("exec", "--stdin", "airport", "--", "python3", "/lake/.demo/airport.py", *table, *arguments)
 
 
 def clear(kubectl: Kubectl) -> bool:
@@ -60,7 +61,7 @@ def open_airport(kubectl: Kubectl, table: Path, image: str) -> None:
     kubectl.run("cp", str(table), "airport:/lake/.demo/table.parquet")
     kubectl.run("cp", str(Path(__file__).parent / "airport.py"), "airport:/lake/.demo/airport.py")
     first, last = (str(week) for week in FIRST_WEEKS)
-    subprocess.run(airport(kubectl, "--first", first, "--last", last, "--land-only"), check=True, timeout=120)
+    subprocess.run(airport(kubectl, "--land", first, last), check=True, timeout=120)
 
 
 def apply_resources(kubectl: Kubectl) -> None:
@@ -77,40 +78,50 @@ def wait_until_served(kubectl: Kubectl) -> None:
 def has_settled(kubectl: Kubectl) -> bool:
     """No run and no rollout is under way, and the newest accepted version is served or was rolled back."""
     training, serving = (_status(kubectl, kind) for kind in ("trainingjob", "modeldeployment"))
-    running = any(run["state"] in ("Pending", "Running") for run in training["runs"])
-    judged = [serving.get("stable", {}), *serving.get("quarantined", [])]
-    decided = any(entry.get("version") == training["acceptedVersion"] for entry in judged)
-    return not running and not serving.get("candidate") and decided
+    running = any(run["state"] in ("Pending", "Running") for run in training.get("runs", []))
+    decided = [entry["version"] for entry in (serving.get("stable"), *serving.get("quarantined", [])) if entry]
+    return not running and not serving.get("candidate") and training.get("acceptedVersion") in decided
 
 
 def _status(kubectl: Kubectl, kind: str) -> dict[str, Any]:
-    found = kubectl.get(kind, "flights")
-    if found is None:
-        raise CommandFailed(f"{kind} flights is not there any more")
-    return dict(found["status"])
+    """Empty where the API server does not answer just now."""
+    found = kubectl.get(kind, "flights") or {}
+    return dict(found.get("status", {}))
 
 
-def play_year(kubectl: Kubectl) -> Iterator[dict[str, Any]]:
-    """The year from February until nothing is under way any more, one record a week."""
-    for number, week in enumerate(fly(kubectl), 1):
+def calendar(kubectl: Kubectl) -> Iterator[int]:
+    """The year from February on. A week is flown again while a run or a rollout is under way: weeks pass in seconds
+    here and rollouts do not, so that a slow machine would else see another year.
+    """
+    left = AGAIN
+    for week in STREAMED_WEEKS:
         yield week
-        if number >= LEAST_WEEKS and has_settled(kubectl):
-            return
+        while left and not has_settled(kubectl):
+            left -= 1
+            yield week
 
 
-def fly(kubectl: Kubectl, weeks: tuple[int, int] = YEAR, pace: float = PACE_SECONDS) -> Iterator[dict[str, Any]]:
-    """The weeks pass, each in `pace` seconds: one record a simulated week.
+def fly(kubectl: Kubectl, weeks: Iterable[int], pace: float = PACE_SECONDS) -> Iterator[dict[str, Any]]:
+    """The weeks pass, each in `pace` seconds: one record a week that was flown.
 
     Raises CommandFailed when the traffic could not go on.
     """
-    first, last = (str(week) for week in weeks)
-    command = airport(kubectl, "--first", first, "--last", last, "--pace", str(pace))
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    command = airport(kubectl, "--pace", str(pace))
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, bufsize=1) as process:
+        assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
         try:
-            for line in process.stdout:
+            for week in weeks:
+                process.stdin.write(f"{week}\n")
+                line = process.stdout.readline()
+                if not line:
+                    break
                 yield json.loads(line)
+            process.stdin.close()
+        except BrokenPipeError:
+            pass  # it has ended, and says why
         except GeneratorExit:
             process.kill()
             raise

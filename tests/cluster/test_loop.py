@@ -26,7 +26,6 @@ from tests.cluster.operator_process import OperatorProcess
 
 pytestmark = pytest.mark.xdist_group("loop")
 
-ITS_LAST_QUARTER = (39, 51)
 PACE_SECONDS = 4.5
 KILLS = 10
 KILLING_SECONDS = 120.0
@@ -88,12 +87,6 @@ def cured(loop: Loop) -> list[int]:
     return [run["version"] for run in runs if run["trigger"] == "DriftMonitor" and run["state"] == "Succeeded"]
 
 
-def weeks(kubectl: Kubectl) -> Iterator[dict[str, Any]]:
-    """The year, and where the machine is too slow for its pace the end of it again: a rollout lives on traffic."""
-    for part in (scene.YEAR, ITS_LAST_QUARTER, ITS_LAST_QUARTER):
-        yield from scene.fly(kubectl, part, PACE_SECONDS)
-
-
 @pytest.fixture(scope="module")
 def loop(cluster: Harness, images: list[str], crds: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
     log = tmp_path_factory.mktemp("loop") / "operator.log"
@@ -108,7 +101,7 @@ def loop(cluster: Harness, images: list[str], crds: None, tmp_path_factory: pyte
         killer.start()
         scene.apply_resources(kubectl)
         scene.wait_until_served(kubectl)
-        for week in weeks(kubectl):
+        for week in scene.fly(kubectl, scene.calendar(kubectl), PACE_SECONDS):
             played.weeks.append(week)
             if not killer.is_alive() and cured(played) and scene.has_settled(kubectl):
                 break
