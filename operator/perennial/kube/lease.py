@@ -85,7 +85,7 @@ class Lease:
         LEADER.labels(self._name).set(0)
         spec = held["spec"] | {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
         try:
-            await self._client.replace(LEASES, held | {"spec": spec})
+            await self._replace(held, spec)
         except ApiError as error:
             logger.warning("The lease %s was not released: %s", self._name, error)
 
@@ -131,14 +131,18 @@ class Lease:
         assert self._held is not None
         spec = self._held["spec"]
         wanted = self._spec(int(spec.get("leaseTransitions") or 0), spec["acquireTime"])
+        self._held = await self._replace(self._held, wanted)
+
+    async def _replace(self, held: Manifest, spec: Manifest) -> Manifest:
+        """The Lease as written. Raises ApiError, Conflict where it is another's."""
         try:
-            self._held = await self._client.replace(LEASES, self._held | {"spec": wanted}, idempotent=False)
+            return await self._client.replace(LEASES, held | {"spec": spec}, idempotent=False)
         except Conflict:
-            # The answer to a renewal may have been lost on its way: then the change was our own.
+            # A renewal may have been taken without our hearing of it: its answer was lost, or the end came first.
             current = await self._client.get(LEASES, self._namespace, self._name)
             if (current.get("spec") or {}).get("holderIdentity") != self._identity:
                 raise
-            self._held = await self._client.replace(LEASES, current | {"spec": wanted}, idempotent=False)
+            return await self._client.replace(LEASES, current | {"spec": spec}, idempotent=False)
 
     def _spec(self, changes: int, acquired: str) -> Manifest:
         return {

@@ -66,6 +66,18 @@ async def test_a_released_lease_is_taken_at_once() -> None:
     assert log[0][2] - released <= RETRY_SECONDS + 0.1
 
 
+@pytest.mark.parametrize(("holder", "left"), [("a", ""), ("b", "b")])
+async def test_a_lease_is_released_after_a_renewal_that_the_end_cut_off(holder: str, left: str) -> None:
+    """The server took the renewal; its answer was not waited for. What is another's meanwhile is left alone."""
+    server = ApiServer()
+    first = lease(server, "a")
+    await first.acquire()
+    own = server.objects["leases", "system", "perennial"]
+    server.put("leases", {**own, "spec": {**own["spec"], "holderIdentity": holder, "renewTime": "later"}})
+    await first.release()
+    assert server.objects["leases", "system", "perennial"]["spec"]["holderIdentity"] == left
+
+
 async def test_who_cannot_renew_stops_before_another_may_lead() -> None:
     """a is cut off from the API server; b is not."""
     server, log = ApiServer(), list[tuple[str, str, float]]()
