@@ -221,9 +221,10 @@ class ApiServer(Client):
         return self._save(place, wanted)
 
     def _save(self, place: Place, wanted: Manifest) -> Manifest:
-        wanted = self.admit(wanted)
+        # What was told before stays as it was told, also where it is made into what is saved now.
+        metadata = dict(wanted["metadata"])
+        wanted = self.admit({**wanted, "metadata": metadata})
         current = self.objects.get(place)
-        metadata = wanted["metadata"]
         if current is None:
             self._made[place] = self._made.get(place, 0) + 1
             uid = f"uid-{'-'.join(place)}-{self._made[place]}"
