@@ -20,11 +20,13 @@ from perennial.wire.schema import Schema
 
 from . import lineage, reference, table, version
 from .card import card, served_by
+from .data_report import refuse_unexpected
 from .estimators import choose
 from .examples import examples
 from .failures import RunError
 from .fitting import fitted, suited, threads_for
 from .importance import permutation_importance
+from .inferred import inferred
 from .judging import classes_of, judge, score_of
 from .metrics import Judged, check_bounds, compute, gates
 from .onnx_form import onnx_form
@@ -73,7 +75,7 @@ def train(run: Run, say: Say, secret: Path = Path(places.DATA_SECRET)) -> wire.R
     if (before := version.published(run)) is not None:
         say(f"version {run.version} was published by an earlier attempt: nothing is left to do")
         return before
-    read = table.load(data, secret, say)
+    read = _read(run, data, secret, say)
     for name, why in read.left_out.items():
         say(f"data: column {name!r} is left out: {why}")
     setting = _Setting(run, sklearn, data, read, usable(read, data, task, say), started, say)
@@ -82,6 +84,13 @@ def train(run: Run, say: Say, secret: Path = Path(places.DATA_SECRET)) -> wire.R
         model, learned = _final(setting, gated)
         draft = _draft(setting, gated, model, learned)
     return version.seal(run, draft)
+
+
+def _read(run: Run, data: Data, secret: Path, say: Say) -> Table:
+    """The rows, once they are known to be as they should. What was read is let go of as soon as it has its form."""
+    raw = table.read_files(data, secret, say)
+    refuse_unexpected(run, data, raw, say)
+    return table.assembled(raw, data)
 
 
 def _definition(run: Run) -> tuple[Sklearn, Data]:
@@ -156,6 +165,7 @@ def _draft(setting: _Setting, gated: _Gated, model: Any, learned: Rows) -> versi
         reference=reference.build(
             schema, reference.HeldOut(held.frame, gated.learned.frame, gated.judged), version.sha256(packed)
         ),
+        expectations=inferred(setting.rows, setting.table.features, setting.data.target),
         rows=wire.Rows(train=len(gated.learned), test=len(held)),
         trained_through=learned.through,
         why_not_onnx=form.why_not,

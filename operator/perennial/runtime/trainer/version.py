@@ -18,6 +18,7 @@ from perennial.runtime.store import (
 )
 from perennial.wire.manifest import (
     CARD_FILE,
+    EXPECTATIONS_FILE,
     FORMAT,
     LINEAGE_FILE,
     METRICS_FILE,
@@ -50,6 +51,7 @@ class Draft:
     lineage: dict[str, object]
     card: str
     reference: Reference | None = None
+    expectations: dict[str, object] | None = None
     rows: Rows | None = None
     trained_through: str | None = None
     why_not_onnx: str | None = None
@@ -117,6 +119,7 @@ def _files(draft: Draft) -> dict[str, bytes]:
         ONNX_FILE: draft.onnx,
         SCHEMA_FILE: pretty(draft.schema),
         REFERENCE_FILE: None if draft.reference is None else msgspec.json.encode(draft.reference),
+        EXPECTATIONS_FILE: None if draft.expectations is None else pretty(draft.expectations),
         METRICS_FILE: pretty({"metrics": draft.metrics, "gates": draft.gates}),
         LINEAGE_FILE: pretty(draft.lineage),
         CARD_FILE: draft.card.encode(),
