@@ -18,7 +18,7 @@ from perennial.wire import result as wire
 from perennial.wire.run import Data, Run, Sklearn
 from perennial.wire.schema import Schema
 
-from . import lineage, reference, table, version
+from . import lineage, reference, resampling, table, version
 from .card import card, served_by
 from .data_report import refuse_unexpected
 from .estimators import choose
@@ -28,11 +28,13 @@ from .fitting import fitted, suited, threads_for
 from .importance import permutation_importance
 from .inferred import inferred
 from .judging import classes_of, judge, score_of
-from .metrics import Judged, check_bounds, compute, gates
+from .metrics import Judged, check_bounds
 from .onnx_form import onnx_form
+from .resampling import Resampling
 from .rows import Rows, usable
 from .split import split
 from .table import Table
+from .verdict import Verdict, reach
 
 Say = Callable[[str], None]
 
@@ -58,12 +60,7 @@ class _Gated:
     learned: Rows
     held: Rows
     judged: Judged
-    metrics: dict[str, float]
-    gates: list[wire.Gate]
-
-    @property
-    def accepted(self) -> bool:
-        return all(gate.passed for gate in self.gates)
+    verdict: Verdict
 
 
 def train(run: Run, say: Say, secret: Path = Path(places.DATA_SECRET)) -> wire.Result:
@@ -107,17 +104,19 @@ def _gate(setting: _Setting) -> _Gated:
     model = fitted(run, setting.sklearn, setting.table.features, learned, say)
     with suited(setting.sklearn.estimator):
         judged = judge(model, held.frame, held.target, rows.task)
-    metrics = compute(judged, rows.task)
-    say("held-out rows: " + ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
-    outcome = gates(run.metrics, metrics)
-    for gate in outcome:
-        say(f"gate: {gate.metric} {gate.rule} {gate.bound:g}: {'passed' if gate.passed else 'FAILED'}")
-    return _Gated(model, learned, held, judged, metrics, outcome)
+    return _Gated(model, learned, held, judged, reach(run, judged, rows.task, _drawn(setting, held), say))
+
+
+def _drawn(setting: _Setting, held: Rows) -> Resampling:
+    """What is resampled is what was held out together."""
+    if setting.data.test.split == "Time":
+        return resampling.of_stretches(len(held), setting.run.seed)
+    return resampling.of_rows(len(held), setting.run.seed)
 
 
 def _final(setting: _Setting, gated: _Gated) -> tuple[Any, Rows]:
     """The model to publish and the rows it learned from: all of them, where that was asked for and the gates passed."""
-    if not setting.run.refit or not gated.accepted:
+    if not setting.run.refit or not gated.verdict.accepted:
         return gated.model, gated.learned
     model = fitted(setting.run, setting.sklearn, setting.table.features, setting.rows, setting.say)
     if setting.rows.task == "classification" and classes_of(model) != classes_of(gated.model):
@@ -149,15 +148,13 @@ def _draft(setting: _Setting, gated: _Gated, model: Any, learned: Rows) -> versi
         schema=schema,
         skops=packed,
         onnx=form.data,
-        metrics=gated.metrics,
-        gates=gated.gates,
+        verdict=gated.verdict,
         lineage=_lineage(setting, model, learned),
         card=card(
             run,
             schema,
             facts=_facts(setting, gated, learned),
-            metrics=gated.metrics,
-            gates=gated.gates,
+            verdict=gated.verdict,
             served=served,
             importance=importance,
             notes=notes,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import struct
 from types import SimpleNamespace as Served
 from typing import Any
 
@@ -53,6 +55,37 @@ def test_inference_never_fails(binary: Served, body: bytes) -> None:
 @given(body=BODIES)
 def test_inference_of_mixed_rows_never_fails(mixed: Served, body: bytes) -> None:
     _check(mixed, body)
+
+
+RAW = st.binary(max_size=40) | st.lists(st.floats(width=32), max_size=6).map(lambda v: struct.pack(f"<{len(v)}f", *v))
+BINARY = st.tuples(
+    st.sampled_from(["a", "b", "x", "carrier", "flag"]),
+    st.lists(st.integers(0, 3), max_size=3) | st.sampled_from([[1], [1, 2], [2, 2], [2**50, 2]]),
+    st.sampled_from(DATATYPES),
+    RAW,
+    st.integers(-2, 2) | st.just(0),
+)
+
+
+@FUZZ
+@given(tensors=st.lists(BINARY, min_size=1, max_size=4), shift=st.integers(-3, 3) | st.just(0), output=st.booleans())
+def test_bytes_never_fail(mixed: Served, tensors: list[Any], shift: int, output: bool) -> None:
+    inputs = [
+        {"name": name, "shape": shape, "datatype": datatype, "parameters": {"binary_data_size": len(raw) + more}}
+        for name, shape, datatype, raw, more in tensors
+    ]
+    head = msgspec.json.encode({"inputs": inputs, "parameters": {"binary_data_output": output}})
+    length = str(len(head) + shift).encode()
+    answer = mixed.infer(head + b"".join(tensor[3] for tensor in tensors), json_length=length)
+    assert answer.status in (200, 400)
+
+
+@FUZZ
+@given(body=BODIES | st.binary(max_size=60), encoding=st.sampled_from([b"gzip", b"deflate", b"br"]))
+def test_compressed_bodies_never_fail(binary: Served, body: bytes, encoding: bytes) -> None:
+    assert binary.infer(body, encoding=encoding).status in (400, 413, 415)
+    if encoding == b"gzip":
+        assert binary.infer(gzip.compress(body), encoding=encoding).status in (200, 400)
 
 
 def _check(served: Served, body: bytes) -> None:
