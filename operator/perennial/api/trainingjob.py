@@ -197,11 +197,24 @@ class MetricBound(Model):
     """The greatest acceptable value."""
 
 
+class Champion(Model):
+    """The gate against the champion: the newest accepted version that no ModelDeployment has quarantined."""
+
+    metric: Identifier
+    """The metric that is compared."""
+    margin: Annotated[float, Ge(0)] = 0.0
+    """By how much a version may be worse, in the metric's own unit. It fails only where the held-out rows show, beyond
+    noise, that it is worse by more."""
+
+
 class Acceptance(Model):
     """When a version is good enough to be deployed. One that is not is kept, marked Rejected and never deployed."""
 
     metrics: Annotated[tuple[MetricBound, ...], MaxLen(20), Keyed("name")] = ()
     """The gates; all must pass."""
+    champion: Champion | None = None
+    """Refuse a version that is worse than the newest accepted one, on rows that neither has learned from. What cannot
+    be compared is said (NotComparable) and left to the other gates."""
 
 
 class Output(Model):

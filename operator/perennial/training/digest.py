@@ -29,6 +29,8 @@ _FIELDS: dict[str, Any] = {
     "data.expect": None,
     "seed": 0,
     "acceptance.metrics": [],
+    "acceptance.champion.metric": None,
+    "acceptance.champion.margin": 0,
 }
 _CONTAINER_FIELDS: dict[str, Any] = {
     "image": None,

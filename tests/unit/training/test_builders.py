@@ -17,7 +17,7 @@ from perennial.training.run_job import run_job
 from perennial.training.store import default_claim, store_of
 from perennial.training.trial import trial_pod
 from perennial.wire import places
-from perennial.wire.run import Expectation, Run
+from perennial.wire.run import Accepted, Champion, Expectation, Run
 from tests.unit.training.world import SETTINGS, SPEC
 
 OWNER: Manifest = {
@@ -82,6 +82,19 @@ def test_the_built_in_trainer_is_told_its_whole_definition() -> None:
     assert (run.data.features, run.data.window_seconds, run.data.test.split) == (["a", "b"], 28 * 86400, "Time")
     assert run.data.expect == {"a": Expectation(min=0, nulls=0.05), "c": Expectation(values=["x"], unique=True)}
     assert [(bound.name, bound.min, bound.max) for bound in run.metrics] == [("r2", 0.5, None)]
+
+
+def test_a_run_is_told_the_champion_only_where_the_gate_is_asked_for() -> None:
+    accepted = Accepted(2, "pvc://perennial-models/team-a/x/v2", "a" * 64, "b" * 64)
+
+    def run(spec: dict[str, Any]) -> Run:
+        job = run_job(TrainingJobSpec.model_validate(spec), origin(), IDENTITY, OWNER, SETTINGS, accepted)
+        return told(job.manifest)
+
+    rule = {"acceptance": {"champion": {"metric": "roc_auc"}}}
+    assert run(SPEC).champion is None
+    assert run(SPEC | rule).champion == Champion("roc_auc", 0.0, accepted)
+    assert run(OWN | rule).champion == Champion("roc_auc", 0.0, accepted)
 
 
 def test_the_job_says_all_of_its_beginning() -> None:

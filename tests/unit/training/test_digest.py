@@ -41,6 +41,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("data.expect", {"columns": {"carrier": {"nulls": "5%"}}}),
         ("seed", 1),
         ("acceptance", {"metrics": [{"name": "roc_auc", "min": 0.7}]}),
+        ("acceptance", {"champion": {"metric": "roc_auc", "margin": 0.0}}),
         ("template", {"spec": {"containers": [{"name": "train", "image": "a:1"}]}}),
     ],
 )

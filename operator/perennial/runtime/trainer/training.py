@@ -19,16 +19,18 @@ from perennial.wire.run import Data, Run, Sklearn
 from perennial.wire.schema import Schema
 
 from . import lineage, reference, resampling, table, version
+from .answers import packed
 from .card import card, served_by
 from .data_report import refuse_unexpected
 from .estimators import choose
+from .evidence import Evidence, digest_of_split
 from .examples import examples
 from .failures import RunError
 from .fitting import fitted, suited, threads_for
 from .importance import permutation_importance
 from .inferred import inferred
 from .judging import classes_of, judge, score_of
-from .metrics import Judged, check_bounds
+from .metrics import check_metrics
 from .onnx_form import onnx_form
 from .resampling import Resampling
 from .rows import Rows, usable
@@ -59,7 +61,7 @@ class _Gated:
     model: Any
     learned: Rows
     held: Rows
-    judged: Judged
+    evidence: Evidence
     verdict: Verdict
 
 
@@ -68,7 +70,7 @@ def train(run: Run, say: Say, secret: Path = Path(places.DATA_SECRET)) -> wire.R
     started = datetime.now(UTC)
     sklearn, data = _definition(run)
     task = choose(sklearn, run.seed, limits.cpus()).task
-    check_bounds(run.metrics, task)
+    check_metrics(run, task)
     if (before := version.published(run)) is not None:
         say(f"version {run.version} was published by an earlier attempt: nothing is left to do")
         return before
@@ -104,7 +106,18 @@ def _gate(setting: _Setting) -> _Gated:
     model = fitted(run, setting.sklearn, setting.table.features, learned, say)
     with suited(setting.sklearn.estimator):
         judged = judge(model, held.frame, held.target, rows.task)
-    return _Gated(model, learned, held, judged, reach(run, judged, rows.task, _drawn(setting, held), say))
+    evidence = Evidence(
+        judged,
+        rows.task,
+        setting.data.target,
+        _drawn(setting, held),
+        held.frame,
+        setting.table.features,
+        digest_of_split(setting.data, setting.table.digest, len(rows), parts.test),
+        held.seconds,
+        held.are_dates,
+    )
+    return _Gated(model, learned, held, evidence, reach(run, evidence, say))
 
 
 def _drawn(setting: _Setting, held: Rows) -> Resampling:
@@ -136,7 +149,7 @@ def _draft(setting: _Setting, gated: _Gated, model: Any, learned: Rows) -> versi
         classes=classes_of(model) if task == "classification" else [],
     )
     schema.examples = examples(model, schema, held.frame)
-    packed = skops.dump(model)
+    model_file = skops.dump(model)
     form = onnx_form(model, schema, held.frame)
     served = served_by(form.agreement, form.why_not)
     setting.say(f"serving: {served}")
@@ -146,7 +159,7 @@ def _draft(setting: _Setting, gated: _Gated, model: Any, learned: Rows) -> versi
     importance = permutation_importance(gated.model, held.frame, held.target, task, run.seed)
     return version.Draft(
         schema=schema,
-        skops=packed,
+        skops=model_file,
         onnx=form.data,
         verdict=gated.verdict,
         lineage=_lineage(setting, model, learned),
@@ -160,8 +173,11 @@ def _draft(setting: _Setting, gated: _Gated, model: Any, learned: Rows) -> versi
             notes=notes,
         ),
         reference=reference.build(
-            schema, reference.HeldOut(held.frame, gated.learned.frame, gated.judged), version.sha256(packed)
+            schema,
+            reference.HeldOut(held.frame, gated.learned.frame, gated.evidence.judged),
+            version.sha256(model_file),
         ),
+        answers=packed(gated.evidence),
         expectations=inferred(setting.rows, setting.table.features, setting.data.target),
         rows=wire.Rows(train=len(gated.learned), test=len(held)),
         trained_through=learned.through,
@@ -188,7 +204,8 @@ def _facts(setting: _Setting, gated: _Gated, learned: Rows) -> dict[str, str]:
     facts = {
         "estimator": f"`{setting.sklearn.estimator}`",
         "preprocessing": setting.sklearn.preprocessing,
-        "data": f"`{data.uri}` ({len(origins)} files, {setting.table.rows} rows, sha256 `{setting.table.digest[:12]}`)",
+        "data": f"`{lineage.shown_uri(data.uri)}` ({len(origins)} files, {setting.table.rows} rows, "
+        f"sha256 `{setting.table.digest[:12]}`)",
         "held out": f"{len(gated.held)} rows of {len(setting.rows)} ({test.split}, fraction {test.fraction:g})",
         "learned from": f"{len(learned)} rows" + (f", the newest of {learned.through}" if learned.through else ""),
     }
