@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
 import msgspec
 
 import perennial
-from perennial.runtime.server import metadata
+from perennial.runtime.server import http, metadata
 from perennial.runtime.server.http import (
     Reply,
     Request,
@@ -19,9 +18,11 @@ from perennial.runtime.server.http import (
     overloaded,
     refused,
 )
+from perennial.runtime.server.inference import InferenceResponse
 from perennial.runtime.server.meter import Meter
 from perennial.runtime.server.refusal import Refusal
 from perennial.runtime.server.state import State
+from perennial.runtime.server.tensors import decode
 
 logger = logging.getLogger(__name__)
 
@@ -66,26 +67,16 @@ class InferenceApp:
         if request.arrived:
             self._meter.leave(request.arrived, status)
 
-    def respond(self, request: Request) -> Reply | Coroutine[Any, Any, Reply]:
+    def respond(self, request: Request, reply: http.Respond) -> None:
         try:
             if request.path.endswith(INFER):
-                answer = self._infer(request)
-                return Reply(answer) if isinstance(answer, bytes) else self._later(answer)
-            return self._get(request)
-        except Refusal as refusal:
-            return refused(refusal)
-        except Exception:
-            return _failed()
+                self._infer(request, reply)
+            else:
+                reply(self._get(request))
+        except Exception as error:
+            reply(_failed(error))
 
-    async def _later(self, answer: Coroutine[Any, Any, bytes]) -> Reply:
-        try:
-            return Reply(await answer)
-        except Refusal as refusal:
-            return refused(refusal)
-        except Exception:
-            return _failed()
-
-    def _infer(self, request: Request) -> bytes | Coroutine[Any, Any, bytes]:
+    def _infer(self, request: Request, reply: http.Respond) -> None:
         if request.path != self._infer_path:
             self._check_model(request.path.removesuffix(INFER))
         if request.method != "POST":
@@ -96,7 +87,11 @@ class InferenceApp:
             raise Refusal(415, "encoded bodies are not taken; send plain JSON")
         if self._state.predictor is None:
             raise overloaded("the model is not loaded yet")
-        return self._state.predictor.infer(request.body)
+
+        def answered(response: InferenceResponse | Exception) -> None:
+            reply(_failed(response) if isinstance(response, Exception) else Reply(encode(response)))
+
+        self._state.predictor.infer(decode(request.body), answered)
 
     def _get(self, request: Request) -> Reply:
         respond = self._fixed(request.path) or self._of_model(request.path)
@@ -145,7 +140,9 @@ def _ready_status(ready: bool) -> int:
     return 200 if ready else 503
 
 
-def _failed() -> Reply:
-    """Nothing that a client sends should end here: what does is ours to mend."""
-    logger.exception("an inference request failed")
+def _failed(error: Exception) -> Reply:
+    """Nothing that a client sends should end here but as a refusal: what does is ours to mend."""
+    if isinstance(error, Refusal):
+        return refused(error)
+    logger.error("an inference request failed", exc_info=error)
     return refused(Refusal(500, "the server failed to answer; its log says why"))

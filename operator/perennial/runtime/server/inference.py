@@ -1,13 +1,11 @@
-"""From the body of an inference request to the body of its answer, with everything that happens to its rows on the
-way.
-"""
+"""From an inference request to its answer, with everything that happens to its rows on the way."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -19,14 +17,14 @@ from numpy.typing import NDArray
 from perennial.runtime.server import receipt as receipts
 from perennial.runtime.server.companion import Companion, Sample
 from perennial.runtime.server.counting import Counting
-from perennial.runtime.server.engine import Answers, Engine, datatype_of
+from perennial.runtime.server.engine import Answers, datatype_of
 from perennial.runtime.server.feedback import uniform_ends
-from perennial.runtime.server.http import encode
 from perennial.runtime.server.model import Model
 from perennial.runtime.server.receipt import Ids, Receipt
 from perennial.runtime.server.refusal import Refusal, invalid
 from perennial.runtime.server.rows import Gatherer, Rows
-from perennial.runtime.server.tensors import InferenceRequest, decode
+from perennial.runtime.server.scheduling import Scheduler, Scores
+from perennial.runtime.server.tensors import InferenceRequest
 from perennial.wire.schema import LABEL, PREDICTION, PROBABILITIES, Schema
 
 logger = logging.getLogger(__name__)
@@ -56,16 +54,17 @@ Compared = tuple[NDArray[np.intp], Answers]
 """Which rows the companion scored, and what it said to them."""
 
 
-Scores = NDArray[np.float64] | None
+Answered = Callable[[InferenceResponse | Exception], None]
 
 
 @dataclass(slots=True)
-class _Asked:
-    """A request that fits the model."""
+class Asked:
+    """A request that fits the model, and who waits for its answer."""
 
     request: InferenceRequest
     rows: Rows
     outputs: list[NamedOutput]
+    answered: Answered
 
 
 class Intake:
@@ -75,13 +74,14 @@ class Intake:
         self._gather = Gatherer(schema)
         self._default, self._named = _outputs(schema)
 
-    def __call__(self, request: InferenceRequest) -> _Asked:
+    def __call__(self, request: InferenceRequest, answered: Answered) -> Asked:
         """Raises Refusal 400 that names the field which does not fit."""
-        return _Asked(request, self._gather(request), self._outputs_of(request))
+        return Asked(request, self._gather(request), self._outputs_of(request), answered)
 
     def fits(self, request: InferenceRequest) -> bool:
         try:
-            self(request)
+            self._gather(request)
+            self._outputs_of(request)
         except Refusal:
             return False
         return True
@@ -111,60 +111,76 @@ class Predictor:
         self._name = name
         self._counting = counting
         self._intake = Intake(model.schema)
-        self._pool = ThreadPoolExecutor(1, "model")
+        self._scheduler = Scheduler(self, inline_rows=model.inline_rows, batch_rows=model.batch_rows)
+        self._comparing: set[asyncio.Task[None]] = set()
         self._companion_pool = ThreadPoolExecutor(1, "companion")
         self._receipt = _receipt_of(model)
         self._ids = Ids()
 
-    def infer(self, body: bytes) -> bytes | Coroutine[Any, Any, bytes]:
-        """The answer's body: at once where the model is quick enough to have the others wait, else when it is done.
+    def infer(self, request: InferenceRequest, answered: Answered) -> None:
+        """Have a request answered: `answered` is called once, on the event loop, with the answer or what went wrong,
+        a Refusal where the client or the model is to blame (422: what the model cannot work with).
 
-        Raises Refusal 400 for what the client can mend, 422 for what the model cannot work with.
+        Raises Refusal 400 at once for what the client can mend.
         """
-        asked = self._taken(decode(body))
-        if asked.rows.count > self.model.inline_rows:
-            return self._infer_beside(asked)
-        return self._answer(asked, _computed(self.model.engine, asked.rows))
+        self._scheduler.submit(self._taken(request, answered))
 
-    def _taken(self, request: InferenceRequest) -> _Asked:
+    def _taken(self, request: InferenceRequest, answered: Answered) -> Asked:
         """A request that only the version before took is no client's mistake: this version breaks its clients, which a
         rollout has to see as errors."""
         try:
-            return self._intake(request)
+            return self._intake(request, answered)
         except Refusal as refusal:
             if self.predecessor is None or not self.predecessor.fits(request):
                 raise
             raise Refusal(422, f"{refusal.message}; the version before this one took such requests") from refusal
 
-    async def _infer_beside(self, asked: _Asked) -> bytes:
-        loop = asyncio.get_running_loop()
-        answers = await loop.run_in_executor(self._pool, _computed, self.model.engine, asked.rows)
-        answer = self._answer(asked, answers)
-        return answer if isinstance(answer, bytes) else await answer
+    def compute(self, rows: Rows) -> Answers:
+        try:
+            return self.model.engine(rows)
+        except ValueError as error:
+            # scikit-learn's way to say that it cannot work with such values, for example with missing ones. The request
+            # is well formed: it is the model that fails, and a rollout counts that.
+            raise Refusal(422, f"the model does not take these rows: {error}") from error
 
-    def _answer(self, asked: _Asked, answers: Answers) -> bytes | Coroutine[Any, Any, bytes]:
-        """Count the rows, have a sample of them compared, and write the answer."""
-        scores = self._counting.add(asked.rows, answers)
+    def count(self, rows: Rows, answers: Answers) -> Scores:
+        return self._counting.add(rows, answers)
+
+    def fail(self, asked: Asked, error: Exception) -> None:
+        asked.answered(error)
+
+    def answer(self, asked: Asked, answers: Answers, scores: Scores) -> None:
+        """Have a sample of the rows compared, and answer."""
         wants_receipt = asked.request.parameters is not None and asked.request.parameters.receipt
-        if not wants_receipt:
-            if self.companion is not None:
-                self._compare_later(self.companion, asked.rows, answers)
-            return encode(self._response(asked, answers))
-        if self.companion is None:
-            return self._with_receipts(asked, answers, scores, None)
-        return self._answer_compared(self.companion, asked, answers, scores)
+        if wants_receipt and self.companion is not None:
+            compared = self._answer_compared(self.companion, asked, answers, scores)
+            task = asyncio.get_running_loop().create_task(compared)
+            self._comparing.add(task)
+            task.add_done_callback(self._comparing.discard)
+            return
+        if self.companion is not None:
+            self._compare_later(self.companion, asked.rows, answers)
+        self._answer(asked, answers, scores, None, wants_receipt=wants_receipt)
 
-    async def _answer_compared(self, companion: Companion, asked: _Asked, answers: Answers, scores: Scores) -> bytes:
-        return self._with_receipts(asked, answers, scores, await self._compare(companion, asked.rows, answers))
+    async def _answer_compared(self, companion: Companion, asked: Asked, answers: Answers, scores: Scores) -> None:
+        compared = await self._compare(companion, asked.rows, answers)
+        self._answer(asked, answers, scores, compared, wants_receipt=True)
 
-    def _response(self, asked: _Asked, answers: Answers) -> InferenceResponse:
+    def _answer(
+        self, asked: Asked, answers: Answers, scores: Scores, compared: Compared | None, *, wants_receipt: bool
+    ) -> None:
+        try:
+            response = self._response(asked, answers)
+            if wants_receipt:
+                response.parameters = {"receipts": self._receipts(answers, scores, compared)}
+        except Exception as error:
+            asked.answered(error)
+        else:
+            asked.answered(response)
+
+    def _response(self, asked: Asked, answers: Answers) -> InferenceResponse:
         outputs = [output(name, answers) for name, output in asked.outputs]
         return InferenceResponse(self._name, self.model.version, outputs, asked.request.id)
-
-    def _with_receipts(self, asked: _Asked, answers: Answers, scores: Scores, compared: Compared | None) -> bytes:
-        response = self._response(asked, answers)
-        response.parameters = {"receipts": self._receipts(answers, scores, compared)}
-        return encode(response)
 
     async def score_samples(self) -> None:
         """Score what waits for the companion, as far as its budget goes."""
@@ -230,15 +246,6 @@ class Predictor:
             )
             for row, (prediction, cell) in enumerate(zip(predictions, cells, strict=True))
         ]
-
-
-def _computed(engine: Engine, rows: Rows) -> Answers:
-    try:
-        return engine(rows)
-    except ValueError as error:
-        # scikit-learn's way to say that it cannot work with such values, for example with missing ones. The request is
-        # well formed: it is the model that fails, and a rollout counts that.
-        raise Refusal(422, f"the model does not take these rows: {error}") from error
 
 
 def _outputs(schema: Schema) -> tuple[list[NamedOutput], dict[str, Output]]:
