@@ -22,6 +22,17 @@ class Test(msgspec.Struct):
     split: Literal["Random", "Time"] = "Random"
 
 
+class Expectation(msgspec.Struct, omit_defaults=True):
+    """What a column has to be like; `nulls` is the greatest share of missing values, from 0 to 1."""
+
+    type: Literal["Number", "Boolean", "Text", "Date"] | None = None
+    values: list[str] | None = None
+    min: float | None = None
+    max: float | None = None
+    nulls: float | None = None
+    unique: bool = False
+
+
 class Data(msgspec.Struct, omit_defaults=True):
     """Where rows come from and what they mean. `window_seconds` keeps the newest rows by `time`."""
 
@@ -31,6 +42,7 @@ class Data(msgspec.Struct, omit_defaults=True):
     time: str | None = None
     window_seconds: int | None = None
     test: Test = msgspec.field(default_factory=Test)
+    expect: dict[str, Expectation] = {}
 
 
 class Bound(msgspec.Struct, omit_defaults=True):

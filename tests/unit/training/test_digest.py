@@ -38,6 +38,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("data.window", "28d"),
         ("data.test", {"fraction": 0.5}),
         ("data.test", {"split": "Time"}),
+        ("data.expect", {"columns": {"carrier": {"nulls": "5%"}}}),
         ("seed", 1),
         ("acceptance", {"metrics": [{"name": "roc_auc", "min": 0.7}]}),
         ("template", {"spec": {"containers": [{"name": "train", "image": "a:1"}]}}),

@@ -9,6 +9,8 @@ import msgspec
 
 import perennial
 from perennial.runtime.server import http, metadata
+from perennial.runtime.server.answer import Answer, writer_of
+from perennial.runtime.server.encoding import inflated
 from perennial.runtime.server.http import (
     Reply,
     Request,
@@ -18,11 +20,10 @@ from perennial.runtime.server.http import (
     overloaded,
     refused,
 )
-from perennial.runtime.server.inference import InferenceResponse
 from perennial.runtime.server.meter import Meter
 from perennial.runtime.server.refusal import Refusal
+from perennial.runtime.server.request import decode
 from perennial.runtime.server.state import State
-from perennial.runtime.server.tensors import decode
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +44,9 @@ class Description(msgspec.Struct):
     extensions: list[str]
 
 
-DESCRIPTION = Description("perennial", perennial.__version__, ["perennial_receipt"])
+DESCRIPTION = Description(
+    "perennial", perennial.__version__, ["binary_tensor_data", "perennial_receipt", "perennial_rows"]
+)
 
 Respond = Callable[[], Reply]
 
@@ -83,15 +86,20 @@ class InferenceApp:
             raise method_not_allowed(request.method, "POST")
         if self._meter.in_flight > self._max_in_flight:
             raise overloaded(f"more than {self._max_in_flight} requests are in flight")
-        if request.encoding not in (b"", b"identity"):
-            raise Refusal(415, "encoded bodies are not taken; send plain JSON")
-        if self._state.predictor is None:
+        predictor = self._state.predictor
+        if predictor is None:
             raise overloaded("the model is not loaded yet")
+        body = inflated(request.body, request.encoding, self.max_body) if request.encoding else request.body
+        asked, question = decode(body, request.json_length)
+        write = writer_of(asked, predictor.model.schema.classes)
 
-        def answered(response: InferenceResponse | Exception) -> None:
-            reply(_failed(response) if isinstance(response, Exception) else Reply(encode(response)))
+        def answered(answer: Answer | Exception) -> None:
+            try:
+                reply(_failed(answer) if isinstance(answer, Exception) else write(answer))
+            except Exception as error:
+                reply(_failed(error))
 
-        self._state.predictor.infer(decode(request.body), answered)
+        predictor.infer(question, answered)
 
     def _get(self, request: Request) -> Reply:
         respond = self._fixed(request.path) or self._of_model(request.path)

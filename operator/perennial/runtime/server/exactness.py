@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import random
 import time
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from perennial.runtime.server.engine import Answers, Engine
 from perennial.runtime.server.rows import Rows, rows_of
@@ -68,5 +70,5 @@ def _same(one: Answers, other: Answers) -> bool:
     )
 
 
-def _bits(values: np.ndarray) -> object:
+def _bits(values: NDArray[Any]) -> object:
     return values.tolist() if values.dtype == object else np.ascontiguousarray(values).tobytes()

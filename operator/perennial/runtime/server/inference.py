@@ -1,100 +1,94 @@
-"""From an inference request to its answer, with everything that happens to its rows on the way."""
+"""From the body of an inference request to the body of its answer, with everything that happens to its rows on the
+way.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from perennial.runtime.server import receipt as receipts
+from perennial.runtime.server.answer import PREDICT, PREDICT_PROBA, Answer, Output
 from perennial.runtime.server.companion import Companion, Sample
 from perennial.runtime.server.counting import Counting
 from perennial.runtime.server.engine import Answers, datatype_of
 from perennial.runtime.server.feedback import uniform_ends
 from perennial.runtime.server.model import Model
 from perennial.runtime.server.receipt import Ids, Receipt
+from perennial.runtime.server.records import Reader
 from perennial.runtime.server.refusal import Refusal, invalid
+from perennial.runtime.server.request import Question
 from perennial.runtime.server.rows import Gatherer, Rows
 from perennial.runtime.server.scheduling import Scheduler, Scores
-from perennial.runtime.server.tensors import InferenceRequest
-from perennial.wire.schema import LABEL, PREDICTION, PROBABILITIES, Schema
+from perennial.wire.schema import DECISIONS, LABEL, PREDICTION, PROBABILITIES, Schema
 
 logger = logging.getLogger(__name__)
 
-PREDICT, PREDICT_PROBA = "predict", "predict_proba"
-"""scikit-learn's names for the outputs, which clients of other servers ask for."""
-
-
-class OutputTensor(msgspec.Struct):
-    name: str
-    shape: list[int]
-    datatype: str
-    data: list[Any]
-
-
-class InferenceResponse(msgspec.Struct, omit_defaults=True):
-    model_name: str
-    model_version: str
-    outputs: list[OutputTensor]
-    id: str | None = None
-    parameters: dict[str, list[str]] | None = None
-
-
-Output = Callable[[str, Answers], OutputTensor]
-NamedOutput = tuple[str, Output]
+NamedOutput = tuple[str, Callable[[str, Answers], Output]]
 Compared = tuple[NDArray[np.intp], Answers]
 """Which rows the companion scored, and what it said to them."""
 
 
-Answered = Callable[[InferenceResponse | Exception], None]
+Answered = Callable[[Answer | Exception], None]
 
 
 @dataclass(slots=True)
 class Asked:
-    """A request that fits the model, and who waits for its answer."""
+    """A question that fits the model, and who waits for its answer."""
 
-    request: InferenceRequest
+    question: Question
     rows: Rows
     outputs: list[NamedOutput]
     answered: Answered
 
+    @property
+    def alone(self) -> bool:
+        """The decision function was not tried to be the same for rows that go together."""
+        return DECISIONS in self.question.outputs
+
+
+def _nobody(answer: Answer | Exception) -> None:
+    """Who waits for the answer to a question that is only looked at."""
+
 
 class Intake:
-    """Which requests fit a model: what it takes, and what it can be asked for."""
+    """Which questions fit a model: what it takes, and what it can be asked for."""
 
-    def __init__(self, schema: Schema) -> None:
-        self._gather = Gatherer(schema)
-        self._default, self._named = _outputs(schema)
+    def __init__(self, model: Model) -> None:
+        self._gather = Gatherer(model.schema)
+        self._read = Reader(model.schema)
+        self._default, self._named = _outputs(model.schema, decides=model.engine.decide is not None)
 
-    def __call__(self, request: InferenceRequest, answered: Answered) -> Asked:
+    def __call__(self, question: Question, answered: Answered) -> Asked:
         """Raises Refusal 400 that names the field which does not fit."""
-        return Asked(request, self._gather(request), self._outputs_of(request), answered)
+        records = question.records
+        rows = self._gather(question.inputs) if records is None else self._read(records)
+        return Asked(question, rows, self._outputs_of(question.outputs), answered)
 
-    def fits(self, request: InferenceRequest) -> bool:
+    def fits(self, question: Question) -> bool:
         try:
-            self._gather(request)
-            self._outputs_of(request)
+            self(question, _nobody)
         except Refusal:
             return False
         return True
 
-    def _outputs_of(self, request: InferenceRequest) -> list[NamedOutput]:
-        if not request.outputs:
+    def _outputs_of(self, names: Sequence[str]) -> list[NamedOutput]:
+        if not names:
             return self._default
         asked = []
-        for position, output in enumerate(request.outputs):
-            if output.name not in self._named:
+        for position, name in enumerate(names):
+            if name not in self._named:
                 known = ", ".join(self._named)
-                raise invalid(f"outputs[{position}].name", f"{output.name!r} is not an output; there are {known}")
-            asked.append((output.name, self._named[output.name]))
+                raise invalid(f"outputs[{position}].name", f"{name!r} is not an output; there are {known}")
+            asked.append((name, self._named[name]))
         return asked
 
 
@@ -110,34 +104,40 @@ class Predictor:
         self.predecessor: Intake | None = None
         self._name = name
         self._counting = counting
-        self._intake = Intake(model.schema)
+        self._intake = Intake(model)
         self._scheduler = Scheduler(self, inline_rows=model.inline_rows, batch_rows=model.batch_rows)
         self._comparing: set[asyncio.Task[None]] = set()
         self._companion_pool = ThreadPoolExecutor(1, "companion")
         self._receipt = _receipt_of(model)
         self._ids = Ids()
 
-    def infer(self, request: InferenceRequest, answered: Answered) -> None:
-        """Have a request answered: `answered` is called once, on the event loop, with the answer or what went wrong,
-        a Refusal where the client or the model is to blame (422: what the model cannot work with).
+    def infer(self, question: Question, answered: Answered) -> None:
+        """Have a question answered: `answered` is called once, on the event loop, with the answer or with what went
+        wrong, a Refusal where it is not ours (422: the model cannot work with the rows).
 
         Raises Refusal 400 at once for what the client can mend.
         """
-        self._scheduler.submit(self._taken(request, answered))
+        self._scheduler.submit(self._taken(question, answered))
 
-    def _taken(self, request: InferenceRequest, answered: Answered) -> Asked:
-        """A request that only the version before took is no client's mistake: this version breaks its clients, which a
-        rollout has to see as errors."""
+    def _taken(self, question: Question, answered: Answered) -> Asked:
+        """A question that only the version before took is no client's mistake: this version breaks its clients, which
+        a rollout has to see as errors."""
         try:
-            return self._intake(request, answered)
+            return self._intake(question, answered)
         except Refusal as refusal:
-            if self.predecessor is None or not self.predecessor.fits(request):
+            if self.predecessor is None or not self.predecessor.fits(question):
                 raise
             raise Refusal(422, f"{refusal.message}; the version before this one took such requests") from refusal
 
-    def compute(self, rows: Rows) -> Answers:
+    # What the scheduler has done.
+
+    def compute(self, batch: Sequence[Asked], rows: Rows) -> Answers:
+        engine = self.model.engine
         try:
-            return self.model.engine(rows)
+            answers = engine(rows)
+            if engine.decide is not None and any(asked.alone for asked in batch):
+                answers.decisions = engine.decide(rows)
+            return answers
         except ValueError as error:
             # scikit-learn's way to say that it cannot work with such values, for example with missing ones. The request
             # is well formed: it is the model that fails, and a rollout counts that.
@@ -146,41 +146,33 @@ class Predictor:
     def count(self, rows: Rows, answers: Answers) -> Scores:
         return self._counting.add(rows, answers)
 
-    def fail(self, asked: Asked, error: Exception) -> None:
-        asked.answered(error)
-
     def answer(self, asked: Asked, answers: Answers, scores: Scores) -> None:
-        """Have a sample of the rows compared, and answer."""
-        wants_receipt = asked.request.parameters is not None and asked.request.parameters.receipt
-        if wants_receipt and self.companion is not None:
-            compared = self._answer_compared(self.companion, asked, answers, scores)
-            task = asyncio.get_running_loop().create_task(compared)
-            self._comparing.add(task)
-            task.add_done_callback(self._comparing.discard)
+        if self.companion is not None and asked.question.receipt:
+            comparing = asyncio.get_running_loop().create_task(
+                self._answer_compared(self.companion, asked, answers, scores)
+            )
+            self._comparing.add(comparing)
+            comparing.add_done_callback(self._comparing.discard)
             return
         if self.companion is not None:
             self._compare_later(self.companion, asked.rows, answers)
-        self._answer(asked, answers, scores, None, wants_receipt=wants_receipt)
+        asked.answered(self._said(asked, answers, scores, None))
+
+    def fail(self, asked: Asked, error: Exception) -> None:
+        asked.answered(error)
 
     async def _answer_compared(self, companion: Companion, asked: Asked, answers: Answers, scores: Scores) -> None:
         compared = await self._compare(companion, asked.rows, answers)
-        self._answer(asked, answers, scores, compared, wants_receipt=True)
+        asked.answered(self._said(asked, answers, scores, compared))
 
-    def _answer(
-        self, asked: Asked, answers: Answers, scores: Scores, compared: Compared | None, *, wants_receipt: bool
-    ) -> None:
+    def _said(self, asked: Asked, answers: Answers, scores: Scores, compared: Compared | None) -> Answer | Exception:
+        """What is wrong with one answer is said to the one who asked, and to none of its batch."""
         try:
-            response = self._response(asked, answers)
-            if wants_receipt:
-                response.parameters = {"receipts": self._receipts(answers, scores, compared)}
+            given = self._receipts(answers, scores, compared) if asked.question.receipt else None
+            outputs = [output(name, answers) for name, output in asked.outputs]
+            return Answer(self._name, self.model.version, asked.question.id, outputs, given)
         except Exception as error:
-            asked.answered(error)
-        else:
-            asked.answered(response)
-
-    def _response(self, asked: Asked, answers: Answers) -> InferenceResponse:
-        outputs = [output(name, answers) for name, output in asked.outputs]
-        return InferenceResponse(self._name, self.model.version, outputs, asked.request.id)
+            return error
 
     async def score_samples(self) -> None:
         """Score what waits for the companion, as far as its budget goes."""
@@ -248,23 +240,29 @@ class Predictor:
         ]
 
 
-def _outputs(schema: Schema) -> tuple[list[NamedOutput], dict[str, Output]]:
+def _outputs(schema: Schema, *, decides: bool) -> tuple[list[NamedOutput], dict[str, Callable[[str, Answers], Output]]]:
     """The outputs given when none are asked for, and all by each of their names."""
     datatype = datatype_of(schema)
 
-    def predictions(name: str, answers: Answers) -> OutputTensor:
-        return OutputTensor(name, [len(answers.predictions)], datatype, answers.predictions.tolist())
+    def predictions(name: str, answers: Answers) -> Output:
+        return Output(name, datatype, answers.predictions)
 
-    def probabilities(name: str, answers: Answers) -> OutputTensor:
+    def probabilities(name: str, answers: Answers) -> Output:
         assert answers.probabilities is not None
-        return OutputTensor(name, list(answers.probabilities.shape), "FP64", answers.probabilities.ravel().tolist())
+        return Output(name, "FP64", answers.probabilities)
+
+    def decisions(name: str, answers: Answers) -> Output:
+        assert answers.decisions is not None
+        return Output(name, "FP64", answers.decisions)
 
     name = PREDICTION if schema.task == "regression" else LABEL
     default: list[NamedOutput] = [(name, predictions)]
-    named: dict[str, Output] = {name: predictions, PREDICT: predictions}
+    named: dict[str, Callable[[str, Answers], Output]] = {name: predictions, PREDICT: predictions}
     if schema.task == "classification" and schema.score != "label":
         default.append((PROBABILITIES, probabilities))
         named |= {PROBABILITIES: probabilities, PREDICT_PROBA: probabilities}
+    if decides:
+        named[DECISIONS] = decisions
     return default, named
 
 

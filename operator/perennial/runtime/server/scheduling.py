@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, Protocol, TypeVar
 
@@ -21,20 +22,25 @@ from perennial.runtime.server.rows import Rows, joined
 Scores = NDArray[np.float64] | None
 
 
-class HasRows(Protocol):
+class Waits(Protocol):
+    """A request. One that is `alone` is predicted with no other."""
+
     @property
     def rows(self) -> Rows: ...
+    @property
+    def alone(self) -> bool: ...
 
 
-Asked = TypeVar("Asked", bound=HasRows)
+Asked = TypeVar("Asked", bound=Waits)
 Given = TypeVar("Given", contravariant=True)
 
 
 class Work(Protocol[Given]):
     """What a scheduler has done. Everything but `compute` is called on the event loop."""
 
-    def compute(self, rows: Rows) -> Answers:
-        """The answers to rows, on the loop or on one thread beside it. Raises whatever the model does."""
+    def compute(self, batch: Sequence[Given], rows: Rows) -> Answers:
+        """The answers to a batch, whose rows these are: on the loop or on one thread beside it. Raises whatever the
+        model does."""
 
     def count(self, rows: Rows, answers: Answers) -> Scores:
         """Count rows that are answered now: once a batch, which is cheaper than once a request."""
@@ -95,7 +101,7 @@ class Scheduler(Generic[Asked]):
         """What a batch came to. Where the model fails, each request is tried alone: it may be one that spoils it."""
         rows = joined([asked.rows for asked in batch])
         try:
-            return [Predicted(batch, rows, self._work.compute(rows))]
+            return [Predicted(batch, rows, self._work.compute(batch, rows))]
         except Exception as error:
             if len(batch) == 1:
                 return [Predicted(batch, rows, error)]
@@ -153,7 +159,8 @@ class Lane(Generic[Asked]):
         return bool(self._small or self._large)
 
     def put(self, asked: Asked) -> None:
-        (self._small if asked.rows.count <= self._batch_rows else self._large).append(asked)
+        by_itself = asked.rows.count > self._batch_rows or asked.alone
+        (self._large if by_itself else self._small).append(asked)
 
     def take(self) -> list[Asked]:
         """The next batch, of at least one request where some wait."""

@@ -64,7 +64,23 @@ class Table:
         return hashlib.sha256("".join(origin.sha256 for origin in self.origins).encode()).hexdigest()
 
 
-def load(data: Data, secret: Path, say: Callable[[str], None], memory: int | None = None) -> Table:
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """The files' rows as they were read, in the order of the files."""
+
+    pieces: list[pd.DataFrame]
+    origins: list[Origin]
+
+    @property
+    def rows(self) -> int:
+        return sum(origin.rows for origin in self.origins)
+
+    def column(self, name: str) -> Column:
+        places = [(origin.name, origin.rows) for origin in self.origins]
+        return Column(name, [piece[name] for piece in self.pieces], places)
+
+
+def read_files(data: Data, secret: Path, say: Callable[[str], None], memory: int | None = None) -> Raw:
     """Every row that `data` names. `memory` is the limit in bytes, by default the container's.
 
     Raises InputError or TransientError.
@@ -73,13 +89,10 @@ def load(data: Data, secret: Path, say: Callable[[str], None], memory: int | Non
     sources = find(data.uri, secret)
     _refuse_too_large(sum(source.size or 0 for source in sources) // 4, limit)
     with tempfile.TemporaryDirectory(prefix="perennial-data-") as folder:
-        pieces, origins = _read_all(sources, data, Path(folder), limit, say)
-    return _assemble(pieces, origins, data)
+        return _read_all(sources, data, Path(folder), limit, say)
 
 
-def _read_all(
-    sources: list[Source], data: Data, scratch: Path, limit: int | None, say: Callable[[str], None]
-) -> tuple[list[pd.DataFrame], list[Origin]]:
+def _read_all(sources: list[Source], data: Data, scratch: Path, limit: int | None, say: Callable[[str], None]) -> Raw:
     pieces, origins, needed = [], [], 0
     columns: list[str] = []
     for number, source in enumerate(sources, 1):
@@ -91,7 +104,7 @@ def _read_all(
         say(f"data: {source.name}: {len(piece)} rows ({number} of {len(sources)} files)")
         pieces.append(piece)
         origins.append(Origin(source.name, file.fetched.sha256, file.fetched.size, len(piece)))
-    return pieces, origins
+    return Raw(pieces, origins)
 
 
 def _wanted(data: Data, file: File) -> list[str]:
@@ -100,6 +113,7 @@ def _wanted(data: Data, file: File) -> list[str]:
         "data.target": [data.target],
         "data.time": [data.time] if data.time else [],
         "data.features": data.features,
+        "data.expect.columns": list(data.expect),
     }
     for path, columns in named.items():
         for column in columns:
@@ -108,7 +122,7 @@ def _wanted(data: Data, file: File) -> list[str]:
                     "MissingColumn", f"{path}: {file.name} has no column {column!r}{hint(column, file.columns)}"
                 )
     features = data.features or [column for column in file.columns if column not in (data.target, data.time)]
-    return list(dict.fromkeys([*features, data.target, *([data.time] if data.time else [])]))
+    return list(dict.fromkeys([*features, data.target, *([data.time] if data.time else []), *data.expect]))
 
 
 def _refuse_too_large(needed: int, limit: int | None) -> None:
@@ -126,15 +140,12 @@ def _mebibytes(size: int) -> str:
     return f"{size / (1 << 20):,.0f} MiB"
 
 
-def _assemble(pieces: list[pd.DataFrame], origins: list[Origin], data: Data) -> Table:
+def assembled(raw: Raw, data: Data) -> Table:
+    """The rows in the form of each column's kind. Raises InputError."""
     import pandas as pd
 
-    places = [(origin.name, origin.rows) for origin in origins]
-
-    def column(name: str) -> Column:
-        return Column(name, [piece[name] for piece in pieces], places)
-
-    names = data.features or [name for name in pieces[0].columns if name not in (data.target, data.time)]
+    column = raw.column
+    names = data.features or [name for name in raw.pieces[0].columns if name not in (data.target, data.time)]
     features: list[Feature] = []
     values: dict[str, NDArray[np.float64] | NDArray[np.object_]] = {}
     left_out: dict[str, str] = {}
@@ -154,7 +165,7 @@ def _assemble(pieces: list[pd.DataFrame], origins: list[Origin], data: Data) -> 
     if not features:
         raise InputError("NoFeatures", "data.features: there is no column left to predict from" + _why(left_out))
     seconds, are_dates = times.seconds_of(column(data.time)) if data.time else (None, False)
-    return Table(pd.DataFrame(values), features, column(data.target), origins, seconds, are_dates, left_out)
+    return Table(pd.DataFrame(values), features, column(data.target), raw.origins, seconds, are_dates, left_out)
 
 
 def _why(left_out: dict[str, str]) -> str:

@@ -32,6 +32,7 @@ class Rounding:
     """A model whose probabilities lose their last bit in batches of `odd` rows and more."""
 
     name = "rounding"
+    decide = None
 
     def __init__(self, odd: int, refuses: int = 1000) -> None:
         self.odd = odd
@@ -79,18 +80,17 @@ async def test_answers_do_not_depend_on_who_else_asks(
     name: str, models: ModuleType, serve_model: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served = serve_model(getattr(models, name)(tmp_path / "model"), tmp_path / "counts", max_in_flight=100)
-    bodies = [body(name, chance) for chance in np.random.default_rng(3).normal(size=30)]
+    bodies = [body(name, chance) for chance in np.random.default_rng(3).normal(size=30).tolist()]
     alone = [await replies(served, [one]) for one in bodies]
     sizes: list[int] = []
-    engine = served.predictor.model.engine
+    compute = served.predictor.compute
 
-    def seen(rows: Rows) -> Answers:
+    def seen(batch: list[Any], rows: Rows) -> Answers:
         sizes.append(rows.count)
-        answers: Answers = engine(rows)
+        answers: Answers = compute(batch, rows)
         return answers
 
-    model = served.predictor.model
-    object.__setattr__(model, "engine", seen)
+    monkeypatch.setattr(served.predictor, "compute", seen)
     together = await replies(served, bodies)
     assert sizes == [30]
     assert together == [one for each in alone for one in each]

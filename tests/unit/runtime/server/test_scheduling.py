@@ -25,6 +25,7 @@ class Asked:
 
     value: float
     rows: Rows
+    alone: bool = False
 
 
 def asked(value: float, rows: int = 1) -> Asked:
@@ -41,7 +42,8 @@ class Doubling:
     failures: list[float] = field(default_factory=list)
     hold: threading.Event | None = None
 
-    def compute(self, rows: Rows) -> Answers:
+    def compute(self, batch: list[Asked], rows: Rows) -> Answers:
+        assert rows.count == sum(asked.rows.count for asked in batch)
         if self.hold is not None:
             self.hold.wait(5)
         values = rows.numbers[:, 0]
@@ -100,6 +102,16 @@ async def test_a_batch_is_bounded_and_a_larger_request_goes_alone() -> None:
     await turns()
     assert [sorted(set(batch)) for batch in model.batches] == [[3], [0, 1], [2], [4]]
     assert max(len(batch) for batch in model.batches) == 9
+
+
+async def test_what_is_to_be_alone_is() -> None:
+    model = Doubling()
+    scheduler = Scheduler(model, inline_rows=100, batch_rows=8)
+    scheduler.submit(asked(0))
+    scheduler.submit(Asked(1, asked(1).rows, alone=True))
+    scheduler.submit(asked(2))
+    await turns()
+    assert sorted(model.batches) == [[0, 2], [1]]
 
 
 async def test_large_and_small_requests_take_turns() -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from perennial.runtime.trainer.bounds import upper_mean, upper_share
 from perennial.runtime.trainer.failures import InputError
-from perennial.runtime.trainer.metrics import CLASSIFICATION, REGRESSION, Judged, check_bounds, compute, gates
+from perennial.runtime.trainer.gates import bound_gates, told
+from perennial.runtime.trainer.metrics import CLASSIFICATION, REGRESSION, Judged, check_bounds, compute
 from perennial.runtime.trainer.overdispersion import chi2_low, phi
 from perennial.runtime.trainer.split import split
 from perennial.wire.run import Bound
@@ -57,7 +58,7 @@ def test_a_class_that_the_model_does_not_know_is_a_miss() -> None:
 def test_what_can_not_be_computed_is_left_out_and_fails_its_gate() -> None:
     metrics = compute(two_classes(np.full(6, True)), "classification")
     assert "roc_auc" not in metrics
-    (gate,) = gates([Bound("roc_auc", min=0.1)], metrics)
+    (gate,) = bound_gates([Bound("roc_auc", min=0.1)], metrics, {})
     assert (gate.value, gate.passed) == (None, False)
 
 
@@ -72,8 +73,11 @@ def test_metrics_of_a_regression_by_hand() -> None:
 
 
 def test_a_bound_may_have_two_sides_and_a_longer_name() -> None:
-    judged = gates([Bound("mean_absolute_error", min=0.5, max=0.9)], {"mae": 0.95})
+    judged = bound_gates([Bound("mean_absolute_error", min=0.5, max=0.9)], {"mae": 0.95}, {"mae": (0.85, 1.1)})
     assert [(gate.rule, gate.passed) for gate in judged] == [("min", True), ("max", False)]
+    assert [gate.interval for gate in judged] == [(0.85, 1.1), (0.85, 1.1)]
+    assert told(judged[0]) == "gate: mean_absolute_error min 0.5: passed with 0.95 (0.85 to 1.1)"
+    assert told(judged[1]).endswith("max 0.9: FAILED with 0.95 (0.85 to 1.1; more rows would tell them apart)")
     check_bounds([Bound("mean_absolute_error", max=1)], "regression")
     with pytest.raises(InputError, match=r"metrics\[0\]\.name: mean_absolute_error does not judge"):
         check_bounds([Bound("mean_absolute_error", max=1)], "classification")
