@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -42,7 +42,7 @@ class Doubling:
     failures: list[float] = field(default_factory=list)
     hold: threading.Event | None = None
 
-    def compute(self, batch: list[Asked], rows: Rows) -> Answers:
+    def compute(self, batch: Sequence[Asked], rows: Rows) -> Answers:
         assert rows.count == sum(asked.rows.count for asked in batch)
         if self.hold is not None:
             self.hold.wait(5)
