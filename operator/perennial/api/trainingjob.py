@@ -83,11 +83,25 @@ class TestSplit(Model):
     """How rows are held out to judge a version."""
 
     __test__: ClassVar[bool] = False
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "(self.split == 'Group') == has(self.group)",
+            "split Group needs group, and no other split takes it: the column whose rows stay on one side",
+            lambda test: (test.split == "Group") == (test.group is not None),
+        ),
+    )
 
     fraction: Annotated[float, Gt(0), Lt(1)] = 0.25
     """The share of rows that is held out."""
-    split: Literal["Random", "Time"] = "Random"
-    """Random picks them by `spec.seed`; Time takes the newest by `data.time`."""
+    split: Literal["Random", "Time", "Group"] = "Random"
+    """Random picks them by `spec.seed`, of each class its share; Time takes the newest by `data.time`; Group picks
+    whole groups by `spec.seed`."""
+    group: Column | None = None
+    """The column that says what belongs together, a customer or a device: rows of one value are learned from or held
+    out together. It is no feature unless `features` names it."""
+    folds: Annotated[int, Ge(2), Le(20)] | None = None
+    """Cross-validate as well, in so many folds of the same kind within the rows that are learned from: the spread of
+    each metric is in the version's card and metrics. Each fold costs one more fit."""
 
 
 class ColumnExpectation(Model):
@@ -162,7 +176,7 @@ class Data(Model):
     target: Column | None = None
     """The column to predict."""
     features: Annotated[tuple[Column, ...], MaxLen(2000), Keyed()] = ()
-    """The columns to predict from. By default every column but `target` and `time`."""
+    """The columns to predict from. By default every column but `target`, `time` and `test.group`."""
     time: Column | None = None
     """The column that orders the rows: a date, a time, or a number."""
     window: Duration | None = None

@@ -38,6 +38,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("data.window", "28d"),
         ("data.test", {"fraction": 0.5}),
         ("data.test", {"split": "Time"}),
+        ("data.test", {"split": "Group", "group": "tail"}),
+        ("data.test", {"folds": 5}),
         ("data.expect", {"columns": {"carrier": {"nulls": "5%"}}}),
         ("seed", 1),
         ("acceptance", {"metrics": [{"name": "roc_auc", "min": 0.7}]}),

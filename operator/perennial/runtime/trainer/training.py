@@ -20,6 +20,7 @@ from perennial.wire.schema import Schema
 
 from . import lineage, reference, resampling, table, version
 from .card import card, served_by
+from .cross_validation import Spread, cross_validated
 from .data_report import refuse_unexpected
 from .estimators import choose
 from .examples import examples
@@ -61,6 +62,7 @@ class _Gated:
     held: Rows
     judged: Judged
     verdict: Verdict
+    spread: dict[str, Spread]
 
 
 def train(run: Run, say: Say, secret: Path = Path(places.DATA_SECRET)) -> wire.Result:
@@ -98,17 +100,33 @@ def _definition(run: Run) -> tuple[Sklearn, Data]:
 
 def _gate(setting: _Setting) -> _Gated:
     run, rows, say = setting.run, setting.rows, setting.say
-    parts = split(setting.data.test, run.seed, rows.labels, rows.seconds, len(rows))
+    parts = split(setting.data.test, run.seed, rows.keys)
     say(f"split: {len(parts.train)} rows to learn from, {len(parts.test)} held out ({setting.data.test.split})")
     learned, held = rows.take(parts.train), rows.take(parts.test)
     model = fitted(run, setting.sklearn, setting.table.features, learned, say)
     with suited(setting.sklearn.estimator):
         judged = judge(model, held.frame, held.target, rows.task)
-    return _Gated(model, learned, held, judged, reach(run, judged, rows.task, _drawn(setting, held), say))
+        spread = _cross_validated(setting, learned)
+    return _Gated(model, learned, held, judged, reach(run, judged, rows.task, _drawn(setting, held), say), spread)
+
+
+def _cross_validated(setting: _Setting, learned: Rows) -> dict[str, Spread]:
+    test, say = setting.data.test, setting.say
+    if test.folds is None:
+        return {}
+
+    def fit(rows: Rows) -> Any:
+        return fitted(setting.run, setting.sklearn, setting.table.features, rows, say)
+
+    found = cross_validated(test, setting.run.seed, learned, fit)
+    say("cross-validation: " + ", ".join(f"{name} {spread}" for name, spread in found.items()))
+    return found
 
 
 def _drawn(setting: _Setting, held: Rows) -> Resampling:
     """What is resampled is what was held out together."""
+    if held.groups is not None:
+        return resampling.of_groups(held.groups, setting.run.seed)
     if setting.data.test.split == "Time":
         return resampling.of_stretches(len(held), setting.run.seed)
     return resampling.of_rows(len(held), setting.run.seed)
@@ -155,6 +173,7 @@ def _draft(setting: _Setting, gated: _Gated, model: Any, learned: Rows) -> versi
             schema,
             facts=_facts(setting, gated, learned),
             verdict=gated.verdict,
+            spread={name: str(each) for name, each in gated.spread.items()},
             served=served,
             importance=importance,
             notes=notes,
@@ -162,6 +181,7 @@ def _draft(setting: _Setting, gated: _Gated, model: Any, learned: Rows) -> versi
         reference=reference.build(
             schema, reference.HeldOut(held.frame, gated.learned.frame, gated.judged), version.sha256(packed)
         ),
+        spread=gated.spread,
         expectations=inferred(setting.rows, setting.table.features, setting.data.target),
         rows=wire.Rows(train=len(gated.learned), test=len(held)),
         trained_through=learned.through,
