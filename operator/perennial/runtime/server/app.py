@@ -45,7 +45,9 @@ class Description(msgspec.Struct):
     extensions: list[str]
 
 
-DESCRIPTION = Description("perennial", perennial.__version__, ["binary_tensor_data", "perennial_receipt"])
+DESCRIPTION = Description(
+    "perennial", perennial.__version__, ["binary_tensor_data", "perennial_receipt", "perennial_rows"]
+)
 
 Respond = Callable[[], Reply]
 
@@ -95,11 +97,12 @@ class InferenceApp:
             raise method_not_allowed(request.method, "POST")
         if self._meter.in_flight > self._max_in_flight:
             raise overloaded(f"more than {self._max_in_flight} requests are in flight")
-        if self._state.predictor is None:
+        predictor = self._state.predictor
+        if predictor is None:
             raise overloaded("the model is not loaded yet")
         body = inflated(request.body, request.encoding, self.max_body) if request.encoding else request.body
         asked, question = decode(body, request.json_length)
-        return self._state.predictor.infer(question, writer_of(asked))
+        return predictor.infer(question, writer_of(asked, predictor.model.schema.classes))
 
     def _get(self, request: Request) -> Reply:
         respond = self._fixed(request.path) or self._of_model(request.path)

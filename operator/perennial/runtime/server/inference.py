@@ -17,23 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.runtime.server import receipt as receipts
-from perennial.runtime.server.answer import Answer, Output, T, Write
+from perennial.runtime.server.answer import PREDICT, PREDICT_PROBA, Answer, Output, T, Write
 from perennial.runtime.server.companion import Companion, Sample
 from perennial.runtime.server.counting import Counting
 from perennial.runtime.server.engine import Answers, Engine, datatype_of
 from perennial.runtime.server.feedback import uniform_ends
 from perennial.runtime.server.model import Model
 from perennial.runtime.server.receipt import Ids, Receipt
+from perennial.runtime.server.records import Reader
 from perennial.runtime.server.refusal import Refusal, invalid
 from perennial.runtime.server.request import Question
 from perennial.runtime.server.rows import Gatherer, Rows
 from perennial.wire.schema import DECISIONS, LABEL, PREDICTION, PROBABILITIES, Schema
 
 logger = logging.getLogger(__name__)
-
-PREDICT, PREDICT_PROBA = "predict", "predict_proba"
-"""scikit-learn's names for the outputs, which clients of other servers ask for."""
-
 
 NamedOutput = tuple[str, Callable[[str, Answers], Output]]
 Compared = tuple[NDArray[np.intp], Answers]
@@ -57,11 +54,14 @@ class Intake:
 
     def __init__(self, model: Model) -> None:
         self._gather = Gatherer(model.schema)
+        self._read = Reader(model.schema)
         self._default, self._named = _outputs(model.schema, decides=model.engine.decide is not None)
 
     def __call__(self, question: Question) -> _Asked:
         """Raises Refusal 400 that names the field which does not fit."""
-        return _Asked(question, self._gather(question.inputs), self._outputs_of(question.outputs))
+        records = question.records
+        rows = self._gather(question.inputs) if records is None else self._read(records)
+        return _Asked(question, rows, self._outputs_of(question.outputs))
 
     def fits(self, question: Question) -> bool:
         try:

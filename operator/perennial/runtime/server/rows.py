@@ -75,7 +75,7 @@ class Gatherer:
         missing = [feature.name for feature in self._features if feature.name not in found]
         if missing:
             raise invalid(
-                "inputs", f"there is no tensor for {'feature' if len(missing) == 1 else 'features'} {_quoted(missing)}"
+                "inputs", f"there is no tensor for {'feature' if len(missing) == 1 else 'features'} {quoted(missing)}"
             )
         first = next(iter(found.values()))
         count = inputs[first].shape[0]
@@ -123,7 +123,7 @@ class Gatherer:
 
     def _names(self) -> str:
         names = [feature.name for feature in self._features]
-        return f", columns {_quoted(names)}" if len(names) <= 10 else ""
+        return f", columns {quoted(names)}" if len(names) <= 10 else ""
 
 
 def _check_count(tensor: Given, position: int) -> None:
@@ -149,6 +149,7 @@ def rows_of(schema: Schema, examples: list[Example]) -> Rows:
     return Rows(len(examples), numbers, texts if schema.texts else None)
 
 
-def _quoted(names: list[str]) -> str:
+def quoted(names: list[str]) -> str:
+    """Names for a message, the first ten of them."""
     shown = ", ".join(repr(name) for name in names[:10])
     return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"
