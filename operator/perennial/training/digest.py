@@ -18,6 +18,7 @@ _FIELDS: dict[str, Any] = {
     "sklearn.estimator": None,
     "sklearn.parameters": {},
     "sklearn.preprocessing": "Auto",
+    "sklearn.calibration": None,
     "sklearn.refit": True,
     "data.uri": None,
     "data.target": None,

@@ -215,4 +215,5 @@ def _wire_expectation(column: ColumnExpectation) -> wire.Expectation:
 def _wire_sklearn(spec: TrainingJobSpec) -> wire.Sklearn | None:
     if spec.sklearn is None:
         return None
-    return wire.Sklearn(spec.sklearn.estimator, spec.sklearn.parameters, spec.sklearn.preprocessing)
+    said = spec.sklearn
+    return wire.Sklearn(said.estimator, said.parameters, said.preprocessing, said.calibration)

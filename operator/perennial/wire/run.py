@@ -13,6 +13,7 @@ class Sklearn(msgspec.Struct, omit_defaults=True):
     estimator: str
     parameters: dict[str, Any] = {}
     preprocessing: Literal["Auto", "None"] = "Auto"
+    calibration: Literal["Sigmoid", "Isotonic"] | None = None
 
 
 class Test(msgspec.Struct, omit_defaults=True):

@@ -32,6 +32,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("sklearn.parameters", {"max_iter": 201}),
         ("sklearn.preprocessing", "None"),
         ("sklearn.refit", False),
+        ("sklearn.calibration", "Sigmoid"),
         ("data.uri", "s3://lake/2/*.parquet"),
         ("data.features", ["a"]),
         ("data.time", "at"),

@@ -19,6 +19,7 @@ from perennial.wire.run import Data, Run, Sklearn
 from perennial.wire.schema import Schema
 
 from . import lineage, reference, resampling, table, version
+from .calibration import FOLDS, check_calibration
 from .card import card, served_by
 from .cross_validation import Spread, cross_validated
 from .data_report import refuse_unexpected
@@ -69,7 +70,9 @@ def train(run: Run, say: Say, secret: Path = Path(places.DATA_SECRET)) -> wire.R
     """Carry the run out. Raises RunError."""
     started = datetime.now(UTC)
     sklearn, data = _definition(run)
-    task = choose(sklearn, run.seed, limits.cpus()).task
+    chosen = choose(sklearn, run.seed, limits.cpus())
+    task = chosen.task
+    check_calibration(sklearn, task, chosen.estimator)
     check_bounds(run.metrics, task)
     if (before := version.published(run)) is not None:
         say(f"version {run.version} was published by an earlier attempt: nothing is left to do")
@@ -192,11 +195,10 @@ def _draft(setting: _Setting, gated: _Gated, model: Any, learned: Rows) -> versi
 
 
 def _lineage(setting: _Setting, model: Any, learned: Rows) -> dict[str, object]:
-    steps = getattr(model, "steps", [("model", model)])
     return {
         **lineage.of_run(setting.run, setting.started),
         **lineage.of_table(setting.run, setting.table),
-        **lineage.of_estimator(setting.sklearn.estimator, steps[-1][1]),
+        **lineage.of_estimator(setting.sklearn, model.named_steps["model"]),
         "preprocessing": setting.sklearn.preprocessing,
         "learnedFrom": {"rows": len(learned), "through": learned.through, "refit": len(learned) == len(setting.rows)},
     }
@@ -212,6 +214,8 @@ def _facts(setting: _Setting, gated: _Gated, learned: Rows) -> dict[str, str]:
         "held out": f"{len(gated.held)} rows of {len(setting.rows)} ({test.split}, fraction {test.fraction:g})",
         "learned from": f"{len(learned)} rows" + (f", the newest of {learned.through}" if learned.through else ""),
     }
+    if setting.sklearn.calibration is not None:
+        facts["calibration"] = f"{setting.sklearn.calibration}, on {FOLDS} folds of the rows learned from"
     if data.window_seconds is not None:
         facts["window"] = f"the newest {data.window_seconds / 86400:g} days by `{data.time}`"
     return facts
