@@ -212,7 +212,7 @@ def _wire_data(data: Data) -> wire.Data:
         features=list(data.features),
         time=data.time,
         window_seconds=data.window.seconds if data.window else None,
-        test=wire.Test(data.test.fraction, data.test.split),
+        test=wire.Test(data.test.fraction, data.test.split, data.test.group, data.test.folds),
         expect={name: _wire_expectation(column) for name, column in data.expect.columns.items()} if data.expect else {},
     )
 
@@ -231,4 +231,5 @@ def _wire_expectation(column: ColumnExpectation) -> wire.Expectation:
 def _wire_sklearn(spec: TrainingJobSpec) -> wire.Sklearn | None:
     if spec.sklearn is None:
         return None
-    return wire.Sklearn(spec.sklearn.estimator, spec.sklearn.parameters, spec.sklearn.preprocessing)
+    said = spec.sklearn
+    return wire.Sklearn(said.estimator, said.parameters, said.preprocessing, said.calibration)

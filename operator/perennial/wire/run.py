@@ -13,13 +13,17 @@ class Sklearn(msgspec.Struct, omit_defaults=True):
     estimator: str
     parameters: dict[str, Any] = {}
     preprocessing: Literal["Auto", "None"] = "Auto"
+    calibration: Literal["Sigmoid", "Isotonic"] | None = None
 
 
-class Test(msgspec.Struct):
-    """How rows are held out: a fraction of them, at random or the newest by time."""
+class Test(msgspec.Struct, omit_defaults=True):
+    """How rows are held out: a fraction of them, at random, the newest by time, or whole groups. `folds` of the rest
+    cross-validate."""
 
     fraction: float = 0.25
-    split: Literal["Random", "Time"] = "Random"
+    split: Literal["Random", "Time", "Group"] = "Random"
+    group: str | None = None
+    folds: int | None = None
 
 
 class Expectation(msgspec.Struct, omit_defaults=True):

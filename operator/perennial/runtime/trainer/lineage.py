@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from perennial.wire.run import Run
+from perennial.wire.run import Run, Sklearn
 
 from .table import Table
 
@@ -51,9 +51,14 @@ def of_table(run: Run, table: Table) -> dict[str, object]:
     }
 
 
-def of_estimator(path: str, estimator: Any) -> dict[str, object]:
+def of_estimator(sklearn: Sklearn, fitted: Any) -> dict[str, object]:
     """The estimator with all parameters, defaults included: the next release's may differ."""
-    return {"estimator": path, "parameters": {name: _plain(value) for name, value in estimator.get_params().items()}}
+    estimator = fitted if sklearn.calibration is None else fitted.estimator
+    return {
+        "estimator": sklearn.estimator,
+        "parameters": {name: _plain(value) for name, value in estimator.get_params().items()},
+        "calibration": sklearn.calibration,
+    }
 
 
 def _shown_run(run: Run) -> Run:

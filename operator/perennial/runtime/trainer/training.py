@@ -20,7 +20,9 @@ from perennial.wire.schema import Schema
 
 from . import lineage, reference, resampling, table, version
 from .answers import packed
+from .calibration import FOLDS, check_calibration
 from .card import card, served_by
+from .cross_validation import Spread, cross_validated
 from .data_report import refuse_unexpected
 from .estimators import choose
 from .evidence import Evidence, digest_of_split
@@ -63,13 +65,16 @@ class _Gated:
     held: Rows
     evidence: Evidence
     verdict: Verdict
+    spread: dict[str, Spread]
 
 
 def train(run: Run, say: Say, secret: Path = Path(places.DATA_SECRET)) -> wire.Result:
     """Carry the run out. Raises RunError."""
     started = datetime.now(UTC)
     sklearn, data = _definition(run)
-    task = choose(sklearn, run.seed, limits.cpus()).task
+    chosen = choose(sklearn, run.seed, limits.cpus())
+    task = chosen.task
+    check_calibration(sklearn, task, chosen.estimator)
     check_metrics(run, task)
     if (before := version.published(run)) is not None:
         say(f"version {run.version} was published by an earlier attempt: nothing is left to do")
@@ -100,12 +105,13 @@ def _definition(run: Run) -> tuple[Sklearn, Data]:
 
 def _gate(setting: _Setting) -> _Gated:
     run, rows, say = setting.run, setting.rows, setting.say
-    parts = split(setting.data.test, run.seed, rows.labels, rows.seconds, len(rows))
+    parts = split(setting.data.test, run.seed, rows.keys)
     say(f"split: {len(parts.train)} rows to learn from, {len(parts.test)} held out ({setting.data.test.split})")
     learned, held = rows.take(parts.train), rows.take(parts.test)
     model = fitted(run, setting.sklearn, setting.table.features, learned, say)
     with suited(setting.sklearn.estimator):
         judged = judge(model, held.frame, held.target, rows.task)
+        spread = _cross_validated(setting, learned)
     evidence = Evidence(
         judged,
         rows.task,
@@ -117,11 +123,26 @@ def _gate(setting: _Setting) -> _Gated:
         held.seconds,
         held.are_dates,
     )
-    return _Gated(model, learned, held, evidence, reach(run, evidence, say))
+    return _Gated(model, learned, held, evidence, reach(run, evidence, say), spread)
+
+
+def _cross_validated(setting: _Setting, learned: Rows) -> dict[str, Spread]:
+    test, say = setting.data.test, setting.say
+    if test.folds is None:
+        return {}
+
+    def fit(rows: Rows) -> Any:
+        return fitted(setting.run, setting.sklearn, setting.table.features, rows, say)
+
+    found = cross_validated(test, setting.run.seed, learned, fit)
+    say("cross-validation: " + ", ".join(f"{name} {spread}" for name, spread in found.items()))
+    return found
 
 
 def _drawn(setting: _Setting, held: Rows) -> Resampling:
     """What is resampled is what was held out together."""
+    if held.groups is not None:
+        return resampling.of_groups(held.groups, setting.run.seed)
     if setting.data.test.split == "Time":
         return resampling.of_stretches(len(held), setting.run.seed)
     return resampling.of_rows(len(held), setting.run.seed)
@@ -168,6 +189,7 @@ def _draft(setting: _Setting, gated: _Gated, model: Any, learned: Rows) -> versi
             schema,
             facts=_facts(setting, gated, learned),
             verdict=gated.verdict,
+            spread={name: str(each) for name, each in gated.spread.items()},
             served=served,
             importance=importance,
             notes=notes,
@@ -178,6 +200,7 @@ def _draft(setting: _Setting, gated: _Gated, model: Any, learned: Rows) -> versi
             version.sha256(model_file),
         ),
         answers=packed(gated.evidence),
+        spread=gated.spread,
         expectations=inferred(setting.rows, setting.table.features, setting.data.target),
         rows=wire.Rows(train=len(gated.learned), test=len(held)),
         trained_through=learned.through,
@@ -188,11 +211,10 @@ def _draft(setting: _Setting, gated: _Gated, model: Any, learned: Rows) -> versi
 
 
 def _lineage(setting: _Setting, model: Any, learned: Rows) -> dict[str, object]:
-    steps = getattr(model, "steps", [("model", model)])
     return {
         **lineage.of_run(setting.run, setting.started),
         **lineage.of_table(setting.run, setting.table),
-        **lineage.of_estimator(setting.sklearn.estimator, steps[-1][1]),
+        **lineage.of_estimator(setting.sklearn, model.named_steps["model"]),
         "preprocessing": setting.sklearn.preprocessing,
         "learnedFrom": {"rows": len(learned), "through": learned.through, "refit": len(learned) == len(setting.rows)},
     }
@@ -209,6 +231,8 @@ def _facts(setting: _Setting, gated: _Gated, learned: Rows) -> dict[str, str]:
         "held out": f"{len(gated.held)} rows of {len(setting.rows)} ({test.split}, fraction {test.fraction:g})",
         "learned from": f"{len(learned)} rows" + (f", the newest of {learned.through}" if learned.through else ""),
     }
+    if setting.sklearn.calibration is not None:
+        facts["calibration"] = f"{setting.sklearn.calibration}, on {FOLDS} folds of the rows learned from"
     if data.window_seconds is not None:
         facts["window"] = f"the newest {data.window_seconds / 86400:g} days by `{data.time}`"
     return facts

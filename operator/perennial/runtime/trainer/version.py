@@ -37,6 +37,7 @@ from perennial.wire.result import Model, Result, Rows
 from perennial.wire.run import Run
 from perennial.wire.schema import SCHEMA_FILE, Schema
 
+from .cross_validation import Spread
 from .failures import InputError, NoVersionError, RunError, TransientError
 from .verdict import Verdict
 
@@ -53,6 +54,7 @@ class Draft:
     card: str
     reference: Reference | None = None
     answers: bytes | None = None
+    spread: Mapping[str, Spread] = field(default_factory=dict)
     expectations: dict[str, object] | None = None
     rows: Rows | None = None
     trained_through: str | None = None
@@ -119,7 +121,7 @@ def _files(draft: Draft) -> dict[str, bytes]:
         REFERENCE_FILE: None if draft.reference is None else msgspec.json.encode(draft.reference),
         EXPECTATIONS_FILE: None if draft.expectations is None else pretty(draft.expectations),
         ANSWERS_FILE: draft.answers,
-        METRICS_FILE: pretty(draft.verdict.report()),
+        METRICS_FILE: pretty({**draft.verdict.report(), "crossValidation": draft.spread}),
         LINEAGE_FILE: pretty(draft.lineage),
         CARD_FILE: draft.card.encode(),
     }
