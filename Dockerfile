@@ -44,6 +44,7 @@ USER 65532:65532
 WORKDIR /tmp
 ENTRYPOINT ["python", "-m", "perennial.main"]
 
+# The libraries' own tests are a seventh of them, and nothing imports them.
 # The pod chooses between `python -m perennial.runtime.trainer` and `python -m perennial.runtime.server`.
 FROM base AS runtime
 ARG PIP_CERT
@@ -54,6 +55,7 @@ COPY --from=manifest /build/runtime.txt /build/constraints.txt /opt/perennial/
 RUN python3 -m venv /tmp/pip && python3 -m venv --without-pip /opt/perennial \
     && /tmp/pip/bin/pip --python /opt/perennial/bin/python install \
         -r /opt/perennial/runtime.txt -c /opt/perennial/constraints.txt \
+    && find /opt/perennial/lib -type d \( -name tests -o -path '*/onnx/backend/test' \) -prune -exec rm -rf {} + \
     && rm -rf /tmp/pip
 COPY --from=code /opt/perennial/source /opt/perennial/source
 USER 65532:65532

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster import binaries, namespaces, oci, packages, pki
+from cluster import binaries, namespaces, oci, packages, pki, seed
 from cluster.components import PAUSE_IMAGE
 from cluster.errors import ClusterError
 from cluster.keeper import remove_traces
-from cluster.layout import CLUSTERS, Layout, load
+from cluster.layout import CLUSTERS, Layout, load, var_of
 from cluster.locks import locked
 from cluster.paths import REPOSITORY, cache_home, state_home
 from cluster.progress import step
@@ -130,6 +130,8 @@ def _create(name: str, nodes: Sequence[str], feature_gates: Sequence[str]) -> Em
         with step(f"starting cluster {name}"):
             pki.create(layout, layout.state / "pki")
             _system_images(built, layout.state / "images")
+            for node in layout.nodes:
+                seed.plant(var_of(layout.state, node) / "lib" / "containerd")
             _await_server(cluster, _launch(layout))
         with step("waiting for its nodes and DNS"):
             _install_addons(cluster)

@@ -27,9 +27,14 @@ class Layout:
 
     def blobs(self) -> list[str]:
         """The digests of all that the image consists of, the manifest last."""
-        digest = self.manifest["digest"]
-        content = json.loads(self._blob(digest).read_text())
-        return [*(layer["digest"] for layer in content["layers"]), content["config"]["digest"], digest]
+        return list(self.sizes())
+
+    def sizes(self) -> dict[str, int]:
+        """The bytes of each blob, by digest, the manifest last."""
+        manifest = self.manifest
+        content = json.loads(self._blob(manifest["digest"]).read_text())
+        parts = [*content["layers"], content["config"], manifest]
+        return {part["digest"]: part["size"] for part in parts}
 
     def prune(self) -> None:
         """Removes the blobs of earlier builds."""
@@ -49,7 +54,7 @@ class Layout:
                 tar.add(path, f"blobs/sha256/{path.name}")
 
     def _absent(self, present: Collection[str]) -> Iterator[Path]:
-        yield from (self._blob(digest) for digest in dict.fromkeys(self.blobs()) if digest not in present)
+        yield from (self._blob(digest) for digest in self.blobs() if digest not in present)
 
     def _blob(self, digest: str) -> Path:
         algorithm, _, value = digest.partition(":")

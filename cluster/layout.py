@@ -103,6 +103,11 @@ def load(folder: Path) -> Layout:
     )
 
 
+def var_of(state: Path, node: str) -> Path:
+    """What stands in for /var on a node, in the state directory by its path on the host."""
+    return state / "nodes" / node / "var"
+
+
 def node_names(cluster: str, roles: list[str]) -> tuple[str, ...]:
     """kind's names: `c-control-plane`, `c-worker`, `c-worker2`."""
     names: list[str] = []

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from cluster import components, namespaces
-from cluster.layout import Layout, load
+from cluster.layout import Layout, load, var_of
 from cluster.paths import INSIDE
 from cluster.shell import run
 from cluster.supervisor import Supervisor
@@ -20,7 +20,7 @@ PORT = "eth0"
 def main(state: Path, number: int) -> None:
     layout = load(state)
     name = layout.nodes[number]
-    namespaces.prepare(state, Path(layout.binaries), state / "nodes" / name / "var")
+    namespaces.prepare(state, Path(layout.binaries), var_of(state, name))
     namespaces.set_hostname(name)
     folder = INSIDE / "nodes" / name
     _configure(layout, number, folder)

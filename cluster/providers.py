@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from cluster import binaries, embedded, images, layout, loading
+from cluster import binaries, embedded, images, layout, loading, seed
 from cluster.cluster import Cluster
 from cluster.errors import ClusterError
 from cluster.paths import REPOSITORY, state_home
@@ -41,6 +41,9 @@ class Provider(Protocol):
 
     def down(self, name: str) -> bool: ...
 
+    def build(self, targets: Sequence[str]) -> None:
+        """The project's images, for clusters to come."""
+
     def images(self, name: str, targets: Sequence[str]) -> list[str]:
         """References of the project's images, which the cluster's pods can use from here on.
 
@@ -68,6 +71,9 @@ class Embedded:
 
     def down(self, name: str) -> bool:
         return embedded.down(name)
+
+    def build(self, targets: Sequence[str]) -> None:
+        seed.grow(images.build(targets))
 
     def images(self, name: str, targets: Sequence[str]) -> list[str]:
         cluster = embedded.find(name)
@@ -113,6 +119,9 @@ class Kind:
         run(kind_path(), "delete", "cluster", f"--name={name}", f"--kubeconfig={self._kubeconfig(name)}")
         return known
 
+    def build(self, targets: Sequence[str]) -> None:
+        images.build(targets)
+
     def images(self, name: str, targets: Sequence[str]) -> list[str]:
         references = images.build(targets)
         for reference in references:
@@ -145,6 +154,9 @@ class Current:
 
     def down(self, name: str) -> bool:
         return False
+
+    def build(self, targets: Sequence[str]) -> None:
+        """They are the user's."""
 
     def images(self, name: str, targets: Sequence[str]) -> list[str]:
         variables = [f"PERENNIAL_{target.upper()}_IMAGE" for target in targets]

@@ -38,7 +38,7 @@ def _run_changed(run: Status) -> Iterator[str]:
         return
     metrics = ", ".join(f"{name} {value:.4g}" for name, value in sorted(run.get("metrics", {}).items()))
     engine = run.get("model", {}).get("engine", "?")
-    yield f"version {version} is trained: {metrics}; served by {engine}"
+    yield f"version {version} is trained{': ' if metrics else ''}{metrics}; served by {engine}"
     for gate in run.get("gates", ()):
         verdict = "passed" if gate["passed"] else "NOT passed"
         yield f"  gate {gate['metric']} {gate['rule']} {gate['bound']:g}: {_number(gate.get('value'))}, {verdict}"

@@ -35,13 +35,15 @@ def prepare(tell: Callable[[str], None]) -> Stage:
     """Raises CommandFailed with what is missing, or where a Perennial is installed that is not the demo's."""
     try:
         provider = providers.choose()
+        tell("building the two images")
+        provider.build(images.TARGETS)
         if provider.name != "current":
             tell("bringing a Kubernetes up (the first time it is compiled: about ten minutes on two cores)")
         cluster = provider.up(NAME)
         system = Kubectl(cluster.kubectl, cluster.kubeconfig, NAMESPACE)
         if not scene.is_left_over(system):
             system.apply(scene.MANIFESTS / "system.yaml")
-        tell("having the two images in it")
+        tell("loading the two images")
         references = provider.images(NAME, images.TARGETS)
     except ClusterError as problem:
         raise CommandFailed(str(problem)) from problem

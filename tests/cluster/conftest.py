@@ -15,8 +15,10 @@ from functools import partial
 
 import pytest
 
+from cluster import providers
 from cluster.errors import ClusterError
 from cluster.harness import Harness, serving
+from cluster.images import TARGETS
 from cluster.paths import REPOSITORY
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -28,6 +30,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterato
     name = os.environ.get("PERENNIAL_CLUSTER", own)
     keep = os.environ.get("PERENNIAL_KEEP_CLUSTER") == "1"
     try:
+        if "PERENNIAL_CLUSTER" not in os.environ:
+            providers.choose().build(TARGETS)  # a new cluster begins with them
         with serving(name, tmp_path_factory.mktemp("cluster"), keep) as harness:
             yield harness
     except ClusterError as problem:
@@ -37,7 +41,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterato
 @pytest.fixture(scope="session")
 def images(cluster: Harness) -> list[str]:
     """The operator's and the runtime's image, built from this tree and loaded. References, in that order."""
-    return cluster.load_images("operator", "runtime")
+    return cluster.load_images(*TARGETS)
 
 
 @pytest.fixture(scope="session")

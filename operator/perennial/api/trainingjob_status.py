@@ -46,6 +46,9 @@ class GateResult(Status):
     """The bound."""
     value: float | None = None
     """The value on the held-out rows; none where it could not be computed."""
+    interval: tuple[float, ...] = ()
+    """Where the value lies, noise considered: both ends, with a confidence of 95%. Where the bound is between them, the
+    held-out rows are too few to tell the value from it."""
     passed: bool
     """Whether it was kept."""
 

@@ -26,6 +26,9 @@ _FIELDS: dict[str, Any] = {
     "data.window": None,
     "data.test.fraction": 0.25,
     "data.test.split": "Random",
+    "data.test.group": None,
+    "data.test.folds": None,
+    "data.expect": None,
     "seed": 0,
     "acceptance.metrics": [],
 }

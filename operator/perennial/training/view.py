@@ -5,7 +5,6 @@ An entry is kept to about half a kilobyte: etcd, every watch and every `kubectl 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import cast, get_args
 
@@ -22,14 +21,19 @@ from .record import Failure, Record
 MESSAGE_LIMIT = 200
 WAIT_LIMIT = 600
 """Characters of what a run waits for: there is only one such run, and Pod Security has a lot to say."""
+ROOM = 512
+"""Bytes of an entry. What of gates and metrics does not fit is in the record alone; one gate is always there."""
 METRICS_LIMIT = 4
-GATES_LIMIT = 4
+_BARE, _GATE, _INTERVAL, _METRIC = 370, 64, 32, 13
+"""About the bytes that each takes as JSON, beside names and URI."""
 _DIGITS = 6
+_INTERVAL_DIGITS = 4
 
 
 def finished_run(record: Record) -> Run:
     result, failure = record.result, record.failure
     model = result.model
+    gates, metrics = _judgement(result, ROOM - _BARE - (len(model.uri) if model else 0))
     return Run(
         version=record.version,
         state=record.state,
@@ -38,8 +42,8 @@ def finished_run(record: Record) -> Run:
         started_at=_moment(record.started_at),
         finished_at=_moment(record.finished_at),
         model=RunModel(uri=model.uri, sha256=model.sha256, size=model.size, engine=model.engine) if model else None,
-        metrics=_main_metrics(result),
-        gates=tuple(_gate(gate) for gate in _main_gates(result.gates)),
+        metrics=metrics,
+        gates=gates,
         trained_through=result.trained_through,
         failure=_failure(failure) if failure else None,
         cost=_cost(record),
@@ -78,21 +82,34 @@ def trigger_name(trigger: Trigger) -> TriggerName:
     return cast(TriggerName, trigger.type) if trigger.type in get_args(TriggerName) else "Requested"
 
 
-def _main_metrics(result: Result) -> dict[str, float]:
-    """The gated metrics first; all of them are in the record."""
-    gated = [gate.metric for gate in result.gates if gate.metric in result.metrics]
-    names = list(dict.fromkeys([*gated, *result.metrics]))[:METRICS_LIMIT]
-    return {name: _rounded(result.metrics[name]) for name in names}
-
-
-def _main_gates(gates: Iterable[Gate]) -> list[Gate]:
-    """Those that failed first."""
-    return sorted(gates, key=lambda gate: gate.passed)[:GATES_LIMIT]
+def _judgement(result: Result, room: int) -> tuple[tuple[GateResult, ...], dict[str, float]]:
+    """As many gates as there is room for, those that failed first; then metrics whose value no gate says."""
+    gates: list[GateResult] = []
+    for gate in sorted(result.gates, key=lambda gate: gate.passed):
+        room -= len(gate.metric) + (_GATE if gate.interval is None else _GATE + _INTERVAL)
+        if gates and room < 0:
+            break
+        gates.append(_gate(gate))
+    metrics: dict[str, float] = {}
+    gated = {gate.metric for gate in gates}
+    for name in (name for name in result.metrics if name not in gated):
+        room -= len(name) + _METRIC
+        if room < 0 or len(metrics) == METRICS_LIMIT:
+            break
+        metrics[name] = _rounded(result.metrics[name])
+    return tuple(gates), metrics
 
 
 def _gate(gate: Gate) -> GateResult:
     value = None if gate.value is None else _rounded(gate.value)
-    return GateResult(metric=gate.metric, rule=gate.rule, bound=gate.bound, value=value, passed=gate.passed)
+    return GateResult(
+        metric=gate.metric,
+        rule=gate.rule,
+        bound=gate.bound,
+        value=value,
+        interval=tuple(_rounded(end, _INTERVAL_DIGITS) for end in gate.interval or ()),
+        passed=gate.passed,
+    )
 
 
 def _failure(failure: Failure) -> RunFailure:
@@ -112,8 +129,8 @@ def _cost(record: Record) -> Cost | None:
     return Cost(cpu_seconds=cost.cpu_seconds, memory_gib_seconds=cost.memory_gib_seconds) if cost else None
 
 
-def _rounded(value: float) -> float:
-    return float(f"{value:.{_DIGITS}g}")
+def _rounded(value: float, digits: int = _DIGITS) -> float:
+    return float(f"{value:.{digits}g}")
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -28,13 +28,15 @@ class Model(msgspec.Struct, omit_defaults=True):
 
 
 class Gate(msgspec.Struct, omit_defaults=True):
-    """One acceptance rule as it was judged: `value` against `bound`."""
+    """One acceptance rule as it was judged: `value` against `bound`. `interval` is where the value lies, noise
+    considered, with a confidence of 95%; None where that cannot be told."""
 
     metric: str
     rule: Literal["min", "max"]
     bound: float
     value: float | None
     passed: bool
+    interval: tuple[float, float] | None = None
 
 
 class Failure(msgspec.Struct, omit_defaults=True):

@@ -21,6 +21,8 @@ LABEL = "label"
 """Output of a classifier [rows]: string, int64 or bool, as the classes are."""
 PROBABILITIES = "probabilities"
 """Output of a classifier that has them: float64 [rows, classes], in the order of `classes`."""
+DECISIONS = "decision_function"
+"""Output of a classifier that scikit-learn serves and that has it, when asked for: float64 [rows] or [rows, scores]."""
 PREDICTION = "prediction"
 """Output of a regressor: float64 [rows]."""
 

@@ -17,7 +17,8 @@ from perennial.training.run_job import run_job
 from perennial.training.store import default_claim, store_of
 from perennial.training.trial import trial_pod
 from perennial.wire import places
-from perennial.wire.run import Run
+from perennial.wire.run import Expectation, Run
+from perennial.wire.run import Test as HeldOut
 from tests.unit.training.world import SETTINGS, SPEC
 
 OWNER: Manifest = {
@@ -66,7 +67,8 @@ def test_the_built_in_trainer_is_told_its_whole_definition() -> None:
             "features": ["a", "b"],
             "time": "at",
             "window": "28d",
-            "test": {"split": "Time"},
+            "test": {"split": "Time", "folds": 5},
+            "expect": {"columns": {"a": {"min": 0, "nulls": "5%"}, "c": {"values": ["x"], "unique": True}}},
         },
         "seed": 7,
         "acceptance": {"metrics": [{"name": "r2", "min": 0.5}]},
@@ -78,7 +80,9 @@ def test_the_built_in_trainer_is_told_its_whole_definition() -> None:
     assert run.sklearn is not None
     assert (run.sklearn.estimator, run.sklearn.parameters) == ("sklearn.linear_model.Ridge", {"alpha": 2})
     assert run.data is not None
-    assert (run.data.features, run.data.window_seconds, run.data.test.split) == (["a", "b"], 28 * 86400, "Time")
+    assert (run.data.features, run.data.window_seconds) == (["a", "b"], 28 * 86400)
+    assert run.data.test == HeldOut(0.25, "Time", folds=5)
+    assert run.data.expect == {"a": Expectation(min=0, nulls=0.05), "c": Expectation(values=["x"], unique=True)}
     assert [(bound.name, bound.min, bound.max) for bound in run.metrics] == [("r2", 0.5, None)]
 
 

@@ -120,9 +120,31 @@ class TestTriggers:
         world.settle()
         assert world.status["pending"]["since"] == since
 
-    def test_the_status_keeps_half_a_kilobyte_a_run(self) -> None:
-        world = trained()
-        assert len(json.dumps(world.status["runs"][0])) < 512
+    @pytest.mark.parametrize("count", [0, 1, 2, 6])
+    def test_the_status_keeps_half_a_kilobyte_a_run(self, count: int) -> None:
+        gates = [
+            Gate("roc_auc", "min", 0.7, 0.712345678, place < count - 1, (0.654321, 0.789123)) for place in range(count)
+        ]
+        metrics = {f"accuracy_{place}": 1 / 3 for place in range(8)}
+        world = World()
+        world.settle()
+        made = accepted(1).model
+        result = Result(1, "Rejected", made, metrics, gates)
+        world.finish(1, result)
+        world.settle()
+        run = world.status["runs"][0]
+        assert len(json.dumps(run, separators=(",", ":"))) < 512
+        if count == 0:
+            assert run["metrics"]
+        else:
+            assert run["gates"][0] == {
+                "metric": "roc_auc",
+                "rule": "min",
+                "bound": 0.7,
+                "value": 0.712346,
+                "interval": [0.6543, 0.7891],
+                "passed": False,
+            }
 
 
 class TestMonitors:

@@ -10,6 +10,8 @@ import msgspec
 
 import perennial
 from perennial.runtime.server import metadata
+from perennial.runtime.server.answer import writer_of
+from perennial.runtime.server.encoding import inflated
 from perennial.runtime.server.http import (
     Reply,
     Request,
@@ -21,6 +23,7 @@ from perennial.runtime.server.http import (
 )
 from perennial.runtime.server.meter import Meter
 from perennial.runtime.server.refusal import Refusal
+from perennial.runtime.server.request import decode
 from perennial.runtime.server.state import State
 
 logger = logging.getLogger(__name__)
@@ -42,7 +45,9 @@ class Description(msgspec.Struct):
     extensions: list[str]
 
 
-DESCRIPTION = Description("perennial", perennial.__version__, ["perennial_receipt"])
+DESCRIPTION = Description(
+    "perennial", perennial.__version__, ["binary_tensor_data", "perennial_receipt", "perennial_rows"]
+)
 
 Respond = Callable[[], Reply]
 
@@ -70,33 +75,34 @@ class InferenceApp:
         try:
             if request.path.endswith(INFER):
                 answer = self._infer(request)
-                return Reply(answer) if isinstance(answer, bytes) else self._later(answer)
+                return answer if isinstance(answer, Reply) else self._later(answer)
             return self._get(request)
         except Refusal as refusal:
             return refused(refusal)
         except Exception:
             return _failed()
 
-    async def _later(self, answer: Coroutine[Any, Any, bytes]) -> Reply:
+    async def _later(self, answer: Coroutine[Any, Any, Reply]) -> Reply:
         try:
-            return Reply(await answer)
+            return await answer
         except Refusal as refusal:
             return refused(refusal)
         except Exception:
             return _failed()
 
-    def _infer(self, request: Request) -> bytes | Coroutine[Any, Any, bytes]:
+    def _infer(self, request: Request) -> Reply | Coroutine[Any, Any, Reply]:
         if request.path != self._infer_path:
             self._check_model(request.path.removesuffix(INFER))
         if request.method != "POST":
             raise method_not_allowed(request.method, "POST")
         if self._meter.in_flight > self._max_in_flight:
             raise overloaded(f"more than {self._max_in_flight} requests are in flight")
-        if request.encoding not in (b"", b"identity"):
-            raise Refusal(415, "encoded bodies are not taken; send plain JSON")
-        if self._state.predictor is None:
+        predictor = self._state.predictor
+        if predictor is None:
             raise overloaded("the model is not loaded yet")
-        return self._state.predictor.infer(request.body)
+        body = inflated(request.body, request.encoding, self.max_body) if request.encoding else request.body
+        asked, question = decode(body, request.json_length)
+        return predictor.infer(question, writer_of(asked, predictor.model.schema.classes))
 
     def _get(self, request: Request) -> Reply:
         respond = self._fixed(request.path) or self._of_model(request.path)

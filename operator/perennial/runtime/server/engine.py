@@ -5,6 +5,7 @@ scikit-learn is imported only when it serves: it takes more memory by itself tha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,17 +25,22 @@ if TYPE_CHECKING:
 @dataclass(slots=True)
 class Answers:
     """What a model says to n rows: `predictions` [n] are labels or values, `probabilities` [n, classes] where there
-    are some.
+    are some, `decisions` [n] or [n, scores] where they were asked for.
     """
 
     predictions: NDArray[Any]  # float64, int64, bool or object (str)
     probabilities: NDArray[np.float64] | None = None
+    decisions: NDArray[np.float64] | None = None
 
 
 class Engine(Protocol):
     """Computes answers. Not safe for two threads at a time unless it says so."""
 
     name: str
+
+    @property
+    def decide(self) -> Callable[[Rows], NDArray[np.float64]] | None:
+        """The decision function, where there is one."""
 
     def __call__(self, rows: Rows) -> Answers: ...
 
@@ -43,6 +49,7 @@ class OnnxEngine:
     """ONNX Runtime on one thread: a pod has about one core, and a request's rows are few. Safe for several threads."""
 
     name = "onnx"
+    decide = None
 
     def __init__(self, model: bytes, schema: Schema) -> None:
         import onnxruntime
@@ -111,6 +118,12 @@ class SklearnEngine:
         self._model = skops.load(model)
         self._schema = schema
         self._has_probabilities = schema.task == "classification" and schema.score != "label"
+        decides = schema.task == "classification" and hasattr(self._model, "decision_function")
+        self.decide: Callable[[Rows], NDArray[np.float64]] | None = self._decide if decides else None
+
+    def _decide(self, rows: Rows) -> NDArray[np.float64]:
+        frame = self._frame(self._schema, rows.numbers, rows.texts)
+        return np.asarray(self._model.decision_function(frame), np.float64)
 
     def __call__(self, rows: Rows) -> Answers:
         frame = self._frame(self._schema, rows.numbers, rows.texts)

@@ -37,6 +37,7 @@ MAX_HEAD = 65_536
 MAX_PIPELINED = 16
 
 JSON = b"application/json"
+BINARY = b"application/octet-stream"
 TEXT = b"text/plain; version=0.0.4; charset=utf-8"
 CLIENT_GONE = 499
 """The code, in metrics only, of a request whose client did not wait for the answer."""
@@ -52,13 +53,15 @@ class Error(msgspec.Struct):
 
 @dataclass(slots=True)
 class Request:
-    """A request that was read whole. `arrived` is monotonic seconds where the application meters it."""
+    """A request that was read whole. `arrived` is monotonic seconds where the application meters it, `json_length` the
+    header that says how much of the body is JSON where not all of it is."""
 
     method: str
     path: str
     body: bytes
     encoding: bytes
     keep_alive: bool
+    json_length: bytes = b""
     arrived: float = 0.0
 
 
@@ -227,6 +230,8 @@ class Connection(asyncio.Protocol):
             self._announced = int(value)
         elif name == b"content-encoding":
             self._encoding = value.strip().lower()
+        elif name == b"inference-header-content-length":
+            self._json_length = value.strip()
         elif name == b"expect":
             self._expects = value.lower() == b"100-continue"
 
@@ -264,6 +269,7 @@ class Connection(asyncio.Protocol):
         self._head = 0
         self._announced = 0
         self._encoding = b""
+        self._json_length = b""
         self._expects = False
         self._body: list[bytes] = []
         self._size = 0
@@ -284,7 +290,7 @@ class Connection(asyncio.Protocol):
             and now < self._ends
         )
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        return Request(parser.get_method().decode(), _path(self._url), body, self._encoding, keep)
+        return Request(parser.get_method().decode(), _path(self._url), body, self._encoding, keep, self._json_length)
 
     def _answer(self, request: Request) -> None:
         if self._closed:
@@ -356,7 +362,8 @@ class Connection(asyncio.Protocol):
 
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus}
-_LENGTHS = {len(b"content-length"), len(b"content-encoding"), len(b"expect")}
+_HEADERS = (b"content-length", b"content-encoding", b"inference-header-content-length", b"expect")
+_LENGTHS = {len(name) for name in _HEADERS}
 
 
 def _path(url: bytes) -> str:

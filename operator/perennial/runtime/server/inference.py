@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -17,41 +17,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.runtime.server import receipt as receipts
+from perennial.runtime.server.answer import PREDICT, PREDICT_PROBA, Answer, Output, T, Write
 from perennial.runtime.server.companion import Companion, Sample
 from perennial.runtime.server.counting import Counting
 from perennial.runtime.server.engine import Answers, Engine, datatype_of
 from perennial.runtime.server.feedback import uniform_ends
-from perennial.runtime.server.http import encode
 from perennial.runtime.server.model import Model
 from perennial.runtime.server.receipt import Ids, Receipt
+from perennial.runtime.server.records import Reader
 from perennial.runtime.server.refusal import Refusal, invalid
+from perennial.runtime.server.request import Question
 from perennial.runtime.server.rows import Gatherer, Rows
-from perennial.runtime.server.tensors import InferenceRequest, decode
-from perennial.wire.schema import LABEL, PREDICTION, PROBABILITIES, Schema
+from perennial.wire.schema import DECISIONS, LABEL, PREDICTION, PROBABILITIES, Schema
 
 logger = logging.getLogger(__name__)
 
-PREDICT, PREDICT_PROBA = "predict", "predict_proba"
-"""scikit-learn's names for the outputs, which clients of other servers ask for."""
-
-
-class OutputTensor(msgspec.Struct):
-    name: str
-    shape: list[int]
-    datatype: str
-    data: list[Any]
-
-
-class InferenceResponse(msgspec.Struct, omit_defaults=True):
-    model_name: str
-    model_version: str
-    outputs: list[OutputTensor]
-    id: str | None = None
-    parameters: dict[str, list[str]] | None = None
-
-
-Output = Callable[[str, Answers], OutputTensor]
-NamedOutput = tuple[str, Output]
+NamedOutput = tuple[str, Callable[[str, Answers], Output]]
 Compared = tuple[NDArray[np.intp], Answers]
 """Which rows the companion scored, and what it said to them."""
 
@@ -61,40 +42,43 @@ Scores = NDArray[np.float64] | None
 
 @dataclass(slots=True)
 class _Asked:
-    """A request that fits the model."""
+    """A question that fits the model."""
 
-    request: InferenceRequest
+    question: Question
     rows: Rows
     outputs: list[NamedOutput]
 
 
 class Intake:
-    """Which requests fit a model: what it takes, and what it can be asked for."""
+    """Which questions fit a model: what it takes, and what it can be asked for."""
 
-    def __init__(self, schema: Schema) -> None:
-        self._gather = Gatherer(schema)
-        self._default, self._named = _outputs(schema)
+    def __init__(self, model: Model) -> None:
+        self._gather = Gatherer(model.schema)
+        self._read = Reader(model.schema)
+        self._default, self._named = _outputs(model.schema, decides=model.engine.decide is not None)
 
-    def __call__(self, request: InferenceRequest) -> _Asked:
+    def __call__(self, question: Question) -> _Asked:
         """Raises Refusal 400 that names the field which does not fit."""
-        return _Asked(request, self._gather(request), self._outputs_of(request))
+        records = question.records
+        rows = self._gather(question.inputs) if records is None else self._read(records)
+        return _Asked(question, rows, self._outputs_of(question.outputs))
 
-    def fits(self, request: InferenceRequest) -> bool:
+    def fits(self, question: Question) -> bool:
         try:
-            self(request)
+            self(question)
         except Refusal:
             return False
         return True
 
-    def _outputs_of(self, request: InferenceRequest) -> list[NamedOutput]:
-        if not request.outputs:
+    def _outputs_of(self, names: Sequence[str]) -> list[NamedOutput]:
+        if not names:
             return self._default
         asked = []
-        for position, output in enumerate(request.outputs):
-            if output.name not in self._named:
+        for position, name in enumerate(names):
+            if name not in self._named:
                 known = ", ".join(self._named)
-                raise invalid(f"outputs[{position}].name", f"{output.name!r} is not an output; there are {known}")
-            asked.append((output.name, self._named[output.name]))
+                raise invalid(f"outputs[{position}].name", f"{name!r} is not an output; there are {known}")
+            asked.append((name, self._named[name]))
         return asked
 
 
@@ -110,61 +94,59 @@ class Predictor:
         self.predecessor: Intake | None = None
         self._name = name
         self._counting = counting
-        self._intake = Intake(model.schema)
+        self._intake = Intake(model)
         self._pool = ThreadPoolExecutor(1, "model")
         self._companion_pool = ThreadPoolExecutor(1, "companion")
         self._receipt = _receipt_of(model)
         self._ids = Ids()
 
-    def infer(self, body: bytes) -> bytes | Coroutine[Any, Any, bytes]:
-        """The answer's body: at once where the model is quick enough to have the others wait, else when it is done.
+    def infer(self, question: Question, write: Write[T]) -> T | Coroutine[Any, Any, T]:
+        """The answer as `write` makes it: at once where the model is quick enough to have the others wait, else when
+        it is done.
 
         Raises Refusal 400 for what the client can mend, 422 for what the model cannot work with.
         """
-        asked = self._taken(decode(body))
+        asked = self._taken(question)
         if asked.rows.count > self.model.inline_rows:
-            return self._infer_beside(asked)
-        return self._answer(asked, _computed(self.model.engine, asked.rows))
+            return self._infer_beside(asked, write)
+        return self._answer(asked, _computed(self.model.engine, asked), write)
 
-    def _taken(self, request: InferenceRequest) -> _Asked:
-        """A request that only the version before took is no client's mistake: this version breaks its clients, which a
-        rollout has to see as errors."""
+    def _taken(self, question: Question) -> _Asked:
+        """A question that only the version before took is no client's mistake: this version breaks its clients, which
+        a rollout has to see as errors."""
         try:
-            return self._intake(request)
+            return self._intake(question)
         except Refusal as refusal:
-            if self.predecessor is None or not self.predecessor.fits(request):
+            if self.predecessor is None or not self.predecessor.fits(question):
                 raise
             raise Refusal(422, f"{refusal.message}; the version before this one took such requests") from refusal
 
-    async def _infer_beside(self, asked: _Asked) -> bytes:
+    async def _infer_beside(self, asked: _Asked, write: Write[T]) -> T:
         loop = asyncio.get_running_loop()
-        answers = await loop.run_in_executor(self._pool, _computed, self.model.engine, asked.rows)
-        answer = self._answer(asked, answers)
-        return answer if isinstance(answer, bytes) else await answer
+        answers = await loop.run_in_executor(self._pool, _computed, self.model.engine, asked)
+        answer = self._answer(asked, answers, write)
+        return await answer if isinstance(answer, Coroutine) else answer
 
-    def _answer(self, asked: _Asked, answers: Answers) -> bytes | Coroutine[Any, Any, bytes]:
+    def _answer(self, asked: _Asked, answers: Answers, write: Write[T]) -> T | Coroutine[Any, Any, T]:
         """Count the rows, have a sample of them compared, and write the answer."""
         scores = self._counting.add(asked.rows, answers)
-        wants_receipt = asked.request.parameters is not None and asked.request.parameters.receipt
-        if not wants_receipt:
+        if not asked.question.receipt:
             if self.companion is not None:
                 self._compare_later(self.companion, asked.rows, answers)
-            return encode(self._response(asked, answers))
+            return write(self._said(asked, answers))
         if self.companion is None:
-            return self._with_receipts(asked, answers, scores, None)
-        return self._answer_compared(self.companion, asked, answers, scores)
+            return write(self._said(asked, answers, self._receipts(answers, scores, None)))
+        return self._answer_compared(self.companion, asked, answers, scores, write)
 
-    async def _answer_compared(self, companion: Companion, asked: _Asked, answers: Answers, scores: Scores) -> bytes:
-        return self._with_receipts(asked, answers, scores, await self._compare(companion, asked.rows, answers))
+    async def _answer_compared(
+        self, companion: Companion, asked: _Asked, answers: Answers, scores: Scores, write: Write[T]
+    ) -> T:
+        compared = await self._compare(companion, asked.rows, answers)
+        return write(self._said(asked, answers, self._receipts(answers, scores, compared)))
 
-    def _response(self, asked: _Asked, answers: Answers) -> InferenceResponse:
+    def _said(self, asked: _Asked, answers: Answers, given: list[str] | None = None) -> Answer:
         outputs = [output(name, answers) for name, output in asked.outputs]
-        return InferenceResponse(self._name, self.model.version, outputs, asked.request.id)
-
-    def _with_receipts(self, asked: _Asked, answers: Answers, scores: Scores, compared: Compared | None) -> bytes:
-        response = self._response(asked, answers)
-        response.parameters = {"receipts": self._receipts(answers, scores, compared)}
-        return encode(response)
+        return Answer(self._name, self.model.version, asked.question.id, outputs, given)
 
     async def score_samples(self) -> None:
         """Score what waits for the companion, as far as its budget goes."""
@@ -232,32 +214,41 @@ class Predictor:
         ]
 
 
-def _computed(engine: Engine, rows: Rows) -> Answers:
+def _computed(engine: Engine, asked: _Asked) -> Answers:
     try:
-        return engine(rows)
+        answers = engine(asked.rows)
+        if engine.decide is not None and DECISIONS in asked.question.outputs:
+            answers.decisions = engine.decide(asked.rows)
+        return answers
     except ValueError as error:
         # scikit-learn's way to say that it cannot work with such values, for example with missing ones. The request is
         # well formed: it is the model that fails, and a rollout counts that.
         raise Refusal(422, f"the model does not take these rows: {error}") from error
 
 
-def _outputs(schema: Schema) -> tuple[list[NamedOutput], dict[str, Output]]:
+def _outputs(schema: Schema, *, decides: bool) -> tuple[list[NamedOutput], dict[str, Callable[[str, Answers], Output]]]:
     """The outputs given when none are asked for, and all by each of their names."""
     datatype = datatype_of(schema)
 
-    def predictions(name: str, answers: Answers) -> OutputTensor:
-        return OutputTensor(name, [len(answers.predictions)], datatype, answers.predictions.tolist())
+    def predictions(name: str, answers: Answers) -> Output:
+        return Output(name, datatype, answers.predictions)
 
-    def probabilities(name: str, answers: Answers) -> OutputTensor:
+    def probabilities(name: str, answers: Answers) -> Output:
         assert answers.probabilities is not None
-        return OutputTensor(name, list(answers.probabilities.shape), "FP64", answers.probabilities.ravel().tolist())
+        return Output(name, "FP64", answers.probabilities)
+
+    def decisions(name: str, answers: Answers) -> Output:
+        assert answers.decisions is not None
+        return Output(name, "FP64", answers.decisions)
 
     name = PREDICTION if schema.task == "regression" else LABEL
     default: list[NamedOutput] = [(name, predictions)]
-    named: dict[str, Output] = {name: predictions, PREDICT: predictions}
+    named: dict[str, Callable[[str, Answers], Output]] = {name: predictions, PREDICT: predictions}
     if schema.task == "classification" and schema.score != "label":
         default.append((PROBABILITIES, probabilities))
         named |= {PROBABILITIES: probabilities, PREDICT_PROBA: probabilities}
+    if decides:
+        named[DECISIONS] = decisions
     return default, named
 
 

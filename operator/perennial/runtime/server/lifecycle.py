@@ -155,7 +155,7 @@ class Pod:
         """A companion that cannot be had costs the comparison, never the service."""
         try:
             model = await self._fetch(served)
-            predictor.predecessor = Intake(model.schema)
+            predictor.predecessor = Intake(model)
             predictor.companion = Companion(model, main)
         except (CannotServe, Incomparable) as error:
             logger.warning("nothing is compared: the companion %s cannot be used: %s", served.uri, error)

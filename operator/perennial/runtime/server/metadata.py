@@ -7,7 +7,7 @@ import msgspec
 from perennial.runtime.server.engine import datatype_of
 from perennial.runtime.server.model import Model
 from perennial.wire.manifest import Agreement
-from perennial.wire.schema import LABEL, PREDICTION, PROBABILITIES, Class, Schema
+from perennial.wire.schema import DECISIONS, LABEL, PREDICTION, PROBABILITIES, Class
 
 _DATATYPES = {"numeric": "FP64", "boolean": "BOOL", "categorical": "BYTES"}
 
@@ -48,18 +48,20 @@ def describe(name: str, model: Model) -> ModelMetadata:
         versions=[model.version],
         platform="onnxruntime_onnx" if served.engine == "onnx" else "sklearn_skops",
         inputs=[TensorMetadata(feature.name, _DATATYPES[feature.kind], [-1]) for feature in model.schema.features],
-        outputs=_outputs(model.schema),
+        outputs=_outputs(model),
         properties=Properties(
             model.digest, model.schema.task, served.engine, model.schema.classes, served.why, served.agreement
         ),
     )
 
 
-def _outputs(schema: Schema) -> list[TensorMetadata]:
-    datatype = datatype_of(schema)
+def _outputs(model: Model) -> list[TensorMetadata]:
+    schema, datatype = model.schema, datatype_of(model.schema)
     if schema.task == "regression":
         return [TensorMetadata(PREDICTION, datatype, [-1])]
-    label = TensorMetadata(LABEL, datatype, [-1])
-    if schema.score == "label":
-        return [label]
-    return [label, TensorMetadata(PROBABILITIES, "FP64", [-1, len(schema.classes)])]
+    outputs = [TensorMetadata(LABEL, datatype, [-1])]
+    if schema.score != "label":
+        outputs.append(TensorMetadata(PROBABILITIES, "FP64", [-1, len(schema.classes)]))
+    if model.engine.decide is not None:
+        outputs.append(TensorMetadata(DECISIONS, "FP64", [-1] if len(schema.classes) == 2 else [-1, -1]))
+    return outputs

@@ -6,14 +6,18 @@ model does not know are ignored, so that clients may send a new version's featur
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from perennial.runtime.server.refusal import invalid
-from perennial.runtime.server.tensors import BYTES, AnyTensor, InferenceRequest, numbers_of, texts_of
+from perennial.runtime.server.tensors import Given
 from perennial.wire.schema import Example, Feature, Schema
+
+MAX_ROWS = 100_000
+"""Of one request. Rows of one byte a value become many times as much in the answer."""
 
 
 @dataclass(slots=True)
@@ -41,18 +45,17 @@ class Gatherer:
         self._by_name = {feature.name: feature for feature in schema.features}
         self._first = schema.features[0].name if len(schema.features) == 1 else None
 
-    def __call__(self, request: InferenceRequest) -> Rows:
+    def __call__(self, inputs: Sequence[Given]) -> Rows:
         """Raises Refusal 400 that names the tensor or the value which does not fit the model."""
-        inputs = request.inputs
         rows = self._matrix(inputs[0]) if len(inputs) == 1 and self._is_matrix(inputs[0]) else self._columns(inputs)
         if not rows.count:
             raise invalid("inputs[0].shape", "there are no rows")
         return rows
 
-    def _is_matrix(self, tensor: AnyTensor) -> bool:
+    def _is_matrix(self, tensor: Given) -> bool:
         return tensor.name not in self._by_name or (len(tensor.shape) == 2 and tensor.shape[1] != 1)
 
-    def _matrix(self, tensor: AnyTensor) -> Rows:
+    def _matrix(self, tensor: Given) -> Rows:
         features = len(self._features)
         if self._numbers and self._texts:
             raise invalid(
@@ -62,18 +65,21 @@ class Gatherer:
             raise invalid(
                 "inputs[0].shape", f"is {tensor.shape}, but the model takes [rows, {features}]{self._names()}"
             )
+        _check_count(tensor, 0)
         if self._texts:
             return Rows(tensor.shape[0], np.empty((tensor.shape[0], 0)), self._text(tensor, 0, self._features[0]))
         return Rows(tensor.shape[0], self._number(tensor, 0, self._features[0]))
 
-    def _columns(self, inputs: list[AnyTensor]) -> Rows:
+    def _columns(self, inputs: Sequence[Given]) -> Rows:
         found = self._by_feature(inputs)
         missing = [feature.name for feature in self._features if feature.name not in found]
         if missing:
             raise invalid(
-                "inputs", f"there is no tensor for {'feature' if len(missing) == 1 else 'features'} {_quoted(missing)}"
+                "inputs", f"there is no tensor for {'feature' if len(missing) == 1 else 'features'} {quoted(missing)}"
             )
-        count = inputs[next(iter(found.values()))].shape[0]
+        first = next(iter(found.values()))
+        count = inputs[first].shape[0]
+        _check_count(inputs[first], first)
         numbers, texts = np.empty((count, self._numbers)), np.empty((count, self._texts), object)
         number = text = 0
         for feature in self._features:
@@ -91,7 +97,7 @@ class Gatherer:
                 number += 1
         return Rows(count, numbers, texts if self._texts else None)
 
-    def _by_feature(self, inputs: list[AnyTensor]) -> dict[str, int]:
+    def _by_feature(self, inputs: Sequence[Given]) -> dict[str, int]:
         found: dict[str, int] = {}
         for position, tensor in enumerate(inputs):
             if tensor.name not in self._by_name:
@@ -103,21 +109,26 @@ class Gatherer:
             found[tensor.name] = position
         return found
 
-    def _number(self, tensor: AnyTensor, position: int, feature: Feature) -> NDArray[np.float64]:
+    def _number(self, tensor: Given, position: int, feature: Feature) -> NDArray[np.float64]:
         where = f"inputs[{position}]"
-        if isinstance(tensor, BYTES):
+        if not tensor.numeric:
             raise invalid(f"{where}.datatype", f"feature {feature.name!r} is {feature.kind}: BYTES is not, send FP64")
-        return numbers_of(tensor, where)
+        return tensor.numbers(where)
 
-    def _text(self, tensor: AnyTensor, position: int, feature: Feature) -> NDArray[np.object_]:
+    def _text(self, tensor: Given, position: int, feature: Feature) -> NDArray[np.object_]:
         where = f"inputs[{position}]"
-        if not isinstance(tensor, BYTES):
+        if tensor.numeric:
             raise invalid(f"{where}.datatype", f"feature {feature.name!r} is categorical: send BYTES")
-        return texts_of(tensor, where)
+        return tensor.texts(where)
 
     def _names(self) -> str:
         names = [feature.name for feature in self._features]
-        return f", columns {_quoted(names)}" if len(names) <= 10 else ""
+        return f", columns {quoted(names)}" if len(names) <= 10 else ""
+
+
+def _check_count(tensor: Given, position: int) -> None:
+    if tensor.shape[0] > MAX_ROWS:
+        raise invalid(f"inputs[{position}].shape", f"has {tensor.shape[0]} rows; send at most {MAX_ROWS} in a request")
 
 
 def rows_of(schema: Schema, examples: list[Example]) -> Rows:
@@ -138,6 +149,7 @@ def rows_of(schema: Schema, examples: list[Example]) -> Rows:
     return Rows(len(examples), numbers, texts if schema.texts else None)
 
 
-def _quoted(names: list[str]) -> str:
+def quoted(names: list[str]) -> str:
+    """Names for a message, the first ten of them."""
     shown = ", ".join(repr(name) for name in names[:10])
     return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"

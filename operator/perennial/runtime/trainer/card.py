@@ -9,6 +9,9 @@ from perennial.wire.result import Gate
 from perennial.wire.run import Run
 from perennial.wire.schema import Schema
 
+from .resampling import RESAMPLES
+from .verdict import Verdict
+
 _FEATURES_SHOWN = 40
 
 
@@ -17,9 +20,9 @@ def card(
     schema: Schema,
     *,
     facts: Mapping[str, str],
-    metrics: Mapping[str, float],
-    gates: Sequence[Gate],
+    verdict: Verdict,
     served: str,
+    spread: Mapping[str, str] | None = None,
     importance: Mapping[str, float] | None = None,
     notes: Iterable[str] = (),
 ) -> str:
@@ -28,8 +31,9 @@ def card(
         f"# {run.namespace}/{run.name}, version {run.version}",
         _list({"task": _task(schema), **facts}),
         "## Judgement on held-out rows",
-        _gates(gates),
-        _table(("metric", "value"), [(name, f"{value:.6g}") for name, value in metrics.items()]),
+        _gates(verdict.gates),
+        _metrics(verdict),
+        *(["## Cross-validation on the rows learned from", _list(spread)] if spread else []),
         "## Features",
         _features(schema, importance or {}),
         "## Serving",
@@ -68,10 +72,28 @@ def _gates(gates: Sequence[Gate]) -> str:
     if not gates:
         return "No gate was set: any model is accepted."
     rows = [
-        (gate.metric, f"{gate.rule} {gate.bound:g}", _value(gate.value), "passed" if gate.passed else "**failed**")
+        (
+            gate.metric,
+            f"{gate.rule} {gate.bound:g}",
+            _value(gate.value),
+            _interval(gate.interval),
+            "passed" if gate.passed else "**failed**",
+        )
         for gate in gates
     ]
-    return _table(("gate", "bound", "value", ""), rows)
+    return _table(("gate", "bound", "value", "95% interval", ""), rows)
+
+
+def _metrics(verdict: Verdict) -> str:
+    rows = [(name, f"{value:.6g}", _interval(verdict.intervals.get(name))) for name, value in verdict.metrics.items()]
+    if not rows:
+        return ""
+    drawn = f"The intervals are of {RESAMPLES} resamples of {verdict.drawn}." if verdict.intervals else ""
+    return "\n\n".join(part for part in (_table(("metric", "value", "95% interval"), rows), drawn) if part)
+
+
+def _interval(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f"{interval[0]:.4g} to {interval[1]:.4g}"
 
 
 def _value(value: float | None) -> str:

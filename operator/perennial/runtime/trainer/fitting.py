@@ -11,6 +11,7 @@ from perennial.runtime import limits
 from perennial.wire.run import Run, Sklearn
 from perennial.wire.schema import Feature
 
+from .class_weight import weigh_classes
 from .estimators import choose
 from .failures import InputError
 from .preprocessing import pipeline
@@ -22,6 +23,7 @@ SMALL_CELLS = 2_000_000
 def fitted(run: Run, sklearn: Sklearn, features: Sequence[Feature], rows: Rows, say: Callable[[str], None]) -> Any:
     """A new pipeline, fitted on these rows. Raises InputError where they do not suit the estimator."""
     chosen = choose(sklearn, run.seed, limits.cpus())
+    weigh_classes(chosen.estimator, rows.target)
     model = pipeline(chosen, features, sklearn.preprocessing, rows.frame)
     with warnings.catch_warnings(record=True) as caught, suited(chosen.path):
         warnings.simplefilter("always")

@@ -1,4 +1,4 @@
-"""Metrics of the held-out rows by scikit-learn's names and short ones, and the gates upon them."""
+"""Metrics of the held-out rows by scikit-learn's names and short ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.wire.result import Gate
 from perennial.wire.run import Bound
 
 from .failures import InputError, hint
@@ -33,9 +32,21 @@ class Judged:
         """Positions of the true classes and the probabilities, of rows whose class the model has learned."""
         if self.probabilities is None:
             return None
-        position = {label: i for i, label in enumerate(self.classes)}
-        codes = np.array([position.get(label, -1) for label in self.truth.tolist()])
+        codes = self._codes()
         return codes[codes >= 0], self.probabilities[codes >= 0]
+
+    def is_known(self) -> NDArray[np.bool_]:
+        """Which rows' class the model has learned."""
+        return self._codes() >= 0
+
+    def take(self, chosen: NDArray[np.bool_]) -> Judged:
+        """Some of the rows."""
+        chances = None if self.probabilities is None else self.probabilities[chosen]
+        return Judged(self.truth[chosen], self.predictions[chosen], self.classes, chances)
+
+    def _codes(self) -> NDArray[np.intp]:
+        position = {label: i for i, label in enumerate(self.classes)}
+        return np.array([position.get(label, -1) for label in self.truth.tolist()], np.intp)
 
 
 Metric = Callable[[Judged], float | None]
@@ -178,16 +189,9 @@ def compute(judged: Judged, task: Task) -> dict[str, float]:
     return {name: value for name, value in values.items() if value is not None and np.isfinite(value)}
 
 
-def gates(bounds: Sequence[Bound], metrics: dict[str, float]) -> list[Gate]:
-    """Each bound as it was judged. A metric that could not be computed passes no gate."""
-    judged = []
-    for bound in bounds:
-        value = metrics.get(_ALSO.get(bound.name, bound.name))
-        if bound.min is not None:
-            judged.append(Gate(bound.name, "min", bound.min, value, value is not None and value >= bound.min))
-        if bound.max is not None:
-            judged.append(Gate(bound.name, "max", bound.max, value, value is not None and value <= bound.max))
-    return judged
+def known_as(name: str) -> str:
+    """The name under which a metric is reported, of that by which it was asked for."""
+    return _ALSO.get(name, name)
 
 
 def _metrics(task: Task) -> dict[str, Metric]:

@@ -23,14 +23,16 @@ from perennial.wire.result import Result, Rows
 from perennial.wire.run import Run
 from perennial.wire.schema import SCHEMA_FILE, Class, Example, Feature, Schema, Score
 
-from . import lineage, reference, version
+from . import lineage, reference, resampling, version
 from .card import card, served_by
 from .examples import chosen_rows, example_of
 from .failures import InputError
 from .foreign import Foreign, OnnxModel, Said, SkopsModel, features_by_count, open_model
 from .foreign_rows import PREDICTION, ForeignRows, foreign_rows
-from .metrics import Judged, check_bounds, compute, gates
+from .metrics import Judged, check_bounds
 from .onnx_form import OnnxForm, agreed, matrices
+from .resampling import Resampling
+from .verdict import reach
 
 Say = Callable[[str], None]
 
@@ -61,15 +63,10 @@ def _draft(
 ) -> version.Draft:
     skops, form = _file(folder / SKOPS_FILE), _onnx_form(folder, model, schema, rows)
     notes = [] if form.why_not is None else [f"scikit-learn serves: {form.why_not}"]
-    metrics: dict[str, float] = {}
-    judged: Judged | None = None
-    if rows is None:
+    judged = None if rows is None else _judged(model, schema, rows)
+    if judged is None:
         notes.append(_NO_REFERENCE)
-    else:
-        judged = _judged(model, schema, rows)
-        metrics = compute(judged, schema.task)
-        say("held-out rows: " + ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
-    outcome = gates(run.metrics, metrics)
+    verdict = reach(run, judged, schema.task, _drawn(run, judged), say)
     for note in notes:
         say(note)
     digest = version.sha256(skops if skops is not None else form.data or b"")
@@ -77,15 +74,13 @@ def _draft(
         schema=schema,
         skops=skops,
         onnx=form.data,
-        metrics=metrics,
-        gates=outcome,
+        verdict=verdict,
         lineage=lineage.of_run(run, started),
         card=card(
             run,
             schema,
             facts={"model": "an own container's"},
-            metrics=metrics,
-            gates=outcome,
+            verdict=verdict,
             served=served_by(form.agreement, form.why_not),
             notes=notes,
         ),
@@ -95,6 +90,14 @@ def _draft(
         agreement=form.agreement,
         notes=notes,
     )
+
+
+def _drawn(run: Run, judged: Judged | None) -> Resampling | None:
+    """The container says by data.test what its rows are, and leaves those of a split by time in their order."""
+    if judged is None:
+        return None
+    draw = resampling.of_stretches if run.data and run.data.test.split == "Time" else resampling.of_rows
+    return draw(len(judged.truth), run.seed)
 
 
 def _onnx_form(folder: Path, model: Foreign, schema: Schema, rows: ForeignRows | None) -> OnnxForm:

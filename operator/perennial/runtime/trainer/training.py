@@ -18,19 +18,24 @@ from perennial.wire import result as wire
 from perennial.wire.run import Data, Run, Sklearn
 from perennial.wire.schema import Schema
 
-from . import lineage, reference, table, version
+from . import lineage, reference, resampling, table, version
 from .card import card, served_by
+from .cross_validation import Spread, cross_validated
+from .data_report import refuse_unexpected
 from .estimators import choose
 from .examples import examples
 from .failures import RunError
 from .fitting import fitted, suited, threads_for
 from .importance import permutation_importance
+from .inferred import inferred
 from .judging import classes_of, judge, score_of
-from .metrics import Judged, check_bounds, compute, gates
+from .metrics import Judged, check_bounds
 from .onnx_form import onnx_form
+from .resampling import Resampling
 from .rows import Rows, usable
 from .split import split
 from .table import Table
+from .verdict import Verdict, reach
 
 Say = Callable[[str], None]
 
@@ -56,12 +61,8 @@ class _Gated:
     learned: Rows
     held: Rows
     judged: Judged
-    metrics: dict[str, float]
-    gates: list[wire.Gate]
-
-    @property
-    def accepted(self) -> bool:
-        return all(gate.passed for gate in self.gates)
+    verdict: Verdict
+    spread: dict[str, Spread]
 
 
 def train(run: Run, say: Say, secret: Path = Path(places.DATA_SECRET)) -> wire.Result:
@@ -73,7 +74,7 @@ def train(run: Run, say: Say, secret: Path = Path(places.DATA_SECRET)) -> wire.R
     if (before := version.published(run)) is not None:
         say(f"version {run.version} was published by an earlier attempt: nothing is left to do")
         return before
-    read = table.load(data, secret, say)
+    read = _read(run, data, secret, say)
     for name, why in read.left_out.items():
         say(f"data: column {name!r} is left out: {why}")
     setting = _Setting(run, sklearn, data, read, usable(read, data, task, say), started, say)
@@ -84,6 +85,13 @@ def train(run: Run, say: Say, secret: Path = Path(places.DATA_SECRET)) -> wire.R
     return version.seal(run, draft)
 
 
+def _read(run: Run, data: Data, secret: Path, say: Say) -> Table:
+    """The rows, once they are known to be as they should. What was read is let go of as soon as it has its form."""
+    raw = table.read_files(data, secret, say)
+    refuse_unexpected(run, data, raw, say)
+    return table.assembled(raw, data)
+
+
 def _definition(run: Run) -> tuple[Sklearn, Data]:
     if run.sklearn is None or run.data is None:
         raise RunError("InvalidRun", "the run has no sklearn or no data: it is not for this trainer")
@@ -92,23 +100,41 @@ def _definition(run: Run) -> tuple[Sklearn, Data]:
 
 def _gate(setting: _Setting) -> _Gated:
     run, rows, say = setting.run, setting.rows, setting.say
-    parts = split(setting.data.test, run.seed, rows.labels, rows.seconds, len(rows))
+    parts = split(setting.data.test, run.seed, rows.keys)
     say(f"split: {len(parts.train)} rows to learn from, {len(parts.test)} held out ({setting.data.test.split})")
     learned, held = rows.take(parts.train), rows.take(parts.test)
     model = fitted(run, setting.sklearn, setting.table.features, learned, say)
     with suited(setting.sklearn.estimator):
         judged = judge(model, held.frame, held.target, rows.task)
-    metrics = compute(judged, rows.task)
-    say("held-out rows: " + ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
-    outcome = gates(run.metrics, metrics)
-    for gate in outcome:
-        say(f"gate: {gate.metric} {gate.rule} {gate.bound:g}: {'passed' if gate.passed else 'FAILED'}")
-    return _Gated(model, learned, held, judged, metrics, outcome)
+        spread = _cross_validated(setting, learned)
+    return _Gated(model, learned, held, judged, reach(run, judged, rows.task, _drawn(setting, held), say), spread)
+
+
+def _cross_validated(setting: _Setting, learned: Rows) -> dict[str, Spread]:
+    test, say = setting.data.test, setting.say
+    if test.folds is None:
+        return {}
+
+    def fit(rows: Rows) -> Any:
+        return fitted(setting.run, setting.sklearn, setting.table.features, rows, say)
+
+    found = cross_validated(test, setting.run.seed, learned, fit)
+    say("cross-validation: " + ", ".join(f"{name} {spread}" for name, spread in found.items()))
+    return found
+
+
+def _drawn(setting: _Setting, held: Rows) -> Resampling:
+    """What is resampled is what was held out together."""
+    if held.groups is not None:
+        return resampling.of_groups(held.groups, setting.run.seed)
+    if setting.data.test.split == "Time":
+        return resampling.of_stretches(len(held), setting.run.seed)
+    return resampling.of_rows(len(held), setting.run.seed)
 
 
 def _final(setting: _Setting, gated: _Gated) -> tuple[Any, Rows]:
     """The model to publish and the rows it learned from: all of them, where that was asked for and the gates passed."""
-    if not setting.run.refit or not gated.accepted:
+    if not setting.run.refit or not gated.verdict.accepted:
         return gated.model, gated.learned
     model = fitted(setting.run, setting.sklearn, setting.table.features, setting.rows, setting.say)
     if setting.rows.task == "classification" and classes_of(model) != classes_of(gated.model):
@@ -140,15 +166,14 @@ def _draft(setting: _Setting, gated: _Gated, model: Any, learned: Rows) -> versi
         schema=schema,
         skops=packed,
         onnx=form.data,
-        metrics=gated.metrics,
-        gates=gated.gates,
+        verdict=gated.verdict,
         lineage=_lineage(setting, model, learned),
         card=card(
             run,
             schema,
             facts=_facts(setting, gated, learned),
-            metrics=gated.metrics,
-            gates=gated.gates,
+            verdict=gated.verdict,
+            spread={name: str(each) for name, each in gated.spread.items()},
             served=served,
             importance=importance,
             notes=notes,
@@ -156,6 +181,8 @@ def _draft(setting: _Setting, gated: _Gated, model: Any, learned: Rows) -> versi
         reference=reference.build(
             schema, reference.HeldOut(held.frame, gated.learned.frame, gated.judged), version.sha256(packed)
         ),
+        spread=gated.spread,
+        expectations=inferred(setting.rows, setting.table.features, setting.data.target),
         rows=wire.Rows(train=len(gated.learned), test=len(held)),
         trained_through=learned.through,
         why_not_onnx=form.why_not,

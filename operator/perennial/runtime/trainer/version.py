@@ -18,6 +18,7 @@ from perennial.runtime.store import (
 )
 from perennial.wire.manifest import (
     CARD_FILE,
+    EXPECTATIONS_FILE,
     FORMAT,
     LINEAGE_FILE,
     METRICS_FILE,
@@ -31,11 +32,13 @@ from perennial.wire.manifest import (
     SealError,
 )
 from perennial.wire.reference import Reference
-from perennial.wire.result import Gate, Model, Result, Rows
+from perennial.wire.result import Model, Result, Rows
 from perennial.wire.run import Run
 from perennial.wire.schema import SCHEMA_FILE, Schema
 
+from .cross_validation import Spread
 from .failures import InputError, NoVersionError, RunError, TransientError
+from .verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +48,12 @@ class Draft:
     schema: Schema
     skops: bytes | None
     onnx: bytes | None
-    metrics: dict[str, float]
-    gates: list[Gate]
+    verdict: Verdict
     lineage: dict[str, object]
     card: str
     reference: Reference | None = None
+    spread: Mapping[str, Spread] = field(default_factory=dict)
+    expectations: dict[str, object] | None = None
     rows: Rows | None = None
     trained_through: str | None = None
     why_not_onnx: str | None = None
@@ -60,10 +64,6 @@ class Draft:
     def digest(self) -> str:
         """The model's identity: sha256 of its primary file."""
         return sha256(self.skops if self.skops is not None else self.onnx or b"")
-
-    @property
-    def accepted(self) -> bool:
-        return all(gate.passed for gate in self.gates)
 
 
 def uri_of(run: Run) -> str:
@@ -117,7 +117,8 @@ def _files(draft: Draft) -> dict[str, bytes]:
         ONNX_FILE: draft.onnx,
         SCHEMA_FILE: pretty(draft.schema),
         REFERENCE_FILE: None if draft.reference is None else msgspec.json.encode(draft.reference),
-        METRICS_FILE: pretty({"metrics": draft.metrics, "gates": draft.gates}),
+        EXPECTATIONS_FILE: None if draft.expectations is None else pretty(draft.expectations),
+        METRICS_FILE: pretty({**draft.verdict.report(), "crossValidation": draft.spread}),
         LINEAGE_FILE: pretty(draft.lineage),
         CARD_FILE: draft.card.encode(),
     }
@@ -137,10 +138,10 @@ def _manifest(run: Run, draft: Draft, files: Mapping[str, bytes]) -> Manifest:
     )
     result = Result(
         version=run.version,
-        outcome="Accepted" if draft.accepted else "Rejected",
+        outcome="Accepted" if draft.verdict.accepted else "Rejected",
         model=Model(uri=uri_of(run), sha256=draft.digest, seal="", size=len(files[served]), engine=model.engine),
-        metrics=draft.metrics,
-        gates=draft.gates,
+        metrics=draft.verdict.metrics,
+        gates=draft.verdict.gates,
         rows=draft.rows,
         trained_through=draft.trained_through,
         notes=draft.notes,

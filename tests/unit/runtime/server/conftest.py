@@ -97,8 +97,16 @@ class Served:
     inference: InferenceApp
     control: ControlApp
 
-    def infer(self, body: Any, path: str = "/v2/models/flights/infer", method: str = "POST") -> Answer:
-        return ask(self.inference, path, body, method)
+    def infer(
+        self,
+        body: Any,
+        path: str = "/v2/models/flights/infer",
+        method: str = "POST",
+        *,
+        encoding: bytes = b"",
+        json_length: bytes = b"",
+    ) -> Answer:
+        return ask(self.inference, path, body, method, encoding, json_length)
 
     def get(self, path: str, method: str = "GET") -> Answer:
         return ask(self.inference, path, b"", method)
@@ -107,9 +115,11 @@ class Served:
         return ask(self.control, path, b"" if body is None else body, method or ("GET" if body is None else "POST"))
 
 
-def ask(application: Application, path: str, body: Any, method: str) -> Answer:
+def ask(
+    application: Application, path: str, body: Any, method: str, encoding: bytes = b"", json_length: bytes = b""
+) -> Answer:
     data = body if isinstance(body, bytes) else msgspec.json.encode(body)
-    request = Request(method, path, data, b"", keep_alive=True)
+    request = Request(method, path, data, encoding, keep_alive=True, json_length=json_length)
     application.arrive(request)
     reply = application.respond(request)
     if isinstance(reply, Coroutine):

@@ -160,7 +160,7 @@ OF_MIXED = [
 def test_what_only_the_version_before_took_is_an_error_of_this_one(
     mixed: Served, models: ModuleType, tmp_path: Path, request_body: Any, status: int, errors: int
 ) -> None:
-    mixed.predictor.predecessor = Intake(load(models.binary(tmp_path / "before")).schema)
+    mixed.predictor.predecessor = Intake(load(models.binary(tmp_path / "before")))
     answer = mixed.infer(request_body)
     assert (answer.status, mixed.operate("/perennial/v1/stats").body["errors"]) == (status, errors)
     if status == 422:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import struct
 from types import SimpleNamespace as Served
 from typing import Any
 
@@ -28,9 +30,12 @@ TENSORS = st.fixed_dictionaries(
     },
     optional={"parameters": JSON},
 )
+RECORDS = st.dictionaries(st.sampled_from(["a", "b", "x", "carrier", "flag", ""]), ROW_VALUES | JSON, max_size=5)
 REQUESTS = st.fixed_dictionaries(
-    {"inputs": st.lists(TENSORS, max_size=4)},
+    {},
     optional={
+        "inputs": st.lists(TENSORS, max_size=4),
+        "rows": st.lists(RECORDS | JSON, max_size=4),
         "id": st.text(max_size=5),
         "parameters": st.fixed_dictionaries({}, optional={"receipt": st.booleans(), "other": JSON}),
         "outputs": st.lists(
@@ -55,15 +60,50 @@ def test_inference_of_mixed_rows_never_fails(mixed: Served, body: bytes) -> None
     _check(mixed, body)
 
 
+RAW = st.binary(max_size=40) | st.lists(st.floats(width=32), max_size=6).map(lambda v: struct.pack(f"<{len(v)}f", *v))
+BINARY = st.tuples(
+    st.sampled_from(["a", "b", "x", "carrier", "flag"]),
+    st.lists(st.integers(0, 3), max_size=3) | st.sampled_from([[1], [1, 2], [2, 2], [2**50, 2]]),
+    st.sampled_from(DATATYPES),
+    RAW,
+    st.integers(-2, 2) | st.just(0),
+)
+
+
+@FUZZ
+@given(tensors=st.lists(BINARY, min_size=1, max_size=4), shift=st.integers(-3, 3) | st.just(0), output=st.booleans())
+def test_bytes_never_fail(mixed: Served, tensors: list[Any], shift: int, output: bool) -> None:
+    inputs = [
+        {"name": name, "shape": shape, "datatype": datatype, "parameters": {"binary_data_size": len(raw) + more}}
+        for name, shape, datatype, raw, more in tensors
+    ]
+    head = msgspec.json.encode({"inputs": inputs, "parameters": {"binary_data_output": output}})
+    length = str(len(head) + shift).encode()
+    answer = mixed.infer(head + b"".join(tensor[3] for tensor in tensors), json_length=length)
+    assert answer.status in (200, 400)
+
+
+@FUZZ
+@given(body=BODIES | st.binary(max_size=60), encoding=st.sampled_from([b"gzip", b"deflate", b"br"]))
+def test_compressed_bodies_never_fail(binary: Served, body: bytes, encoding: bytes) -> None:
+    assert binary.infer(body, encoding=encoding).status in (400, 413, 415)
+    if encoding == b"gzip":
+        assert binary.infer(gzip.compress(body), encoding=encoding).status in (200, 400)
+
+
 def _check(served: Served, body: bytes) -> None:
     before = served.operate("/perennial/v1/stats").body
     answer = served.infer(body)
     after = served.operate("/perennial/v1/stats").body
-    rows = answer.body["outputs"][0]["shape"][0] if answer.status == 200 else 0
+    rows = _rows_of(answer.body) if answer.status == 200 else 0
     assert answer.status in (200, 400)
     assert after["requests"] == before["requests"] + 1
     assert after["rows"] == before["rows"] + rows
     assert answer.status == 200 or answer.body["error"]
+
+
+def _rows_of(answer: Any) -> int:
+    return len(answer["rows"]) if "rows" in answer else answer["outputs"][0]["shape"][0]
 
 
 @FUZZ
@@ -73,6 +113,8 @@ def test_valid_rows_are_always_answered(binary: Served, rows: list[tuple[Any, An
     answer = binary.infer({"inputs": [tensor], "parameters": {"receipt": True}})
     assert answer.status == 200
     assert len(answer.body["parameters"]["receipts"]) == len(rows)
+    records = binary.infer({"rows": [dict(zip("ab", row, strict=True)) for row in rows]}).body["rows"]
+    assert [record["prediction"] for record in records] == answer.body["outputs"][0]["data"]
 
 
 @FUZZ

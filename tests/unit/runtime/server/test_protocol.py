@@ -75,7 +75,7 @@ def test_mixed_features_come_by_name(mixed: Served) -> None:
     ],
 )
 def test_outputs_are_those_asked_for(binary: Served, names: list[str], found: list[str]) -> None:
-    answer = binary.infer(request(ONE, outputs=[{"name": name, "parameters": {"binary_data": True}} for name in names]))
+    answer = binary.infer(request(ONE, outputs=[{"name": name} for name in names]))
     assert [output["name"] for output in answer.body["outputs"]] == found
 
 
@@ -84,7 +84,7 @@ REFUSED: list[tuple[Any, str]] = [
     (b"{", "not valid JSON"),
     (b"\xff", "not valid JSON"),
     (b"[]", "Expected `object`, got `array`"),
-    ({}, "missing required field `inputs`"),
+    ({}, "there are no rows: send them as tensors in `inputs`, or as records in `rows`"),
     ({"inputs": []}, "inputs: Expected `array` of length >= 1"),
     ({"inputs": None}, "inputs: Expected `array`, got `null`"),
     ({"inputs": [3]}, "inputs[0]: Expected `object`, got `int`"),
@@ -105,7 +105,9 @@ REFUSED: list[tuple[Any, str]] = [
     (request(tensor("x", [2, 2], [[1, 2], [3]])), "inputs[0].data[1]: has 1 values"),
     (request(tensor("x", [2, 2], [[1, 2], 3])), "inputs[0].data[1]: nested and flat values are mixed"),
     (request(tensor("x", [1, -2], [1, 2])), "inputs[0].shape[1]: Expected `int` >= 0"),
-    (request(tensor("x", [2**53, 2], [1, 2])), "inputs[0].data: has 2 values"),
+    (request(tensor("x", [100_000, 2], [1, 2])), "inputs[0].data: has 2 values"),
+    (request(tensor("x", [2**53, 2], [1, 2])), "inputs[0].shape: has 9007199254740992 rows; send at most 100000"),
+    (request(tensor("b", [100_001], []), tensor("a", [1], [1])), "inputs[0].shape: has 100001 rows"),
     (
         request(tensor("x", [1, 3], [1, 2, 3])),
         "inputs[0].shape: is [1, 3], but the model takes [rows, 2], columns 'a', 'b'",

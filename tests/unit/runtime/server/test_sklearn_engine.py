@@ -78,3 +78,40 @@ def test_without_a_reference_labels_still_count(neighbours: Served) -> None:
     [epoch] = neighbours.operate("/perennial/v1/epochs", {}).body["epochs"]
     assert epoch["models"] == {neighbours.predictor.model.digest: {"labels": {"loss": [1, 1]}}}
     assert neighbours.operate("/perennial/v1/reference").status == 404
+
+
+def test_the_decision_function_is_given_when_asked_for(
+    tmp_path: Path, models: ModuleType, serve_model: Callable[..., Served]
+) -> None:
+    from sklearn.svm import LinearSVC
+
+    fitted = LinearSVC().fit(ROWS[["x"]], [0, 0, 1, 1])
+    features = [Feature("x", "numeric")]
+    schema = Schema(
+        task="classification",
+        target="y",
+        features=features,
+        score="label",
+        classes=[0, 1],
+        examples=[Example([0.0], 0), Example([3.0], 1)],
+    )
+    model = models.publish(tmp_path / "model", skops.dump(fitted), schema, None, file=SKOPS_FILE)
+    served = serve_model(model, tmp_path / "counts")
+    body = {"inputs": [{"name": "x", "shape": [2], "datatype": "FP64", "data": [0.0, 3.0]}]}
+    assert [output["name"] for output in served.infer(body).body["outputs"]] == ["label"]
+    names = [{"name": "decision_function"}, {"name": "predict"}]
+    decisions, labels = served.infer(body | {"outputs": names}).body["outputs"]
+    assert decisions["data"] == fitted.decision_function(ROWS[["x"]].iloc[[0, 3]]).tolist()
+    assert (decisions["shape"], labels["data"]) == ([2], [0, 1])
+    described = served.get("/v2/models/flights").body["outputs"]
+    assert described[1] == {"name": "decision_function", "datatype": "FP64", "shape": [-1]}
+
+
+def test_a_model_without_one_says_so(neighbours: Served) -> None:
+    inputs: list[Any] = [
+        {"name": "x", "shape": [1], "datatype": "FP64", "data": [0.0]},
+        {"name": "carrier", "shape": [1], "datatype": "BYTES", "data": ["UA"]},
+    ]
+    answer = neighbours.infer({"inputs": inputs, "outputs": [{"name": "decision_function"}]})
+    assert answer.status == 400
+    assert "'decision_function' is not an output; there are label, predict, probabilities" in answer.body["error"]

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from perennial.runtime.trainer.bounds import upper_mean, upper_share
 from perennial.runtime.trainer.failures import InputError
-from perennial.runtime.trainer.metrics import CLASSIFICATION, REGRESSION, Judged, check_bounds, compute, gates
+from perennial.runtime.trainer.gates import bound_gates, told
+from perennial.runtime.trainer.metrics import CLASSIFICATION, REGRESSION, Judged, check_bounds, compute
 from perennial.runtime.trainer.overdispersion import chi2_low, phi
-from perennial.runtime.trainer.split import split
+from perennial.runtime.trainer.split import Keys, split
 from perennial.wire.run import Bound
 from perennial.wire.run import Test as HeldOut
 
@@ -57,7 +58,7 @@ def test_a_class_that_the_model_does_not_know_is_a_miss() -> None:
 def test_what_can_not_be_computed_is_left_out_and_fails_its_gate() -> None:
     metrics = compute(two_classes(np.full(6, True)), "classification")
     assert "roc_auc" not in metrics
-    (gate,) = gates([Bound("roc_auc", min=0.1)], metrics)
+    (gate,) = bound_gates([Bound("roc_auc", min=0.1)], metrics, {})
     assert (gate.value, gate.passed) == (None, False)
 
 
@@ -72,8 +73,11 @@ def test_metrics_of_a_regression_by_hand() -> None:
 
 
 def test_a_bound_may_have_two_sides_and_a_longer_name() -> None:
-    judged = gates([Bound("mean_absolute_error", min=0.5, max=0.9)], {"mae": 0.95})
+    judged = bound_gates([Bound("mean_absolute_error", min=0.5, max=0.9)], {"mae": 0.95}, {"mae": (0.85, 1.1)})
     assert [(gate.rule, gate.passed) for gate in judged] == [("min", True), ("max", False)]
+    assert [gate.interval for gate in judged] == [(0.85, 1.1), (0.85, 1.1)]
+    assert told(judged[0]) == "gate: mean_absolute_error min 0.5: passed with 0.95 (0.85 to 1.1)"
+    assert told(judged[1]).endswith("max 0.9: FAILED with 0.95 (0.85 to 1.1; more rows would tell them apart)")
     check_bounds([Bound("mean_absolute_error", max=1)], "regression")
     with pytest.raises(InputError, match=r"metrics\[0\]\.name: mean_absolute_error does not judge"):
         check_bounds([Bound("mean_absolute_error", max=1)], "classification")
@@ -82,11 +86,11 @@ def test_a_bound_may_have_two_sides_and_a_longer_name() -> None:
 @given(st.integers(120, 300), st.floats(0.1, 0.5), st.integers(0, 5))
 def test_a_random_split_is_a_partition_in_equal_shares(rows: int, fraction: float, seed: int) -> None:
     labels = np.arange(rows) % 3
-    parts = split(HeldOut(fraction, "Random"), seed, labels, None, rows)
+    parts = split(HeldOut(fraction, "Random"), seed, Keys(rows, labels))
     assert sorted([*parts.train, *parts.test]) == list(range(rows))
     for label in range(3):
         assert abs((labels[parts.test] == label).sum() - fraction * (labels == label).sum()) <= 0.5
-    again = split(HeldOut(fraction, "Random"), seed, labels, None, rows)
+    again = split(HeldOut(fraction, "Random"), seed, Keys(rows, labels))
     assert np.array_equal(parts.test, again.test)
 
 
@@ -94,7 +98,7 @@ def test_a_random_split_is_a_partition_in_equal_shares(rows: int, fraction: floa
 def test_a_split_by_time_holds_out_the_newest_and_parts_no_moment(moments: list[int]) -> None:
     seconds = np.array(moments, float)
     try:
-        parts = split(HeldOut(0.25, "Time"), 0, None, seconds, len(seconds))
+        parts = split(HeldOut(0.25, "Time"), 0, Keys(len(seconds), seconds=seconds))
     except InputError:
         return
     assert seconds[parts.train].max() < seconds[parts.test].min()
@@ -103,7 +107,7 @@ def test_a_split_by_time_holds_out_the_newest_and_parts_no_moment(moments: list[
 
 def test_held_out_rows_are_in_the_order_of_time() -> None:
     seconds = np.random.default_rng(0).random(100)
-    parts = split(HeldOut(0.5, "Random"), 0, None, seconds, 100)
+    parts = split(HeldOut(0.5, "Random"), 0, Keys(100, seconds=seconds))
     assert np.array_equal(seconds[parts.test], np.sort(seconds[parts.test]))
 
 
