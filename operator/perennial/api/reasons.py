@@ -103,6 +103,10 @@ class RunFailureReason(Reason):
     DATA_UNREADABLE = "DataUnreadable", "A file is neither CSV nor Parquet, or broken, or unlike the others."
     DATA_CHANGED = "DataChanged", "A file changed while it was read; tried again within `backoffLimit`."
     DATA_TOO_LARGE = "DataTooLarge", "The rows do not fit into the memory that the container may use."
+    DATA_REJECTED = (
+        "DataRejected",
+        "The rows break rules of `data.expect`; the message has the first, and says where all are.",
+    )
     TOO_FEW_ROWS = "TooFewRows", "There are too few rows to train on and to judge by."
     MISSING_COLUMN = "MissingColumn", "A column of the definition is not in the data."
     NO_FEATURES = "NoFeatures", "There is no column left to predict from."

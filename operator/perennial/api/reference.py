@@ -59,10 +59,18 @@ def _fields(schema: dict[str, Any], path: str) -> Iterator[str]:
     rows = [_row(name, field, name in required) for name, field in schema["properties"].items()]
     yield "\n".join(["| field | type | default | |", "|---|---|---|---|", *rows])
     for name, field in schema["properties"].items():
-        inner, suffix = (field["items"], "[]") if field.get("type") == "array" else (field, "")
+        inner, suffix = _inner(field)
         if "properties" in inner:
             yield f"### {path}.{name}{suffix}"
             yield from _fields(inner, f"{path}.{name}{suffix}")
+
+
+def _inner(field: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """The schema of what the field holds, and what a path to one of several has at its end."""
+    if field.get("type") == "array":
+        return field["items"], "[]"
+    each = field.get("additionalProperties")
+    return (each, ".*") if isinstance(each, dict) else (field, "")
 
 
 def _row(name: str, field: dict[str, Any], required: bool) -> str:

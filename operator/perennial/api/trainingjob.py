@@ -10,6 +10,7 @@ from pydantic import Field
 from .duration import Duration
 from .model import Keyed, Model, Rule
 from .names import DataUri, Identifier, ImportPath, SecretReference, StoreUri
+from .percent import Percent
 from .pods import EnvVar, PodOptions, Resources, VolumeMount, VolumeName
 
 Column = Annotated[str, MinLen(1), MaxLen(256)]
@@ -25,6 +26,9 @@ class Sklearn(Model):
     """The estimator's parameters, by their scikit-learn names."""
     preprocessing: Literal["Auto", "None"] = "Auto"
     """Auto imputes, scales and encodes by column type; None passes the columns as they are."""
+    calibration: Literal["Sigmoid", "Isotonic"] | None = None
+    """Calibrate a classifier's probabilities, so that of rows with 0.8 eight in ten are of the class: Sigmoid has two
+    parameters, Isotonic any rising curve and needs a thousand rows or more. It costs five more fits."""
     refit: bool = True
     """Whether, after the gate, the estimator is fitted anew on all rows, so that the newest are learned from and not
     only tested on."""
@@ -82,11 +86,68 @@ class TestSplit(Model):
     """How rows are held out to judge a version."""
 
     __test__: ClassVar[bool] = False
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "(self.split == 'Group') == has(self.group)",
+            "split Group needs group, and no other split takes it: the column whose rows stay on one side",
+            lambda test: (test.split == "Group") == (test.group is not None),
+        ),
+    )
 
     fraction: Annotated[float, Gt(0), Lt(1)] = 0.25
     """The share of rows that is held out."""
-    split: Literal["Random", "Time"] = "Random"
-    """Random picks them by `spec.seed`; Time takes the newest by `data.time`."""
+    split: Literal["Random", "Time", "Group"] = "Random"
+    """Random picks them by `spec.seed`, of each class its share; Time takes the newest by `data.time`; Group picks
+    whole groups by `spec.seed`."""
+    group: Column | None = None
+    """The column that says what belongs together, a customer or a device: rows of one value are learned from or held
+    out together. It is no feature unless `features` names it."""
+    folds: Annotated[int, Ge(2), Le(20)] | None = None
+    """Cross-validate as well, in so many folds of the same kind within the rows that are learned from: the spread of
+    each metric is in the version's card and metrics. Each fold costs one more fit."""
+
+
+class ColumnExpectation(Model):
+    """What a column has to be like. Missing values count for `nulls` alone."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.type) || has(self.values) || has(self.min) || has(self.max) || has(self.nulls) || "
+            "has(self.unique)",
+            "expects nothing: give type, values, min, max, nulls or unique",
+            lambda column: any(value is not None for _, value in column),
+        ),
+        Rule(
+            "!has(self.min) || !has(self.max) || self.min <= self.max",
+            "min must not be above max: no value could keep it",
+            lambda column: column.min is None or column.max is None or column.min <= column.max,
+        ),
+        Rule(
+            "!(has(self.min) || has(self.max)) || !has(self.type) || self.type == 'Number'",
+            "min and max are of numbers: type must be Number, or left out",
+            lambda column: (column.min is None and column.max is None) or column.type in (None, "Number"),
+        ),
+    )
+
+    type: Literal["Number", "Boolean", "Text", "Date"] | None = None
+    """What every value is. `min` and `max` expect numbers by themselves."""
+    values: Annotated[tuple[Annotated[str, MaxLen(256)], ...], MinLen(1), MaxLen(1000), Keyed()] | None = None
+    """The only values there may be. In a column of numbers or booleans they are meant as such: "1", "true"."""
+    min: float | None = None
+    """The least value."""
+    max: float | None = None
+    """The greatest value."""
+    nulls: Percent | None = None
+    """The greatest share of missing values: 5%."""
+    unique: bool | None = None
+    """Whether no value may come twice."""
+
+
+class Expectations(Model):
+    """What the data has to be like. A run whose rows break a rule fails with DataRejected before anything is fitted."""
+
+    columns: Annotated[dict[str, ColumnExpectation], MinLen(1), MaxLen(500)]
+    """The rules by column. A column need not be a feature."""
 
 
 class Data(Model):
@@ -118,13 +179,15 @@ class Data(Model):
     target: Column | None = None
     """The column to predict."""
     features: Annotated[tuple[Column, ...], MaxLen(2000), Keyed()] = ()
-    """The columns to predict from. By default every column but `target` and `time`."""
+    """The columns to predict from. By default every column but `target`, `time` and `test.group`."""
     time: Column | None = None
     """The column that orders the rows: a date, a time, or a number."""
     window: Duration | None = None
     """Train on the newest rows only, so far back from the newest: 28d."""
     test: TestSplit = TestSplit()
     """How rows are held out."""
+    expect: Expectations | None = None
+    """What the rows (within `window`) have to be like, checked before anything is fitted."""
 
 
 class MetricBound(Model):
@@ -188,9 +251,15 @@ class TrainingJobSpec(Model):
             lambda spec: spec.sklearn is None or spec.data is None or spec.data.target is not None,
         ),
         Rule(
-            "!has(self.template) || !has(self.data) || !(has(self.data.window) || has(self.data.features))",
-            "data.features and data.window belong to sklearn: with template your container reads the data itself",
-            lambda spec: spec.template is None or spec.data is None or not (spec.data.window or spec.data.features),
+            "!has(self.template) || !has(self.data) || "
+            "!(has(self.data.window) || has(self.data.features) || has(self.data.expect))",
+            "data.features, data.window and data.expect belong to sklearn: with template your container reads the data "
+            "itself",
+            lambda spec: (
+                spec.template is None
+                or spec.data is None
+                or not (spec.data.window or spec.data.features or spec.data.expect)
+            ),
         ),
     )
 

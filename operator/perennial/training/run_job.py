@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from perennial.api.trainingjob import Data, TrainingJobSpec
+from perennial.api.trainingjob import ColumnExpectation, Data, TrainingJobSpec
 from perennial.kube.ownership import owner_reference
 from perennial.kube.plan import Child, Manifest, Mode
 from perennial.kube.resources import JOBS
@@ -196,11 +196,24 @@ def _wire_data(data: Data) -> wire.Data:
         features=list(data.features),
         time=data.time,
         window_seconds=data.window.seconds if data.window else None,
-        test=wire.Test(data.test.fraction, data.test.split),
+        test=wire.Test(data.test.fraction, data.test.split, data.test.group, data.test.folds),
+        expect={name: _wire_expectation(column) for name, column in data.expect.columns.items()} if data.expect else {},
+    )
+
+
+def _wire_expectation(column: ColumnExpectation) -> wire.Expectation:
+    return wire.Expectation(
+        type=column.type,
+        values=None if column.values is None else list(column.values),
+        min=column.min,
+        max=column.max,
+        nulls=None if column.nulls is None else column.nulls.fraction,
+        unique=bool(column.unique),
     )
 
 
 def _wire_sklearn(spec: TrainingJobSpec) -> wire.Sklearn | None:
     if spec.sklearn is None:
         return None
-    return wire.Sklearn(spec.sklearn.estimator, spec.sklearn.parameters, spec.sklearn.preprocessing)
+    said = spec.sklearn
+    return wire.Sklearn(said.estimator, said.parameters, said.preprocessing, said.calibration)

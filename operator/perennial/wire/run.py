@@ -13,13 +13,28 @@ class Sklearn(msgspec.Struct, omit_defaults=True):
     estimator: str
     parameters: dict[str, Any] = {}
     preprocessing: Literal["Auto", "None"] = "Auto"
+    calibration: Literal["Sigmoid", "Isotonic"] | None = None
 
 
-class Test(msgspec.Struct):
-    """How rows are held out: a fraction of them, at random or the newest by time."""
+class Test(msgspec.Struct, omit_defaults=True):
+    """How rows are held out: a fraction of them, at random, the newest by time, or whole groups. `folds` of the rest
+    cross-validate."""
 
     fraction: float = 0.25
-    split: Literal["Random", "Time"] = "Random"
+    split: Literal["Random", "Time", "Group"] = "Random"
+    group: str | None = None
+    folds: int | None = None
+
+
+class Expectation(msgspec.Struct, omit_defaults=True):
+    """What a column has to be like; `nulls` is the greatest share of missing values, from 0 to 1."""
+
+    type: Literal["Number", "Boolean", "Text", "Date"] | None = None
+    values: list[str] | None = None
+    min: float | None = None
+    max: float | None = None
+    nulls: float | None = None
+    unique: bool = False
 
 
 class Data(msgspec.Struct, omit_defaults=True):
@@ -31,6 +46,7 @@ class Data(msgspec.Struct, omit_defaults=True):
     time: str | None = None
     window_seconds: int | None = None
     test: Test = msgspec.field(default_factory=Test)
+    expect: dict[str, Expectation] = {}
 
 
 class Bound(msgspec.Struct, omit_defaults=True):

@@ -6,13 +6,19 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
+from perennial.runtime.scoring import label_text
 from perennial.runtime.server.http import BINARY, Reply, encode
 from perennial.runtime.server.raw import packed
 from perennial.runtime.server.request import HEADER, InferenceRequest
+from perennial.wire.schema import DECISIONS, PROBABILITIES, Class
 
 T = TypeVar("T")
+
+PREDICT, PREDICT_PROBA = "predict", "predict_proba"
+"""scikit-learn's names for the outputs, which clients of other servers ask for."""
 
 
 class Output(msgspec.Struct):
@@ -45,7 +51,7 @@ class OutputTensor(msgspec.Struct, omit_defaults=True):
     name: str
     shape: list[int]
     datatype: str
-    data: list[Any] | msgspec.UnsetType = msgspec.UNSET
+    data: list[Any] | UnsetType = UNSET
     parameters: BinarySize | None = None
 
 
@@ -61,8 +67,10 @@ class InferenceResponse(msgspec.Struct, omit_defaults=True):
     parameters: AnswerParameters | None = None
 
 
-def writer_of(request: InferenceRequest) -> Write[Reply]:
-    """How this request wants to be answered: in JSON, or with some outputs as bytes behind it."""
+def writer_of(request: InferenceRequest, classes: list[Class]) -> Write[Reply]:
+    """How this request is to be answered: as records, in JSON, or with some outputs as bytes behind it."""
+    if request.inputs is UNSET:
+        return lambda answer: in_rows(answer, classes)
     default = request.parameters is not None and request.parameters.binary_data_output
     if not request.outputs:
         return _all_binary if default else in_json
@@ -94,6 +102,42 @@ def _in_binary(answer: Answer, wanted: list[bool]) -> Reply:
     head = encode(_response(answer, tensors))
     header = f"{HEADER}: {len(head)}\r\n".encode()
     return Reply(b"".join([head, *parts]), content_type=BINARY, headers=header)
+
+
+class Row(msgspec.Struct, omit_defaults=True):
+    """The answer to one record; `probabilities` by the classes' texts. What was not asked for is not there."""
+
+    prediction: Any = UNSET
+    probabilities: dict[str, float] | UnsetType = UNSET
+    decision_function: float | list[float] | UnsetType = UNSET
+    receipt: str | UnsetType = UNSET
+
+
+class RowsResponse(msgspec.Struct, omit_defaults=True):
+    model_name: str
+    model_version: str
+    rows: list[Row]
+    id: str | None = None
+
+
+def in_rows(answer: Answer, classes: list[Class]) -> Reply:
+    """The answer to records, as records."""
+    names = [label_text(label) for label in classes]
+    rows = [Row() for _ in range(len(answer.outputs[0].values))]
+    for output in answer.outputs:
+        values = output.values.tolist()
+        if output.name in (PROBABILITIES, PREDICT_PROBA):
+            for row, value in zip(rows, values, strict=True):
+                row.probabilities = dict(zip(names, value, strict=True))
+        elif output.name == DECISIONS:
+            for row, value in zip(rows, values, strict=True):
+                row.decision_function = value
+        else:
+            for row, value in zip(rows, values, strict=True):
+                row.prediction = value
+    for row, receipt in zip(rows, answer.receipts or (), strict=False):
+        row.receipt = receipt
+    return Reply(encode(RowsResponse(answer.model, answer.version, rows, answer.id)))
 
 
 def _tensor(output: Output) -> OutputTensor:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from perennial.runtime.server.raw import RawTensor, sliced
 from perennial.runtime.server.refusal import Refusal, invalid, malformed
@@ -35,18 +35,22 @@ class RequestedOutput(msgspec.Struct):
 
 
 class InferenceRequest(msgspec.Struct):
-    """The body, or what of it is JSON."""
+    """The body, or what of it is JSON. Rows come as tensors in `inputs`, or as records in `rows`."""
 
-    inputs: Annotated[list[AnyTensor], Meta(min_length=1)]
+    inputs: Annotated[list[AnyTensor], Meta(min_length=1)] | UnsetType = UNSET
+    rows: msgspec.Raw = msgspec.Raw()
     id: str | None = None
     parameters: Parameters | None = None
     outputs: list[RequestedOutput] | None = None
 
 
 class Question(msgspec.Struct):
-    """What is asked: rows as tensors, which outputs (none named: the usual ones), and whether receipts are wanted."""
+    """What is asked: rows as tensors or, still in JSON, as records; which outputs (none named: the usual ones); whether
+    receipts are wanted.
+    """
 
     inputs: Sequence[Given]
+    records: msgspec.Raw | None = None
     outputs: Sequence[str] = ()
     receipt: bool = False
     id: str | None = None
@@ -62,14 +66,23 @@ def decode(body: bytes, header: bytes) -> tuple[InferenceRequest, Question]:
         request = _decode(body if length == len(body) else memoryview(body)[:length])
     except (ValueError, RecursionError) as error:
         raise _named(error) from error
-    inputs: Sequence[Given] = _with_bytes(request.inputs, memoryview(body)[length:]) if header else request.inputs
     parameters = request.parameters
-    return request, Question(
-        inputs,
-        [output.name for output in request.outputs] if request.outputs else (),
-        parameters is not None and parameters.receipt,
-        request.id,
-    )
+    outputs = [output.name for output in request.outputs] if request.outputs else ()
+    receipt = parameters is not None and parameters.receipt
+    if request.inputs is UNSET:
+        return request, Question((), _records(request), outputs, receipt, request.id)
+    if request.rows:
+        raise Refusal(400, "there are both `inputs` and `rows`: send tensors, or records")
+    inputs: Sequence[Given] = request.inputs
+    if header:
+        inputs = _with_bytes(request.inputs, memoryview(body)[length:])
+    return request, Question(inputs, None, outputs, receipt, request.id)
+
+
+def _records(request: InferenceRequest) -> msgspec.Raw:
+    if not request.rows:
+        raise Refusal(400, "there are no rows: send them as tensors in `inputs`, or as records in `rows`")
+    return request.rows
 
 
 def _json_length(header: bytes, size: int) -> int:
@@ -87,7 +100,7 @@ def _with_bytes(inputs: list[AnyTensor], tail: memoryview) -> list[Given]:
         if tensor.parameters is None or tensor.parameters.binary_data_size is None:
             continue
         where = f"inputs[{position}].parameters.binary_data_size"
-        if tensor.data is not msgspec.UNSET:
+        if tensor.data is not UNSET:
             raise invalid(where, "is there beside `data`: send one of the two")
         sizes.append((where, tensor.parameters.binary_data_size))
     parts = iter(sliced(tail, sizes))

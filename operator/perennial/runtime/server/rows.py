@@ -35,6 +35,15 @@ class Rows:
         return Rows(len(numbers), numbers, None if self.texts is None else self.texts[indices])
 
 
+def joined(parts: list[Rows]) -> Rows:
+    """The rows of at least one part, one after another."""
+    if len(parts) == 1:
+        return parts[0]
+    numbers = np.concatenate([part.numbers for part in parts])
+    texts = [part.texts for part in parts if part.texts is not None]
+    return Rows(len(numbers), numbers, np.concatenate(texts) if texts else None)
+
+
 class Gatherer:
     """Makes Rows for one model's schema."""
 
@@ -75,7 +84,7 @@ class Gatherer:
         missing = [feature.name for feature in self._features if feature.name not in found]
         if missing:
             raise invalid(
-                "inputs", f"there is no tensor for {'feature' if len(missing) == 1 else 'features'} {_quoted(missing)}"
+                "inputs", f"there is no tensor for {'feature' if len(missing) == 1 else 'features'} {quoted(missing)}"
             )
         first = next(iter(found.values()))
         count = inputs[first].shape[0]
@@ -123,7 +132,7 @@ class Gatherer:
 
     def _names(self) -> str:
         names = [feature.name for feature in self._features]
-        return f", columns {_quoted(names)}" if len(names) <= 10 else ""
+        return f", columns {quoted(names)}" if len(names) <= 10 else ""
 
 
 def _check_count(tensor: Given, position: int) -> None:
@@ -149,6 +158,7 @@ def rows_of(schema: Schema, examples: list[Example]) -> Rows:
     return Rows(len(examples), numbers, texts if schema.texts else None)
 
 
-def _quoted(names: list[str]) -> str:
+def quoted(names: list[str]) -> str:
+    """Names for a message, the first ten of them."""
     shown = ", ".join(repr(name) for name in names[:10])
     return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"

@@ -5,7 +5,7 @@
 """
 
 from .errors import NotInStoreError, StoreError, StoreRefusedError, StoreUnreachableError
-from .versions import Version, open_version, publish
+from .versions import Version, leave, open_version, publish
 
 __all__ = [
     "NotInStoreError",
@@ -13,6 +13,7 @@ __all__ = [
     "StoreRefusedError",
     "StoreUnreachableError",
     "Version",
+    "leave",
     "open_version",
     "publish",
 ]

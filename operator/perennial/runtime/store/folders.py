@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
@@ -26,6 +27,9 @@ class Folder(Protocol):
 
     def put(self, files: Mapping[str, bytes], manifest: bytes) -> bool:
         """Write the files and then the manifest. False where a manifest was there first: then nothing of it changed."""
+
+    def leave(self, name: str, data: bytes) -> None:
+        """Write one file of no version."""
 
 
 def open_folder(uri: str, secret: Path) -> Folder:
@@ -63,8 +67,18 @@ class LocalFolder:
             raise StoreUnreachableError(f"{path}: {error.strerror}") from error
 
     def put(self, files: Mapping[str, bytes], manifest: bytes) -> bool:
-        try:
+        with self._writing():
             return self._put({**files, MANIFEST_FILE: manifest})
+
+    def leave(self, name: str, data: bytes) -> None:
+        with self._writing():
+            self._path.mkdir(parents=True, exist_ok=True)
+            _write(self._path / name, data)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
         except PermissionError as error:
             raise StoreRefusedError(
                 f"{self._path}: {error.strerror}: the claim is not writable for this pod"
@@ -124,14 +138,17 @@ class RemoteFolder:
             return bytes(obstore.get(self._store, self._key(name)).bytes())
 
     def put(self, files: Mapping[str, bytes], manifest: bytes) -> bool:
-        import obstore
-
         if self._has_manifest():
             return False
         for name, data in files.items():
-            with explained(f"{self._uri}/{name}"):
-                obstore.put(self._store, self._key(name), data)
+            self.leave(name, data)
         return self._create(manifest)
+
+    def leave(self, name: str, data: bytes) -> None:
+        import obstore
+
+        with explained(f"{self._uri}/{name}"):
+            obstore.put(self._store, self._key(name), data)
 
     def _create(self, manifest: bytes) -> bool:
         import obstore

@@ -60,3 +60,8 @@ def publish(uri: str, files: Mapping[str, bytes], manifest: bytes, *, secret: Pa
     folder = open_folder(uri, secret)
     folder.put(files, manifest)
     return open_version(uri, secret=secret)
+
+
+def leave(uri: str, name: str, data: bytes, *, secret: Path = STORE_SECRET) -> None:
+    """Write a file to where a version would be: without a manifest the folder is none. Raises StoreError."""
+    open_folder(uri, secret).leave(name, data)

@@ -22,6 +22,7 @@ def card(
     facts: Mapping[str, str],
     verdict: Verdict,
     served: str,
+    spread: Mapping[str, str] | None = None,
     importance: Mapping[str, float] | None = None,
     notes: Iterable[str] = (),
 ) -> str:
@@ -32,6 +33,7 @@ def card(
         "## Judgement on held-out rows",
         _gates(verdict.gates),
         _metrics(verdict),
+        *(["## Cross-validation on the rows learned from", _list(spread)] if spread else []),
         "## Features",
         _features(schema, importance or {}),
         "## Serving",

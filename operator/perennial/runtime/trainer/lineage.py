@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from perennial.wire.run import Run
+from perennial.wire.run import Run, Sklearn
 
 from .table import Table
 
@@ -48,9 +48,14 @@ def of_table(run: Run, table: Table) -> dict[str, object]:
     }
 
 
-def of_estimator(path: str, estimator: Any) -> dict[str, object]:
+def of_estimator(sklearn: Sklearn, fitted: Any) -> dict[str, object]:
     """The estimator with all parameters, defaults included: the next release's may differ."""
-    return {"estimator": path, "parameters": {name: _plain(value) for name, value in estimator.get_params().items()}}
+    estimator = fitted if sklearn.calibration is None else fitted.estimator
+    return {
+        "estimator": sklearn.estimator,
+        "parameters": {name: _plain(value) for name, value in estimator.get_params().items()},
+        "calibration": sklearn.calibration,
+    }
 
 
 def _plain(value: Any) -> Any:

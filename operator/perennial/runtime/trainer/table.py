@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from perennial.wire.run import Data
 from perennial.wire.schema import Feature
 
 from . import times
-from .columns import Column, common_kind, feature_of, values_of, why_left_out
+from .columns import Column, common_kind, feature_of, groups_of, values_of, why_left_out
 from .failures import InputError, hint
 from .reading import File, examine, memory_needed, read
 from .sources import Source, find
@@ -44,7 +44,8 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows in the order of the files. `frame` has float64 and `object` columns; `seconds` orders rows in time."""
+    """Rows in the order of the files. `frame` has float64 and `object` columns; `seconds` orders rows in time, `groups`
+    numbers what belongs together."""
 
     frame: pd.DataFrame
     features: list[Feature]
@@ -52,6 +53,7 @@ class Table:
     origins: list[Origin]
     seconds: NDArray[np.float64] | None = None
     are_dates: bool = False
+    groups: NDArray[np.intp] | None = None
     left_out: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -64,7 +66,23 @@ class Table:
         return hashlib.sha256("".join(origin.sha256 for origin in self.origins).encode()).hexdigest()
 
 
-def load(data: Data, secret: Path, say: Callable[[str], None], memory: int | None = None) -> Table:
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """The files' rows as they were read, in the order of the files."""
+
+    pieces: list[pd.DataFrame]
+    origins: list[Origin]
+
+    @property
+    def rows(self) -> int:
+        return sum(origin.rows for origin in self.origins)
+
+    def column(self, name: str) -> Column:
+        places = [(origin.name, origin.rows) for origin in self.origins]
+        return Column(name, [piece[name] for piece in self.pieces], places)
+
+
+def read_files(data: Data, secret: Path, say: Callable[[str], None], memory: int | None = None) -> Raw:
     """Every row that `data` names. `memory` is the limit in bytes, by default the container's.
 
     Raises InputError or TransientError.
@@ -73,13 +91,10 @@ def load(data: Data, secret: Path, say: Callable[[str], None], memory: int | Non
     sources = find(data.uri, secret)
     _refuse_too_large(sum(source.size or 0 for source in sources) // 4, limit)
     with tempfile.TemporaryDirectory(prefix="perennial-data-") as folder:
-        pieces, origins = _read_all(sources, data, Path(folder), limit, say)
-    return _assemble(pieces, origins, data)
+        return _read_all(sources, data, Path(folder), limit, say)
 
 
-def _read_all(
-    sources: list[Source], data: Data, scratch: Path, limit: int | None, say: Callable[[str], None]
-) -> tuple[list[pd.DataFrame], list[Origin]]:
+def _read_all(sources: list[Source], data: Data, scratch: Path, limit: int | None, say: Callable[[str], None]) -> Raw:
     pieces, origins, needed = [], [], 0
     columns: list[str] = []
     for number, source in enumerate(sources, 1):
@@ -91,7 +106,7 @@ def _read_all(
         say(f"data: {source.name}: {len(piece)} rows ({number} of {len(sources)} files)")
         pieces.append(piece)
         origins.append(Origin(source.name, file.fetched.sha256, file.fetched.size, len(piece)))
-    return pieces, origins
+    return Raw(pieces, origins)
 
 
 def _wanted(data: Data, file: File) -> list[str]:
@@ -100,6 +115,8 @@ def _wanted(data: Data, file: File) -> list[str]:
         "data.target": [data.target],
         "data.time": [data.time] if data.time else [],
         "data.features": data.features,
+        "data.test.group": [data.test.group] if data.test.group else [],
+        "data.expect.columns": list(data.expect),
     }
     for path, columns in named.items():
         for column in columns:
@@ -107,8 +124,13 @@ def _wanted(data: Data, file: File) -> list[str]:
                 raise InputError(
                     "MissingColumn", f"{path}: {file.name} has no column {column!r}{hint(column, file.columns)}"
                 )
-    features = data.features or [column for column in file.columns if column not in (data.target, data.time)]
-    return list(dict.fromkeys([*features, data.target, *([data.time] if data.time else [])]))
+    features = _features(data, file.columns)
+    return list(dict.fromkeys([*features, *(name for columns in named.values() for name in columns)]))
+
+
+def _features(data: Data, columns: Iterable[str]) -> list[str]:
+    others = {data.target, data.time, data.test.group}
+    return data.features or [column for column in columns if column not in others]
 
 
 def _refuse_too_large(needed: int, limit: int | None) -> None:
@@ -126,19 +148,15 @@ def _mebibytes(size: int) -> str:
     return f"{size / (1 << 20):,.0f} MiB"
 
 
-def _assemble(pieces: list[pd.DataFrame], origins: list[Origin], data: Data) -> Table:
+def assembled(raw: Raw, data: Data) -> Table:
+    """The rows in the form of each column's kind. Raises InputError."""
     import pandas as pd
 
-    places = [(origin.name, origin.rows) for origin in origins]
-
-    def column(name: str) -> Column:
-        return Column(name, [piece[name] for piece in pieces], places)
-
-    names = data.features or [name for name in pieces[0].columns if name not in (data.target, data.time)]
+    column = raw.column
     features: list[Feature] = []
     values: dict[str, NDArray[np.float64] | NDArray[np.object_]] = {}
     left_out: dict[str, str] = {}
-    for name in names:
+    for name in _features(data, raw.pieces[0].columns):
         kind = common_kind(column(name))
         if kind == "date" and not data.features:
             left_out[name] = "a date: derive numbers from it (hour, weekday, age) to use it"
@@ -154,7 +172,16 @@ def _assemble(pieces: list[pd.DataFrame], origins: list[Origin], data: Data) -> 
     if not features:
         raise InputError("NoFeatures", "data.features: there is no column left to predict from" + _why(left_out))
     seconds, are_dates = times.seconds_of(column(data.time)) if data.time else (None, False)
-    return Table(pd.DataFrame(values), features, column(data.target), origins, seconds, are_dates, left_out)
+    return Table(
+        pd.DataFrame(values),
+        features,
+        column(data.target),
+        raw.origins,
+        seconds,
+        are_dates,
+        groups_of(column(data.test.group)) if data.test.group else None,
+        left_out,
+    )
 
 
 def _why(left_out: dict[str, str]) -> str:

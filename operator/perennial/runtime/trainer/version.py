@@ -18,6 +18,7 @@ from perennial.runtime.store import (
 )
 from perennial.wire.manifest import (
     CARD_FILE,
+    EXPECTATIONS_FILE,
     FORMAT,
     LINEAGE_FILE,
     METRICS_FILE,
@@ -35,6 +36,7 @@ from perennial.wire.result import Model, Result, Rows
 from perennial.wire.run import Run
 from perennial.wire.schema import SCHEMA_FILE, Schema
 
+from .cross_validation import Spread
 from .failures import InputError, NoVersionError, RunError, TransientError
 from .verdict import Verdict
 
@@ -50,6 +52,8 @@ class Draft:
     lineage: dict[str, object]
     card: str
     reference: Reference | None = None
+    spread: Mapping[str, Spread] = field(default_factory=dict)
+    expectations: dict[str, object] | None = None
     rows: Rows | None = None
     trained_through: str | None = None
     why_not_onnx: str | None = None
@@ -113,7 +117,8 @@ def _files(draft: Draft) -> dict[str, bytes]:
         ONNX_FILE: draft.onnx,
         SCHEMA_FILE: pretty(draft.schema),
         REFERENCE_FILE: None if draft.reference is None else msgspec.json.encode(draft.reference),
-        METRICS_FILE: pretty(draft.verdict.report()),
+        EXPECTATIONS_FILE: None if draft.expectations is None else pretty(draft.expectations),
+        METRICS_FILE: pretty({**draft.verdict.report(), "crossValidation": draft.spread}),
         LINEAGE_FILE: pretty(draft.lineage),
         CARD_FILE: draft.card.encode(),
     }

@@ -84,7 +84,7 @@ REFUSED: list[tuple[Any, str]] = [
     (b"{", "not valid JSON"),
     (b"\xff", "not valid JSON"),
     (b"[]", "Expected `object`, got `array`"),
-    ({}, "missing required field `inputs`"),
+    ({}, "there are no rows: send them as tensors in `inputs`, or as records in `rows`"),
     ({"inputs": []}, "inputs: Expected `array` of length >= 1"),
     ({"inputs": None}, "inputs: Expected `array`, got `null`"),
     ({"inputs": [3]}, "inputs[0]: Expected `object`, got `int`"),

@@ -160,7 +160,7 @@ def test_data_beyond_the_memory_is_refused_before_it_is_read(world: World) -> No
     run = world.run()
     assert isinstance(run.data, Data)
     with pytest.raises(InputError, match=r"the container has 300 MiB: set resources\.limits\.memory higher") as caught:
-        table.load(run.data, Path("/nowhere"), world.said.append, memory=300 << 20)
+        table.read_files(run.data, Path("/nowhere"), world.said.append, memory=300 << 20)
     assert caught.value.reason == "DataTooLarge"
     assert world.said == []
 

@@ -14,7 +14,7 @@ from perennial.runtime.trainer.failures import InputError
 from perennial.runtime.trainer.gates import bound_gates, told
 from perennial.runtime.trainer.metrics import CLASSIFICATION, REGRESSION, Judged, check_bounds, compute
 from perennial.runtime.trainer.overdispersion import chi2_low, phi
-from perennial.runtime.trainer.split import split
+from perennial.runtime.trainer.split import Keys, split
 from perennial.wire.run import Bound
 from perennial.wire.run import Test as HeldOut
 
@@ -86,11 +86,11 @@ def test_a_bound_may_have_two_sides_and_a_longer_name() -> None:
 @given(st.integers(120, 300), st.floats(0.1, 0.5), st.integers(0, 5))
 def test_a_random_split_is_a_partition_in_equal_shares(rows: int, fraction: float, seed: int) -> None:
     labels = np.arange(rows) % 3
-    parts = split(HeldOut(fraction, "Random"), seed, labels, None, rows)
+    parts = split(HeldOut(fraction, "Random"), seed, Keys(rows, labels))
     assert sorted([*parts.train, *parts.test]) == list(range(rows))
     for label in range(3):
         assert abs((labels[parts.test] == label).sum() - fraction * (labels == label).sum()) <= 0.5
-    again = split(HeldOut(fraction, "Random"), seed, labels, None, rows)
+    again = split(HeldOut(fraction, "Random"), seed, Keys(rows, labels))
     assert np.array_equal(parts.test, again.test)
 
 
@@ -98,7 +98,7 @@ def test_a_random_split_is_a_partition_in_equal_shares(rows: int, fraction: floa
 def test_a_split_by_time_holds_out_the_newest_and_parts_no_moment(moments: list[int]) -> None:
     seconds = np.array(moments, float)
     try:
-        parts = split(HeldOut(0.25, "Time"), 0, None, seconds, len(seconds))
+        parts = split(HeldOut(0.25, "Time"), 0, Keys(len(seconds), seconds=seconds))
     except InputError:
         return
     assert seconds[parts.train].max() < seconds[parts.test].min()
@@ -107,7 +107,7 @@ def test_a_split_by_time_holds_out_the_newest_and_parts_no_moment(moments: list[
 
 def test_held_out_rows_are_in_the_order_of_time() -> None:
     seconds = np.random.default_rng(0).random(100)
-    parts = split(HeldOut(0.5, "Random"), 0, None, seconds, 100)
+    parts = split(HeldOut(0.5, "Random"), 0, Keys(100, seconds=seconds))
     assert np.array_equal(seconds[parts.test], np.sort(seconds[parts.test]))
 
 

@@ -40,7 +40,8 @@ def test_an_accepted_classifier_is_published_whole(world: World) -> None:
     assert result.trained_through == "2026-01-17T15:00:00Z"
     version = world.version(result)
     assert set(version.manifest.files) == {
-        "model.skops", "model.onnx", "schema.json", "reference.json", "metrics.json", "lineage.json", "card.md",
+        "model.skops", "model.onnx", "schema.json", "reference.json", "expectations.json",
+        "metrics.json", "lineage.json", "card.md",
     }  # fmt: skip
     model = version.manifest.model
     assert (model.engine, model.file, model.primary) == ("onnx", ONNX_FILE, SKOPS_FILE)
