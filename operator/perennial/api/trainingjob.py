@@ -26,6 +26,9 @@ class Sklearn(Model):
     """The estimator's parameters, by their scikit-learn names."""
     preprocessing: Literal["Auto", "None"] = "Auto"
     """Auto imputes, scales and encodes by column type; None passes the columns as they are."""
+    calibration: Literal["Sigmoid", "Isotonic"] | None = None
+    """Calibrate a classifier's probabilities, so that of rows with 0.8 eight in ten are of the class: Sigmoid has two
+    parameters, Isotonic any rising curve and needs a thousand rows or more. It costs five more fits."""
     refit: bool = True
     """Whether, after the gate, the estimator is fitted anew on all rows, so that the newest are learned from and not
     only tested on."""
@@ -211,11 +214,24 @@ class MetricBound(Model):
     """The greatest acceptable value."""
 
 
+class Champion(Model):
+    """The gate against the champion: the newest accepted version that no ModelDeployment has quarantined."""
+
+    metric: Identifier
+    """The metric that is compared."""
+    margin: Annotated[float, Ge(0)] = 0.0
+    """By how much a version may be worse, in the metric's own unit. It fails only where the held-out rows show, beyond
+    noise, that it is worse by more."""
+
+
 class Acceptance(Model):
     """When a version is good enough to be deployed. One that is not is kept, marked Rejected and never deployed."""
 
     metrics: Annotated[tuple[MetricBound, ...], MaxLen(20), Keyed("name")] = ()
     """The gates; all must pass."""
+    champion: Champion | None = None
+    """Refuse a version that is worse than the newest accepted one, on rows that neither has learned from. What cannot
+    be compared is said (NotComparable) and left to the other gates."""
 
 
 class Output(Model):

@@ -18,6 +18,7 @@ _FIELDS: dict[str, Any] = {
     "sklearn.estimator": None,
     "sklearn.parameters": {},
     "sklearn.preprocessing": "Auto",
+    "sklearn.calibration": None,
     "sklearn.refit": True,
     "data.uri": None,
     "data.target": None,
@@ -31,6 +32,8 @@ _FIELDS: dict[str, Any] = {
     "data.expect": None,
     "seed": 0,
     "acceptance.metrics": [],
+    "acceptance.champion.metric": None,
+    "acceptance.champion.margin": 0,
 }
 _CONTAINER_FIELDS: dict[str, Any] = {
     "image": None,

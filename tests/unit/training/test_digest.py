@@ -32,6 +32,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("sklearn.parameters", {"max_iter": 201}),
         ("sklearn.preprocessing", "None"),
         ("sklearn.refit", False),
+        ("sklearn.calibration", "Sigmoid"),
         ("data.uri", "s3://lake/2/*.parquet"),
         ("data.features", ["a"]),
         ("data.time", "at"),
@@ -43,6 +44,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("data.expect", {"columns": {"carrier": {"nulls": "5%"}}}),
         ("seed", 1),
         ("acceptance", {"metrics": [{"name": "roc_auc", "min": 0.7}]}),
+        ("acceptance", {"champion": {"metric": "roc_auc", "margin": 0.0}}),
         ("template", {"spec": {"containers": [{"name": "train", "image": "a:1"}]}}),
     ],
 )

@@ -75,7 +75,7 @@ def _gates(gates: Sequence[Gate]) -> str:
         (
             gate.metric,
             f"{gate.rule} {gate.bound:g}",
-            _value(gate.value),
+            _value(gate),
             _interval(gate.interval),
             "passed" if gate.passed else "**failed**",
         )
@@ -96,8 +96,10 @@ def _interval(interval: tuple[float, float] | None) -> str:
     return "" if interval is None else f"{interval[0]:.4g} to {interval[1]:.4g}"
 
 
-def _value(value: float | None) -> str:
-    return "could not be computed" if value is None else f"{value:.6g}"
+def _value(gate: Gate) -> str:
+    if gate.value is None:
+        return gate.note or "could not be computed"
+    return f"{gate.value:.6g}" + (f" worse than {gate.note}" if gate.note else "")
 
 
 def _features(schema: Schema, importance: Mapping[str, float]) -> str:

@@ -131,7 +131,9 @@ def _dealt_groups(count: int, random: np.random.Generator, groups: Indices) -> I
     """The fold of each row: the largest groups first, each into the fold that has the fewest rows."""
     sizes = np.bincount(groups)
     if len(sizes) < count:
-        raise InputError("TooFewRows", f"data.test.group: {len(sizes)} groups to learn from make no {count} folds")
+        raise InputError(
+            "TooFewRows", f"data.test.group: of groups there are {len(sizes)} to learn from, too few for {count} folds"
+        )
     shuffled = random.permutation(len(sizes))
     fold_of = np.empty(len(sizes), np.intp)
     totals = np.zeros(count)
@@ -146,7 +148,10 @@ def _stretches(count: int, keys: Keys, forward: bool) -> list[Split]:
     moments, codes = np.unique(keys.seconds, return_inverse=True)
     stretches = count + 1 if forward else count
     if len(moments) < stretches:
-        raise InputError("TooFewRows", f"{len(moments)} different times to learn from make no {count} folds by time")
+        raise InputError(
+            "TooFewRows",
+            f"data.time: of different times there are {len(moments)} to learn from, too few for {count} folds",
+        )
     # By rows and not by moments: the first row of each moment decides for all of it.
     first = np.searchsorted(np.sort(codes), np.arange(len(moments)))
     of_moment = np.minimum(first * stretches // keys.rows, stretches - 1)

@@ -17,6 +17,7 @@ from perennial.runtime.store import (
     publish,
 )
 from perennial.wire.manifest import (
+    ANSWERS_FILE,
     CARD_FILE,
     EXPECTATIONS_FILE,
     FORMAT,
@@ -52,6 +53,7 @@ class Draft:
     lineage: dict[str, object]
     card: str
     reference: Reference | None = None
+    answers: bytes | None = None
     spread: Mapping[str, Spread] = field(default_factory=dict)
     expectations: dict[str, object] | None = None
     rows: Rows | None = None
@@ -118,6 +120,7 @@ def _files(draft: Draft) -> dict[str, bytes]:
         SCHEMA_FILE: pretty(draft.schema),
         REFERENCE_FILE: None if draft.reference is None else msgspec.json.encode(draft.reference),
         EXPECTATIONS_FILE: None if draft.expectations is None else pretty(draft.expectations),
+        ANSWERS_FILE: draft.answers,
         METRICS_FILE: pretty({**draft.verdict.report(), "crossValidation": draft.spread}),
         LINEAGE_FILE: pretty(draft.lineage),
         CARD_FILE: draft.card.encode(),
