@@ -26,6 +26,9 @@ class Sklearn(Model):
     """The estimator's parameters, by their scikit-learn names."""
     preprocessing: Literal["Auto", "None"] = "Auto"
     """Auto imputes, scales and encodes by column type; None passes the columns as they are."""
+    calibration: Literal["Sigmoid", "Isotonic"] | None = None
+    """Calibrate a classifier's probabilities, so that of rows with 0.8 eight in ten are of the class: Sigmoid has two
+    parameters, Isotonic any rising curve and needs a thousand rows or more. It costs five more fits."""
     refit: bool = True
     """Whether, after the gate, the estimator is fitted anew on all rows, so that the newest are learned from and not
     only tested on."""
@@ -83,11 +86,25 @@ class TestSplit(Model):
     """How rows are held out to judge a version."""
 
     __test__: ClassVar[bool] = False
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "(self.split == 'Group') == has(self.group)",
+            "split Group needs group, and no other split takes it: the column whose rows stay on one side",
+            lambda test: (test.split == "Group") == (test.group is not None),
+        ),
+    )
 
     fraction: Annotated[float, Gt(0), Lt(1)] = 0.25
     """The share of rows that is held out."""
-    split: Literal["Random", "Time"] = "Random"
-    """Random picks them by `spec.seed`; Time takes the newest by `data.time`."""
+    split: Literal["Random", "Time", "Group"] = "Random"
+    """Random picks them by `spec.seed`, of each class its share; Time takes the newest by `data.time`; Group picks
+    whole groups by `spec.seed`."""
+    group: Column | None = None
+    """The column that says what belongs together, a customer or a device: rows of one value are learned from or held
+    out together. It is no feature unless `features` names it."""
+    folds: Annotated[int, Ge(2), Le(20)] | None = None
+    """Cross-validate as well, in so many folds of the same kind within the rows that are learned from: the spread of
+    each metric is in the version's card and metrics. Each fold costs one more fit."""
 
 
 class ColumnExpectation(Model):
@@ -162,7 +179,7 @@ class Data(Model):
     target: Column | None = None
     """The column to predict."""
     features: Annotated[tuple[Column, ...], MaxLen(2000), Keyed()] = ()
-    """The columns to predict from. By default every column but `target` and `time`."""
+    """The columns to predict from. By default every column but `target`, `time` and `test.group`."""
     time: Column | None = None
     """The column that orders the rows: a date, a time, or a number."""
     window: Duration | None = None
@@ -197,11 +214,24 @@ class MetricBound(Model):
     """The greatest acceptable value."""
 
 
+class Champion(Model):
+    """The gate against the champion: the newest accepted version that no ModelDeployment has quarantined."""
+
+    metric: Identifier
+    """The metric that is compared."""
+    margin: Annotated[float, Ge(0)] = 0.0
+    """By how much a version may be worse, in the metric's own unit. It fails only where the held-out rows show, beyond
+    noise, that it is worse by more."""
+
+
 class Acceptance(Model):
     """When a version is good enough to be deployed. One that is not is kept, marked Rejected and never deployed."""
 
     metrics: Annotated[tuple[MetricBound, ...], MaxLen(20), Keyed("name")] = ()
     """The gates; all must pass."""
+    champion: Champion | None = None
+    """Refuse a version that is worse than the newest accepted one, on rows that neither has learned from. What cannot
+    be compared is said (NotComparable) and left to the other gates."""
 
 
 class Output(Model):

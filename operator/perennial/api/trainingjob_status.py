@@ -40,17 +40,19 @@ class GateResult(Status):
 
     metric: str
     """The metric."""
-    rule: Literal["min", "max"]
-    """Which bound."""
+    rule: Literal["min", "max", "champion"]
+    """Which bound; champion: by how much the metric may be worse than the champion's."""
     bound: float
     """The bound."""
     value: float | None = None
-    """The value on the held-out rows; none where it could not be computed."""
+    """The value on the held-out rows, for champion by how much it is worse; none where it could not be computed."""
     interval: tuple[float, ...] = ()
     """Where the value lies, noise considered: both ends, with a confidence of 95%. Where the bound is between them, the
     held-out rows are too few to tell the value from it."""
     passed: bool
     """Whether it was kept."""
+    note: str | None = None
+    """What was compared; or NotComparable, and why nothing was."""
 
 
 class RunFailure(Status):

@@ -18,6 +18,7 @@ _FIELDS: dict[str, Any] = {
     "sklearn.estimator": None,
     "sklearn.parameters": {},
     "sklearn.preprocessing": "Auto",
+    "sklearn.calibration": None,
     "sklearn.refit": True,
     "data.uri": None,
     "data.target": None,
@@ -26,9 +27,13 @@ _FIELDS: dict[str, Any] = {
     "data.window": None,
     "data.test.fraction": 0.25,
     "data.test.split": "Random",
+    "data.test.group": None,
+    "data.test.folds": None,
     "data.expect": None,
     "seed": 0,
     "acceptance.metrics": [],
+    "acceptance.champion.metric": None,
+    "acceptance.champion.margin": 0,
 }
 _CONTAINER_FIELDS: dict[str, Any] = {
     "image": None,

@@ -23,6 +23,7 @@ WAIT_LIMIT = 600
 """Characters of what a run waits for: there is only one such run, and Pod Security has a lot to say."""
 ROOM = 512
 """Bytes of an entry. What of gates and metrics does not fit is in the record alone; one gate is always there."""
+NOTE_LIMIT = 100
 METRICS_LIMIT = 4
 _BARE, _GATE, _INTERVAL, _METRIC = 370, 64, 32, 13
 """About the bytes that each takes as JSON, beside names and URI."""
@@ -86,7 +87,7 @@ def _judgement(result: Result, room: int) -> tuple[tuple[GateResult, ...], dict[
     """As many gates as there is room for, those that failed first; then metrics whose value no gate says."""
     gates: list[GateResult] = []
     for gate in sorted(result.gates, key=lambda gate: gate.passed):
-        room -= len(gate.metric) + (_GATE if gate.interval is None else _GATE + _INTERVAL)
+        room -= len(gate.metric) + _GATE + (_INTERVAL if gate.interval else 0) + len(gate.note or "")
         if gates and room < 0:
             break
         gates.append(_gate(gate))
@@ -109,6 +110,7 @@ def _gate(gate: Gate) -> GateResult:
         value=value,
         interval=tuple(_rounded(end, _INTERVAL_DIGITS) for end in gate.interval or ()),
         passed=gate.passed,
+        note=head(gate.note, NOTE_LIMIT) if gate.note else None,
     )
 
 

@@ -21,6 +21,7 @@ EXPECTATIONS_FILE = "expectations.json"
 CARD_FILE = "card.md"
 METRICS_FILE = "metrics.json"
 LINEAGE_FILE = "lineage.json"
+ANSWERS_FILE = "answers.npz"
 
 FORMAT = "perennial.dev/model/v1"
 

@@ -28,15 +28,39 @@ class Model(msgspec.Struct, omit_defaults=True):
 
 
 class Gate(msgspec.Struct, omit_defaults=True):
-    """One acceptance rule as it was judged: `value` against `bound`. `interval` is where the value lies, noise
-    considered, with a confidence of 95%; None where that cannot be told."""
+    """One acceptance rule as it was judged: `value` against `bound`.
+
+    The value is the metric for `min` and `max`; for `champion` by how much the metric is worse than the champion's,
+    negative where it is better. `interval` is where the value lies, noise considered, with a confidence of 95%; None
+    where that cannot be told. `note` says what was compared, or begins with NotComparable and says why nothing was.
+    """
 
     metric: str
-    rule: Literal["min", "max"]
+    rule: Literal["min", "max", "champion"]
     bound: float
     value: float | None
     passed: bool
     interval: tuple[float, float] | None = None
+    note: str | None = None
+
+    @property
+    def told(self) -> str:
+        """The value and what is asked for, for a person."""
+        if self.value is None:
+            return f"{self.metric} {self.note or 'is not computable'}, {self._asked}"
+        low, high = self.interval or (self.value, self.value)
+        between = f" ({low:.4g} to {high:.4g})" if self.interval else ""
+        if self.rule == "champion":
+            worse = f"{self.metric} is {self.value:.4g} worse{between} than"
+            return f"{worse} that of {self.note}, {self._asked}"
+        close = "; the held-out rows are too few to tell the two apart" if low <= self.bound <= high else ""
+        return f"{self.metric} is {self.value:.6g}{between}, {self._asked}{close if self.interval else ''}"
+
+    @property
+    def _asked(self) -> str:
+        if self.rule == "champion":
+            return f"{self.bound:g} is allowed"
+        return f"{'at least' if self.rule == 'min' else 'at most'} {self.bound:g} is asked for"
 
 
 class Failure(msgspec.Struct, omit_defaults=True):

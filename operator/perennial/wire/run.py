@@ -13,13 +13,17 @@ class Sklearn(msgspec.Struct, omit_defaults=True):
     estimator: str
     parameters: dict[str, Any] = {}
     preprocessing: Literal["Auto", "None"] = "Auto"
+    calibration: Literal["Sigmoid", "Isotonic"] | None = None
 
 
-class Test(msgspec.Struct):
-    """How rows are held out: a fraction of them, at random or the newest by time."""
+class Test(msgspec.Struct, omit_defaults=True):
+    """How rows are held out: a fraction of them, at random, the newest by time, or whole groups. `folds` of the rest
+    cross-validate."""
 
     fraction: float = 0.25
-    split: Literal["Random", "Time"] = "Random"
+    split: Literal["Random", "Time", "Group"] = "Random"
+    group: str | None = None
+    folds: int | None = None
 
 
 class Expectation(msgspec.Struct, omit_defaults=True):
@@ -53,6 +57,23 @@ class Bound(msgspec.Struct, omit_defaults=True):
     max: float | None = None
 
 
+class Accepted(msgspec.Struct):
+    """A version that was accepted before this run was made: its folder, its model's digest and its seal."""
+
+    version: int
+    uri: str
+    sha256: str
+    seal: str
+
+
+class Champion(msgspec.Struct, omit_defaults=True):
+    """The gate against the newest accepted version; `against` is None where there is none."""
+
+    metric: str
+    margin: float = 0.0
+    against: Accepted | None = None
+
+
 class Run(msgspec.Struct, omit_defaults=True):
     """One run of a TrainingJob. `store` is the root URI, `path` the version's folder below it.
 
@@ -73,3 +94,4 @@ class Run(msgspec.Struct, omit_defaults=True):
     seed: int = 0
     refit: bool = True
     metrics: list[Bound] = []
+    champion: Champion | None = None

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from . import heads
+from . import calibration, heads
 from .columns import Coded, Inputs, Matrix
 from .graph import DOUBLE, FLOAT, ML, Graph, NotConvertibleError, doubles
 from .trees import STUMP, Ensemble, Floats, from_histogram, from_sklearn
@@ -25,7 +25,21 @@ def converter_of(estimator: Any) -> Converter:
 
 
 def _forest(inputs: Inputs, matrix: Matrix, estimator: Any) -> Ensemble:
-    """The mean of trees. Of two classes one sum is enough where every leaf is pure: then rounding makes no tie."""
+    value, ensemble = _mean_of_trees(inputs, matrix, estimator)
+    classes: Any = getattr(estimator, "classes_", None)
+    if classes is None:
+        heads.regression(inputs.graph, value)
+    else:
+        heads.label_of_largest(inputs.graph, value, classes)
+        heads.give_probabilities(inputs.graph, value, classes)
+    return ensemble
+
+
+def _mean_of_trees(inputs: Inputs, matrix: Matrix, estimator: Any) -> tuple[str, Ensemble]:
+    """The value [rows, 1] of a regressor, the probabilities [rows, classes] of a classifier.
+
+    Of two classes one sum is enough where every leaf is pure: then rounding makes no tie.
+    """
     graph, ensemble = inputs.graph, Ensemble()
     fitted: list[Any] | None = getattr(estimator, "estimators_", None)
     trees = [estimator] if fitted is None else fitted
@@ -41,13 +55,7 @@ def _forest(inputs: Inputs, matrix: Matrix, estimator: Any) -> Ensemble:
     mean = ensemble.node(graph, _float32(graph, matrix.value), len(targets))
     if fitted is not None:
         mean = graph.add("Div", mean, graph.constant(float(len(trees))))
-    if classes is None:
-        heads.regression(graph, mean)
-        return ensemble
-    probabilities = heads.binary_probabilities(graph, mean) if single else mean
-    heads.label_of_largest(graph, probabilities, classes)
-    heads.give_probabilities(graph, probabilities, classes)
-    return ensemble
+    return heads.binary_probabilities(graph, mean) if single and classes is not None else mean, ensemble
 
 
 def _are_pure(trees: list[Any], values: list[Floats]) -> bool:
@@ -56,6 +64,17 @@ def _are_pure(trees: list[Any], values: list[Floats]) -> bool:
 
 
 def _gradient_boosting(inputs: Inputs, matrix: Matrix, estimator: Any) -> Ensemble:
+    graph = inputs.graph
+    raw, ensemble = _boosted_sum(inputs, matrix, estimator)
+    if not hasattr(estimator, "classes_"):
+        heads.regression(graph, raw)
+        return ensemble
+    doubled = type(estimator._loss).__name__ == "ExponentialLoss"
+    _boosted_classes(graph, raw, estimator.classes_, doubled=doubled, or_zero=True)
+    return ensemble
+
+
+def _boosted_sum(inputs: Inputs, matrix: Matrix, estimator: Any) -> tuple[str, Ensemble]:
     graph, ensemble = inputs.graph, Ensemble()
     stages = estimator.estimators_
     if estimator.init_ != "zero" and not type(estimator.init_).__name__.startswith("Dummy"):
@@ -67,16 +86,23 @@ def _gradient_boosting(inputs: Inputs, matrix: Matrix, estimator: Any) -> Ensemb
     for stage in stages:
         for target, tree in enumerate(stage):
             ensemble.add(from_sklearn(tree), target, estimator.learning_rate * tree.tree_.value[:, 0, 0])
-    raw = ensemble.node(graph, _float32(graph, matrix.value), stages.shape[1])
-    if not hasattr(estimator, "classes_"):
-        heads.regression(graph, raw)
-        return ensemble
-    doubled = type(estimator._loss).__name__ == "ExponentialLoss"
-    _boosted_classes(graph, raw, estimator.classes_, doubled=doubled, or_zero=True)
-    return ensemble
+    return ensemble.node(graph, _float32(graph, matrix.value), stages.shape[1]), ensemble
 
 
 def _histogram_boosting(inputs: Inputs, matrix: Matrix, estimator: Any) -> Ensemble:
+    graph = inputs.graph
+    raw, ensemble = _histogram_sum(inputs, matrix, estimator)
+    if hasattr(estimator, "classes_"):
+        _boosted_classes(graph, raw, estimator.classes_, doubled=False, or_zero=False)
+        return ensemble
+    link = type(estimator._loss.link).__name__
+    if link not in ("IdentityLink", "LogLink"):
+        raise NotConvertibleError(f"histogram gradient boosting with {link}")
+    heads.regression(graph, raw, "log" if link == "LogLink" else "identity")
+    return ensemble
+
+
+def _histogram_sum(inputs: Inputs, matrix: Matrix, estimator: Any) -> tuple[str, Ensemble]:
     graph, ensemble = inputs.graph, Ensemble()
     matrix, known = _recoded(inputs, matrix, estimator)
     targets = estimator.n_trees_per_iteration_
@@ -86,15 +112,7 @@ def _histogram_boosting(inputs: Inputs, matrix: Matrix, estimator: Any) -> Ensem
         for target, predictor in enumerate(iteration):
             tree = from_histogram(predictor, known)
             ensemble.add(tree, target, predictor.nodes["value"].astype(np.float64))
-    raw = ensemble.node(graph, matrix.value, targets)
-    if hasattr(estimator, "classes_"):
-        _boosted_classes(graph, raw, estimator.classes_, doubled=False, or_zero=False)
-        return ensemble
-    link = type(estimator._loss.link).__name__
-    if link not in ("IdentityLink", "LogLink"):
-        raise NotConvertibleError(f"histogram gradient boosting with {link}")
-    heads.regression(graph, raw, "log" if link == "LogLink" else "identity")
-    return ensemble
+    return ensemble.node(graph, matrix.value, targets), ensemble
 
 
 def _recoded(inputs: Inputs, matrix: Matrix, estimator: Any) -> tuple[Matrix, dict[int, int]]:
@@ -199,13 +217,7 @@ def _scores(graph: Graph, matrix: Matrix, estimator: Any) -> str:
 
 
 def _network(inputs: Inputs, matrix: Matrix, estimator: Any) -> None:
-    graph, value = inputs.graph, matrix.value
-    last = len(estimator.coefs_) - 1
-    for layer, (weights, bias) in enumerate(zip(estimator.coefs_, estimator.intercepts_, strict=True)):
-        product = graph.add("MatMul", value, graph.constant(np.asarray(weights, np.float64)))
-        value = graph.add("Add", product, graph.constant(np.asarray(bias, np.float64).reshape(1, -1)))
-        if layer < last:
-            value = _activation(graph, estimator.activation, value)
+    graph, value = inputs.graph, _last_layer(inputs.graph, matrix, estimator)
     if not hasattr(estimator, "classes_"):
         _refuse_many_outputs(estimator)
         heads.regression(graph, value)
@@ -222,9 +234,58 @@ def _network(inputs: Inputs, matrix: Matrix, estimator: Any) -> None:
     heads.give_probabilities(graph, probabilities, classes)
 
 
+def _last_layer(graph: Graph, matrix: Matrix, estimator: Any) -> str:
+    value, last = matrix.value, len(estimator.coefs_) - 1
+    for layer, (weights, bias) in enumerate(zip(estimator.coefs_, estimator.intercepts_, strict=True)):
+        product = graph.add("MatMul", value, graph.constant(np.asarray(weights, np.float64)))
+        value = graph.add("Add", product, graph.constant(np.asarray(bias, np.float64).reshape(1, -1)))
+        if layer < last:
+            value = _activation(graph, estimator.activation, value)
+    return value
+
+
 def _activation(graph: Graph, name: str, value: str) -> str:
     operators = {"relu": "Relu", "tanh": "Tanh", "logistic": "Sigmoid"}
     return value if name == "identity" else graph.add(operators[name], value)
+
+
+def _calibrated(inputs: Inputs, matrix: Matrix, estimator: Any) -> Ensemble | None:
+    graph, classes = inputs.graph, estimator.classes_
+    if len(estimator.calibrated_classifiers_) != 1:
+        raise NotConvertibleError("no exact form of several calibrated classifiers")
+    (inner,) = estimator.calibrated_classifiers_
+    kind = type(inner.estimator).__name__
+    if not type(inner.estimator).__module__.startswith("sklearn.") or kind not in _SCORES:
+        raise NotConvertibleError(f"no exact form of a calibrated {kind}")
+    if len(inner.estimator.classes_) != len(classes):
+        raise NotConvertibleError("no exact form of a calibrated classifier that misses a class")
+    scores, ensemble = _SCORES[kind](inputs, matrix, inner.estimator)
+    probabilities = calibration.probabilities(graph, scores, inner.calibrators)
+    heads.label_of_largest(graph, probabilities, classes)
+    heads.give_probabilities(graph, probabilities, classes)
+    return ensemble
+
+
+def _forest_scores(inputs: Inputs, matrix: Matrix, estimator: Any) -> tuple[str, Ensemble]:
+    probabilities, ensemble = _mean_of_trees(inputs, matrix, estimator)
+    return _second_of_two(inputs.graph, probabilities, estimator), ensemble
+
+
+def _linear_scores(inputs: Inputs, matrix: Matrix, estimator: Any) -> tuple[str, None]:
+    return _scores(inputs.graph, matrix, estimator), None
+
+
+def _network_scores(inputs: Inputs, matrix: Matrix, estimator: Any) -> tuple[str, None]:
+    graph, value = inputs.graph, _last_layer(inputs.graph, matrix, estimator)
+    if len(estimator.classes_) == 2:
+        return graph.add("Sigmoid", value), None
+    return graph.add("Softmax", value, axis=1), None
+
+
+def _second_of_two(graph: Graph, probabilities: str, estimator: Any) -> str:
+    if len(estimator.classes_) != 2:
+        return probabilities
+    return graph.add("Gather", probabilities, graph.constant(np.array([1])), axis=1)
 
 
 def _float32(graph: Graph, value: str) -> str:
@@ -250,6 +311,14 @@ _LINEAR_CLASSES = (
     "LinearDiscriminantAnalysis LinearSVC LogisticRegression LogisticRegressionCV Perceptron RidgeClassifier "
     "RidgeClassifierCV SGDClassifier"
 )
+_SCORES: dict[str, Callable[[Inputs, Matrix, Any], tuple[str, Ensemble | None]]] = {
+    **dict.fromkeys(_FORESTS.split(), _forest_scores),
+    "GradientBoostingClassifier": _boosted_sum,
+    "HistGradientBoostingClassifier": _histogram_sum,
+    **dict.fromkeys(_LINEAR_CLASSES.split(), _linear_scores),
+    "MLPClassifier": _network_scores,
+}
+"""What scikit-learn calibrates: the decision function, else probabilities; [rows, 1] of two classes."""
 _CONVERTERS: dict[str, Converter] = {
     **dict.fromkeys(_FORESTS.split(), _forest),
     **dict.fromkeys(("GradientBoostingClassifier", "GradientBoostingRegressor"), _gradient_boosting),
@@ -258,4 +327,5 @@ _CONVERTERS: dict[str, Converter] = {
     **dict.fromkeys(("PoissonRegressor", "GammaRegressor"), _linear_regressor("log")),
     **dict.fromkeys(_LINEAR_CLASSES.split(), _linear_classifier),
     **dict.fromkeys(("MLPClassifier", "MLPRegressor"), _network),
+    "CalibratedClassifierCV": _calibrated,
 }

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
 import msgspec
 
-from perennial.runtime.server import metadata
+from perennial.runtime.server import http, metadata
 from perennial.runtime.server.admission import Admission
-from perennial.runtime.server.answer import writer_of
+from perennial.runtime.server.answer import Answer, writer_of
 from perennial.runtime.server.encoding import inflated
 from perennial.runtime.server.http import (
     Reply,
@@ -59,26 +58,16 @@ class InferenceApp:
         if request.arrived:
             self._meter.leave(request.arrived, status)
 
-    def respond(self, request: Request) -> Reply | Coroutine[Any, Any, Reply]:
+    def respond(self, request: Request, reply: http.Respond) -> None:
         try:
             if request.path.endswith(INFER):
-                answer = self._infer(request)
-                return answer if isinstance(answer, Reply) else self._later(answer)
-            return self._get(request)
-        except Refusal as refusal:
-            return refused(refusal)
-        except Exception:
-            return _failed()
+                self._infer(request, reply)
+            else:
+                reply(self._get(request))
+        except Exception as error:
+            reply(_failed(error))
 
-    async def _later(self, answer: Coroutine[Any, Any, Reply]) -> Reply:
-        try:
-            return await answer
-        except Refusal as refusal:
-            return refused(refusal)
-        except Exception:
-            return _failed()
-
-    def _infer(self, request: Request) -> Reply | Coroutine[Any, Any, Reply]:
+    def _infer(self, request: Request, reply: http.Respond) -> None:
         if request.path != self._infer_path:
             self._check_model(request.path.removesuffix(INFER))
         if request.method != "POST":
@@ -86,7 +75,15 @@ class InferenceApp:
         predictor = self._admission.predictor()
         body = inflated(request.body, request.encoding, self.max_body) if request.encoding else request.body
         asked, question = decode(body, request.json_length)
-        return predictor.infer(question, writer_of(asked, predictor.model.schema.classes))
+        write = writer_of(asked, predictor.model.schema.classes)
+
+        def answered(answer: Answer | Exception) -> None:
+            try:
+                reply(_failed(answer) if isinstance(answer, Exception) else write(answer))
+            except Exception as error:
+                reply(_failed(error))
+
+        predictor.infer(question, answered)
 
     def _get(self, request: Request) -> Reply:
         respond = self._fixed(request.path) or self._of_model(request.path)
@@ -131,7 +128,9 @@ def _ready_status(ready: bool) -> int:
     return 200 if ready else 503
 
 
-def _failed() -> Reply:
-    """Nothing that a client sends should end here: what does is ours to mend."""
-    logger.exception("an inference request failed")
+def _failed(error: Exception) -> Reply:
+    """Nothing that a client sends should end here but as a refusal: what does is ours to mend."""
+    if isinstance(error, Refusal):
+        return refused(error)
+    logger.error("an inference request failed", exc_info=error)
     return refused(Refusal(500, "the server failed to answer; its log says why"))

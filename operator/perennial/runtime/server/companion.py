@@ -20,7 +20,7 @@ from perennial.runtime.scoring import label_text
 from perennial.runtime.server.counts.totals import Totals
 from perennial.runtime.server.engine import Answers
 from perennial.runtime.server.model import Model
-from perennial.runtime.server.rows import Rows
+from perennial.runtime.server.rows import Rows, joined
 from perennial.wire.reference import Reference
 from perennial.wire.schema import Schema
 
@@ -124,11 +124,8 @@ class Companion:
 
 
 def _together(samples: list[Sample]) -> Sample:
-    rows = [sample.rows for sample in samples]
-    texts = [part.texts for part in rows if part.texts is not None]
-    numbers = np.concatenate([part.numbers for part in rows])
     predictions = np.concatenate([sample.answers.predictions for sample in samples])
-    return Sample(Rows(len(numbers), numbers, np.concatenate(texts) if texts else None), Answers(predictions))
+    return Sample(joined([sample.rows for sample in samples]), Answers(predictions))
 
 
 _FIRST = np.zeros(1, np.intp)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from perennial.runtime.server import measurements
+from perennial.runtime.server import http, measurements
 from perennial.runtime.server.counting import Counting
 from perennial.runtime.server.feedback import Feedback
 from perennial.runtime.server.http import (
@@ -57,7 +57,10 @@ class ControlApp:
     def leave(self, request: Request, status: int) -> None:
         """Nothing here counts as load."""
 
-    def respond(self, request: Request) -> Reply:
+    def respond(self, request: Request, reply: http.Respond) -> None:
+        reply(self._reply(request))
+
+    def _reply(self, request: Request) -> Reply:
         try:
             return self._respond(request)
         except Refusal as refusal:

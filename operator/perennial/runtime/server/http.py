@@ -14,10 +14,11 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
-from typing import Any, Protocol, cast
+from functools import partial
+from typing import Protocol, cast
 from urllib.parse import unquote
 
 import httptools
@@ -73,13 +74,18 @@ class Reply:
     headers: bytes = b""
 
 
+Respond = Callable[[Reply], None]
+
+
 class Application(Protocol):
-    """What a server serves. `arrive` and `leave` frame every request, also one whose client goes away."""
+    """What a server serves. `arrive` and `leave` frame every request, also one whose client goes away. `respond` calls
+    `reply` once, at once or later, on the event loop.
+    """
 
     max_body: int
 
     def arrive(self, request: Request) -> None: ...
-    def respond(self, request: Request) -> Reply | Coroutine[Any, Any, Reply]: ...
+    def respond(self, request: Request, reply: Respond) -> None: ...
     def leave(self, request: Request, status: int) -> None: ...
 
 
@@ -175,7 +181,6 @@ class Connection(asyncio.Protocol):
         self._ends = self._since + MAX_AGE_SECONDS * share
         self._left = int(MAX_REQUESTS * share)
         self._waiting: deque[Request] = deque()
-        self._task: asyncio.Task[None] | None = None
         self._current: Request | None = None
         self._reading = False
         self._closed = False
@@ -261,8 +266,7 @@ class Connection(asyncio.Protocol):
                 self._transport.pause_reading()
             return
         self._current = request
-        # Not at once: all requests that have arrived are read first, so that those which wait count as in flight.
-        self._loop.call_soon(self._answer, request)
+        self._application.respond(request, partial(self._write, request))
 
     def _begin(self) -> None:
         self._url = b""
@@ -296,18 +300,10 @@ class Connection(asyncio.Protocol):
         if self._closed:
             self._application.leave(request, CLIENT_GONE)
             return
-        reply = self._application.respond(request)
-        if isinstance(reply, Reply):
-            self._write(request, reply)
-        else:
-            self._task = self._loop.create_task(self._answer_later(request, reply))
-
-    async def _answer_later(self, request: Request, reply: Coroutine[Any, Any, Reply]) -> None:
-        self._write(request, await reply)
+        self._application.respond(request, partial(self._write, request))
 
     def _write(self, request: Request, reply: Reply) -> None:
         self._current = None
-        self._task = None
         if self._closed:
             self._application.leave(request, CLIENT_GONE)
             return

@@ -7,20 +7,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from perennial.runtime.server import receipt as receipts
-from perennial.runtime.server.answer import PREDICT, PREDICT_PROBA, Answer, Output, T, Write
+from perennial.runtime.server.answer import PREDICT, PREDICT_PROBA, Answer, Output
 from perennial.runtime.server.companion import Companion, Sample
 from perennial.runtime.server.counting import Counting
-from perennial.runtime.server.engine import Answers, Engine, datatype_of
+from perennial.runtime.server.engine import Answers, datatype_of
 from perennial.runtime.server.feedback import uniform_ends
 from perennial.runtime.server.model import Model
 from perennial.runtime.server.receipt import Ids, Receipt
@@ -28,6 +27,7 @@ from perennial.runtime.server.records import Reader
 from perennial.runtime.server.refusal import Refusal, invalid
 from perennial.runtime.server.request import Question
 from perennial.runtime.server.rows import Gatherer, Rows
+from perennial.runtime.server.scheduling import Scheduler, Scores
 from perennial.wire.schema import DECISIONS, LABEL, PREDICTION, PROBABILITIES, Schema
 
 logger = logging.getLogger(__name__)
@@ -37,16 +37,26 @@ Compared = tuple[NDArray[np.intp], Answers]
 """Which rows the companion scored, and what it said to them."""
 
 
-Scores = NDArray[np.float64] | None
+Answered = Callable[[Answer | Exception], None]
 
 
 @dataclass(slots=True)
-class _Asked:
-    """A question that fits the model."""
+class Asked:
+    """A question that fits the model, and who waits for its answer."""
 
     question: Question
     rows: Rows
     outputs: list[NamedOutput]
+    answered: Answered
+
+    @property
+    def alone(self) -> bool:
+        """The decision function was not tried to be the same for rows that go together."""
+        return DECISIONS in self.question.outputs
+
+
+def _nobody(answer: Answer | Exception) -> None:
+    """Who waits for the answer to a question that is only looked at."""
 
 
 class Intake:
@@ -57,15 +67,15 @@ class Intake:
         self._read = Reader(model.schema)
         self._default, self._named = _outputs(model.schema, decides=model.engine.decide is not None)
 
-    def __call__(self, question: Question) -> _Asked:
+    def __call__(self, question: Question, answered: Answered) -> Asked:
         """Raises Refusal 400 that names the field which does not fit."""
         records = question.records
         rows = self._gather(question.inputs) if records is None else self._read(records)
-        return _Asked(question, rows, self._outputs_of(question.outputs))
+        return Asked(question, rows, self._outputs_of(question.outputs), answered)
 
     def fits(self, question: Question) -> bool:
         try:
-            self(question)
+            self(question, _nobody)
         except Refusal:
             return False
         return True
@@ -95,58 +105,74 @@ class Predictor:
         self._name = name
         self._counting = counting
         self._intake = Intake(model)
-        self._pool = ThreadPoolExecutor(1, "model")
+        self._scheduler = Scheduler(self, inline_rows=model.inline_rows, batch_rows=model.batch_rows)
+        self._comparing: set[asyncio.Task[None]] = set()
         self._companion_pool = ThreadPoolExecutor(1, "companion")
         self._receipt = _receipt_of(model)
         self._ids = Ids()
 
-    def infer(self, question: Question, write: Write[T]) -> T | Coroutine[Any, Any, T]:
-        """The answer as `write` makes it: at once where the model is quick enough to have the others wait, else when
-        it is done.
+    def infer(self, question: Question, answered: Answered) -> None:
+        """Have a question answered: `answered` is called once, on the event loop, with the answer or with what went
+        wrong, a Refusal where it is not ours (422: the model cannot work with the rows).
 
-        Raises Refusal 400 for what the client can mend, 422 for what the model cannot work with.
+        Raises Refusal 400 at once for what the client can mend.
         """
-        asked = self._taken(question)
-        if asked.rows.count > self.model.inline_rows:
-            return self._infer_beside(asked, write)
-        return self._answer(asked, _computed(self.model.engine, asked), write)
+        self._scheduler.submit(self._taken(question, answered))
 
-    def _taken(self, question: Question) -> _Asked:
+    def _taken(self, question: Question, answered: Answered) -> Asked:
         """A question that only the version before took is no client's mistake: this version breaks its clients, which
         a rollout has to see as errors."""
         try:
-            return self._intake(question)
+            return self._intake(question, answered)
         except Refusal as refusal:
             if self.predecessor is None or not self.predecessor.fits(question):
                 raise
             raise Refusal(422, f"{refusal.message}; the version before this one took such requests") from refusal
 
-    async def _infer_beside(self, asked: _Asked, write: Write[T]) -> T:
-        loop = asyncio.get_running_loop()
-        answers = await loop.run_in_executor(self._pool, _computed, self.model.engine, asked)
-        answer = self._answer(asked, answers, write)
-        return await answer if isinstance(answer, Coroutine) else answer
+    # What the scheduler has done.
 
-    def _answer(self, asked: _Asked, answers: Answers, write: Write[T]) -> T | Coroutine[Any, Any, T]:
-        """Count the rows, have a sample of them compared, and write the answer."""
-        scores = self._counting.add(asked.rows, answers)
-        if not asked.question.receipt:
-            if self.companion is not None:
-                self._compare_later(self.companion, asked.rows, answers)
-            return write(self._said(asked, answers))
-        if self.companion is None:
-            return write(self._said(asked, answers, self._receipts(answers, scores, None)))
-        return self._answer_compared(self.companion, asked, answers, scores, write)
+    def compute(self, batch: Sequence[Asked], rows: Rows) -> Answers:
+        engine = self.model.engine
+        try:
+            answers = engine(rows)
+            if engine.decide is not None and any(asked.alone for asked in batch):
+                answers.decisions = engine.decide(rows)
+            return answers
+        except ValueError as error:
+            # scikit-learn's way to say that it cannot work with such values, for example with missing ones. The request
+            # is well formed: it is the model that fails, and a rollout counts that.
+            raise Refusal(422, f"the model does not take these rows: {error}") from error
 
-    async def _answer_compared(
-        self, companion: Companion, asked: _Asked, answers: Answers, scores: Scores, write: Write[T]
-    ) -> T:
+    def count(self, rows: Rows, answers: Answers) -> Scores:
+        return self._counting.add(rows, answers)
+
+    def answer(self, asked: Asked, answers: Answers, scores: Scores) -> None:
+        if self.companion is not None and asked.question.receipt:
+            comparing = asyncio.get_running_loop().create_task(
+                self._answer_compared(self.companion, asked, answers, scores)
+            )
+            self._comparing.add(comparing)
+            comparing.add_done_callback(self._comparing.discard)
+            return
+        if self.companion is not None:
+            self._compare_later(self.companion, asked.rows, answers)
+        asked.answered(self._said(asked, answers, scores, None))
+
+    def fail(self, asked: Asked, error: Exception) -> None:
+        asked.answered(error)
+
+    async def _answer_compared(self, companion: Companion, asked: Asked, answers: Answers, scores: Scores) -> None:
         compared = await self._compare(companion, asked.rows, answers)
-        return write(self._said(asked, answers, self._receipts(answers, scores, compared)))
+        asked.answered(self._said(asked, answers, scores, compared))
 
-    def _said(self, asked: _Asked, answers: Answers, given: list[str] | None = None) -> Answer:
-        outputs = [output(name, answers) for name, output in asked.outputs]
-        return Answer(self._name, self.model.version, asked.question.id, outputs, given)
+    def _said(self, asked: Asked, answers: Answers, scores: Scores, compared: Compared | None) -> Answer | Exception:
+        """What is wrong with one answer is said to the one who asked, and to none of its batch."""
+        try:
+            given = self._receipts(answers, scores, compared) if asked.question.receipt else None
+            outputs = [output(name, answers) for name, output in asked.outputs]
+            return Answer(self._name, self.model.version, asked.question.id, outputs, given)
+        except Exception as error:
+            return error
 
     async def score_samples(self) -> None:
         """Score what waits for the companion, as far as its budget goes."""
@@ -212,18 +238,6 @@ class Predictor:
             )
             for row, (prediction, cell) in enumerate(zip(predictions, cells, strict=True))
         ]
-
-
-def _computed(engine: Engine, asked: _Asked) -> Answers:
-    try:
-        answers = engine(asked.rows)
-        if engine.decide is not None and DECISIONS in asked.question.outputs:
-            answers.decisions = engine.decide(asked.rows)
-        return answers
-    except ValueError as error:
-        # scikit-learn's way to say that it cannot work with such values, for example with missing ones. The request is
-        # well formed: it is the model that fails, and a rollout counts that.
-        raise Refusal(422, f"the model does not take these rows: {error}") from error
 
 
 def _outputs(schema: Schema, *, decides: bool) -> tuple[list[NamedOutput], dict[str, Callable[[str, Answers], Output]]]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from perennial.runtime.scoring import same_label
 from perennial.runtime.server.engine import Answers, Engine, OnnxEngine, SklearnEngine
+from perennial.runtime.server.exactness import batch_rows
 from perennial.runtime.server.rows import Rows, rows_of
 from perennial.runtime.store import open_version
 from perennial.wire.manifest import REFERENCE_FILE, Manifest
@@ -32,7 +33,9 @@ class WrongAnswer(ValueError):
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded model. `inline_rows` is how many rows may be predicted on the event loop."""
+    """A loaded model. `inline_rows` is how many rows may be predicted on the event loop, `batch_rows` how many of
+    several requests at a time.
+    """
 
     digest: str
     version: str
@@ -41,6 +44,7 @@ class Model:
     reference: Reference | None
     engine: Engine
     inline_rows: int
+    batch_rows: int
     seconds_a_row: float
 
 
@@ -67,6 +71,7 @@ def load(served: ServedModel) -> Model:
         reference=reference,
         engine=engine,
         inline_rows=_inline_rows(row, batch),
+        batch_rows=batch_rows(engine, schema),
         seconds_a_row=batch,
     )
 

@@ -35,6 +35,15 @@ class Rows:
         return Rows(len(numbers), numbers, None if self.texts is None else self.texts[indices])
 
 
+def joined(parts: list[Rows]) -> Rows:
+    """The rows of at least one part, one after another."""
+    if len(parts) == 1:
+        return parts[0]
+    numbers = np.concatenate([part.numbers for part in parts])
+    texts = [part.texts for part in parts if part.texts is not None]
+    return Rows(len(numbers), numbers, np.concatenate(texts) if texts else None)
+
+
 class Gatherer:
     """Makes Rows for one model's schema."""
 

@@ -22,6 +22,7 @@ def card(
     facts: Mapping[str, str],
     verdict: Verdict,
     served: str,
+    spread: Mapping[str, str] | None = None,
     importance: Mapping[str, float] | None = None,
     notes: Iterable[str] = (),
 ) -> str:
@@ -32,6 +33,7 @@ def card(
         "## Judgement on held-out rows",
         _gates(verdict.gates),
         _metrics(verdict),
+        *(["## Cross-validation on the rows learned from", _list(spread)] if spread else []),
         "## Features",
         _features(schema, importance or {}),
         "## Serving",
@@ -73,7 +75,7 @@ def _gates(gates: Sequence[Gate]) -> str:
         (
             gate.metric,
             f"{gate.rule} {gate.bound:g}",
-            _value(gate.value),
+            _value(gate),
             _interval(gate.interval),
             "passed" if gate.passed else "**failed**",
         )
@@ -94,8 +96,10 @@ def _interval(interval: tuple[float, float] | None) -> str:
     return "" if interval is None else f"{interval[0]:.4g} to {interval[1]:.4g}"
 
 
-def _value(value: float | None) -> str:
-    return "could not be computed" if value is None else f"{value:.6g}"
+def _value(gate: Gate) -> str:
+    if gate.value is None:
+        return gate.note or "could not be computed"
+    return f"{gate.value:.6g}" + (f" worse than {gate.note}" if gate.note else "")
 
 
 def _features(schema: Schema, importance: Mapping[str, float]) -> str:

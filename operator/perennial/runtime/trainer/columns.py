@@ -127,6 +127,15 @@ def why_left_out(values: NDArray[np.generic]) -> str | None:
     return f"an identifier: {distinct} different texts in {len(values)} rows"
 
 
+def groups_of(column: Column) -> NDArray[np.intp]:
+    """The number of each row's group. Rows without one are a group of their own: they may belong together."""
+    import pandas as pd
+
+    values = pd.concat([pd.Series(piece.astype(object)) for piece in column.pieces], ignore_index=True)
+    codes, _ = pd.factorize(values.where(values.notna(), ""), use_na_sentinel=False)
+    return np.asarray(codes, np.intp)
+
+
 def _numbers(piece: pd.Series) -> NDArray[np.float64]:
     import pandas as pd
 

@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from perennial.runtime import limits
-from perennial.wire.run import Run, Sklearn
+from perennial.wire.run import Run, Sklearn, Test
 from perennial.wire.schema import Feature
 
+from .calibration import calibrated, settled
+from .class_weight import weigh_classes
 from .estimators import choose
 from .failures import InputError
 from .preprocessing import pipeline
@@ -22,17 +24,25 @@ SMALL_CELLS = 2_000_000
 def fitted(run: Run, sklearn: Sklearn, features: Sequence[Feature], rows: Rows, say: Callable[[str], None]) -> Any:
     """A new pipeline, fitted on these rows. Raises InputError where they do not suit the estimator."""
     chosen = choose(sklearn, run.seed, limits.cpus())
+    weigh_classes(chosen.estimator, rows.target)
     model = pipeline(chosen, features, sklearn.preprocessing, rows.frame)
+    test = run.data.test if run.data else Test()
+    model.set_params(model=calibrated(sklearn, chosen.estimator, test, run.seed, rows))
     with warnings.catch_warnings(record=True) as caught, suited(chosen.path):
         warnings.simplefilter("always")
         model.fit(rows.frame, rows.target)
     for message in dict.fromkeys(str(warning.message).strip().splitlines()[0] for warning in caught):
         say(f"fit: warning: {message}")
-    # What is published must not depend on how many CPUs the container had, nor answers on the order of threads.
-    for name in model.get_params():
-        if name.rpartition("__")[2] == "n_jobs":
-            model.set_params(**{name: None})
+    for part in settled(model.named_steps["model"]):
+        _forget_cpus(part)
     return model
+
+
+def _forget_cpus(estimator: Any) -> None:
+    """What is published must not depend on how many CPUs the container had, nor answers on the order of threads."""
+    for name in estimator.get_params():
+        if name.rpartition("__")[2] == "n_jobs":
+            estimator.set_params(**{name: None})
 
 
 @contextmanager

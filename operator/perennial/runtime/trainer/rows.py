@@ -13,6 +13,7 @@ from perennial.wire.run import Data
 
 from . import times
 from .failures import InputError
+from .split import Keys, newest
 from .table import Table
 from .target import AnyArray, Task, target_of
 
@@ -22,27 +23,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Features, targets and times [rows], in the order of the data."""
+    """Features, targets, times and groups [rows], in the order of the data."""
 
     frame: pd.DataFrame
     target: AnyArray
     task: Task
     seconds: NDArray[np.float64] | None = None
     are_dates: bool = False
+    groups: NDArray[np.intp] | None = None
 
     def __len__(self) -> int:
         return len(self.frame)
 
     def take(self, index: NDArray[np.intp]) -> Rows:
-        seconds = None if self.seconds is None else self.seconds[index]
         return Rows(
-            self.frame.iloc[index].reset_index(drop=True), self.target[index], self.task, seconds, self.are_dates
+            self.frame.iloc[index].reset_index(drop=True),
+            self.target[index],
+            self.task,
+            None if self.seconds is None else self.seconds[index],
+            self.are_dates,
+            None if self.groups is None else _renumbered(self.groups[index]),
         )
 
     @property
-    def labels(self) -> AnyArray | None:
-        """What rows are held out by in equal shares."""
-        return self.target if self.task == "classification" else None
+    def keys(self) -> Keys:
+        """What the rows are split by."""
+        labels = self.target if self.task == "classification" else None
+        return Keys(len(self), labels, self.seconds, self.groups)
 
     @property
     def through(self) -> str | None:
@@ -58,12 +65,18 @@ def usable(table: Table, data: Data, task: Task, say: Callable[[str], None]) -> 
     chosen = np.flatnonzero(present)
     seconds = None if table.seconds is None else table.seconds[chosen]
     if seconds is not None and data.window_seconds is not None:
-        recent = seconds >= seconds.max() - data.window_seconds
+        recent = newest(seconds, data.window_seconds)
         say(f"data: {int(recent.sum())} rows of {len(recent)} are within the window")
         chosen, target, seconds = chosen[recent], target[recent], seconds[recent]
-    rows = Rows(table.frame.iloc[chosen].reset_index(drop=True), target, task, seconds, table.are_dates)
+    groups = None if table.groups is None else _renumbered(table.groups[chosen])
+    rows = Rows(table.frame.iloc[chosen].reset_index(drop=True), target, task, seconds, table.are_dates, groups)
     _refuse_one_class(rows, data)
     return rows
+
+
+def _renumbered(groups: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The same groups, numbered from 0 without gaps."""
+    return np.asarray(np.unique(groups, return_inverse=True)[1])
 
 
 def _refuse_one_class(rows: Rows, data: Data) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from perennial.wire.run import Data
 from perennial.wire.schema import Feature
 
 from . import times
-from .columns import Column, common_kind, feature_of, values_of, why_left_out
+from .columns import Column, common_kind, feature_of, groups_of, values_of, why_left_out
 from .failures import InputError, hint
 from .reading import File, examine, memory_needed, read
 from .sources import Source, find
@@ -44,7 +44,8 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows in the order of the files. `frame` has float64 and `object` columns; `seconds` orders rows in time."""
+    """Rows in the order of the files. `frame` has float64 and `object` columns; `seconds` orders rows in time, `groups`
+    numbers what belongs together."""
 
     frame: pd.DataFrame
     features: list[Feature]
@@ -52,6 +53,7 @@ class Table:
     origins: list[Origin]
     seconds: NDArray[np.float64] | None = None
     are_dates: bool = False
+    groups: NDArray[np.intp] | None = None
     left_out: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -113,6 +115,7 @@ def _wanted(data: Data, file: File) -> list[str]:
         "data.target": [data.target],
         "data.time": [data.time] if data.time else [],
         "data.features": data.features,
+        "data.test.group": [data.test.group] if data.test.group else [],
         "data.expect.columns": list(data.expect),
     }
     for path, columns in named.items():
@@ -121,8 +124,13 @@ def _wanted(data: Data, file: File) -> list[str]:
                 raise InputError(
                     "MissingColumn", f"{path}: {file.name} has no column {column!r}{hint(column, file.columns)}"
                 )
-    features = data.features or [column for column in file.columns if column not in (data.target, data.time)]
-    return list(dict.fromkeys([*features, data.target, *([data.time] if data.time else []), *data.expect]))
+    features = _features(data, file.columns)
+    return list(dict.fromkeys([*features, *(name for columns in named.values() for name in columns)]))
+
+
+def _features(data: Data, columns: Iterable[str]) -> list[str]:
+    others = {data.target, data.time, data.test.group}
+    return data.features or [column for column in columns if column not in others]
 
 
 def _refuse_too_large(needed: int, limit: int | None) -> None:
@@ -145,11 +153,10 @@ def assembled(raw: Raw, data: Data) -> Table:
     import pandas as pd
 
     column = raw.column
-    names = data.features or [name for name in raw.pieces[0].columns if name not in (data.target, data.time)]
     features: list[Feature] = []
     values: dict[str, NDArray[np.float64] | NDArray[np.object_]] = {}
     left_out: dict[str, str] = {}
-    for name in names:
+    for name in _features(data, raw.pieces[0].columns):
         kind = common_kind(column(name))
         if kind == "date" and not data.features:
             left_out[name] = "a date: derive numbers from it (hour, weekday, age) to use it"
@@ -165,7 +172,16 @@ def assembled(raw: Raw, data: Data) -> Table:
     if not features:
         raise InputError("NoFeatures", "data.features: there is no column left to predict from" + _why(left_out))
     seconds, are_dates = times.seconds_of(column(data.time)) if data.time else (None, False)
-    return Table(pd.DataFrame(values), features, column(data.target), raw.origins, seconds, are_dates, left_out)
+    return Table(
+        pd.DataFrame(values),
+        features,
+        column(data.target),
+        raw.origins,
+        seconds,
+        are_dates,
+        groups_of(column(data.test.group)) if data.test.group else None,
+        left_out,
+    )
 
 
 def _why(left_out: dict[str, str]) -> str:

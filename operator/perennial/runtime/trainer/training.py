@@ -19,16 +19,20 @@ from perennial.wire.run import Data, Run, Sklearn
 from perennial.wire.schema import Schema
 
 from . import lineage, reference, resampling, table, version
+from .answers import packed
+from .calibration import FOLDS, check_calibration
 from .card import card, served_by
+from .cross_validation import Spread, cross_validated
 from .data_report import refuse_unexpected
 from .estimators import choose
+from .evidence import Evidence, digest_of_split
 from .examples import examples
 from .failures import RunError
 from .fitting import fitted, suited, threads_for
 from .importance import permutation_importance
 from .inferred import inferred
 from .judging import classes_of, judge, score_of
-from .metrics import Judged, check_bounds
+from .metrics import check_metrics
 from .onnx_form import onnx_form
 from .resampling import Resampling
 from .rows import Rows, usable
@@ -59,16 +63,19 @@ class _Gated:
     model: Any
     learned: Rows
     held: Rows
-    judged: Judged
+    evidence: Evidence
     verdict: Verdict
+    spread: dict[str, Spread]
 
 
 def train(run: Run, say: Say, secret: Path = Path(places.DATA_SECRET)) -> wire.Result:
     """Carry the run out. Raises RunError."""
     started = datetime.now(UTC)
     sklearn, data = _definition(run)
-    task = choose(sklearn, run.seed, limits.cpus()).task
-    check_bounds(run.metrics, task)
+    chosen = choose(sklearn, run.seed, limits.cpus())
+    task = chosen.task
+    check_calibration(sklearn, task, chosen.estimator)
+    check_metrics(run, task)
     if (before := version.published(run)) is not None:
         say(f"version {run.version} was published by an earlier attempt: nothing is left to do")
         return before
@@ -98,17 +105,44 @@ def _definition(run: Run) -> tuple[Sklearn, Data]:
 
 def _gate(setting: _Setting) -> _Gated:
     run, rows, say = setting.run, setting.rows, setting.say
-    parts = split(setting.data.test, run.seed, rows.labels, rows.seconds, len(rows))
+    parts = split(setting.data.test, run.seed, rows.keys)
     say(f"split: {len(parts.train)} rows to learn from, {len(parts.test)} held out ({setting.data.test.split})")
     learned, held = rows.take(parts.train), rows.take(parts.test)
     model = fitted(run, setting.sklearn, setting.table.features, learned, say)
     with suited(setting.sklearn.estimator):
         judged = judge(model, held.frame, held.target, rows.task)
-    return _Gated(model, learned, held, judged, reach(run, judged, rows.task, _drawn(setting, held), say))
+        spread = _cross_validated(setting, learned)
+    evidence = Evidence(
+        judged,
+        rows.task,
+        setting.data.target,
+        _drawn(setting, held),
+        held.frame,
+        setting.table.features,
+        digest_of_split(setting.data, setting.table.digest, len(rows), parts.test),
+        held.seconds,
+        held.are_dates,
+    )
+    return _Gated(model, learned, held, evidence, reach(run, evidence, say), spread)
+
+
+def _cross_validated(setting: _Setting, learned: Rows) -> dict[str, Spread]:
+    test, say = setting.data.test, setting.say
+    if test.folds is None:
+        return {}
+
+    def fit(rows: Rows) -> Any:
+        return fitted(setting.run, setting.sklearn, setting.table.features, rows, say)
+
+    found = cross_validated(test, setting.run.seed, learned, fit)
+    say("cross-validation: " + ", ".join(f"{name} {spread}" for name, spread in found.items()))
+    return found
 
 
 def _drawn(setting: _Setting, held: Rows) -> Resampling:
     """What is resampled is what was held out together."""
+    if held.groups is not None:
+        return resampling.of_groups(held.groups, setting.run.seed)
     if setting.data.test.split == "Time":
         return resampling.of_stretches(len(held), setting.run.seed)
     return resampling.of_rows(len(held), setting.run.seed)
@@ -136,7 +170,7 @@ def _draft(setting: _Setting, gated: _Gated, model: Any, learned: Rows) -> versi
         classes=classes_of(model) if task == "classification" else [],
     )
     schema.examples = examples(model, schema, held.frame)
-    packed = skops.dump(model)
+    model_file = skops.dump(model)
     form = onnx_form(model, schema, held.frame)
     served = served_by(form.agreement, form.why_not)
     setting.say(f"serving: {served}")
@@ -146,7 +180,7 @@ def _draft(setting: _Setting, gated: _Gated, model: Any, learned: Rows) -> versi
     importance = permutation_importance(gated.model, held.frame, held.target, task, run.seed)
     return version.Draft(
         schema=schema,
-        skops=packed,
+        skops=model_file,
         onnx=form.data,
         verdict=gated.verdict,
         lineage=_lineage(setting, model, learned),
@@ -155,13 +189,18 @@ def _draft(setting: _Setting, gated: _Gated, model: Any, learned: Rows) -> versi
             schema,
             facts=_facts(setting, gated, learned),
             verdict=gated.verdict,
+            spread={name: str(each) for name, each in gated.spread.items()},
             served=served,
             importance=importance,
             notes=notes,
         ),
         reference=reference.build(
-            schema, reference.HeldOut(held.frame, gated.learned.frame, gated.judged), version.sha256(packed)
+            schema,
+            reference.HeldOut(held.frame, gated.learned.frame, gated.evidence.judged),
+            version.sha256(model_file),
         ),
+        answers=packed(gated.evidence),
+        spread=gated.spread,
         expectations=inferred(setting.rows, setting.table.features, setting.data.target),
         rows=wire.Rows(train=len(gated.learned), test=len(held)),
         trained_through=learned.through,
@@ -172,11 +211,10 @@ def _draft(setting: _Setting, gated: _Gated, model: Any, learned: Rows) -> versi
 
 
 def _lineage(setting: _Setting, model: Any, learned: Rows) -> dict[str, object]:
-    steps = getattr(model, "steps", [("model", model)])
     return {
         **lineage.of_run(setting.run, setting.started),
         **lineage.of_table(setting.run, setting.table),
-        **lineage.of_estimator(setting.sklearn.estimator, steps[-1][1]),
+        **lineage.of_estimator(setting.sklearn, model.named_steps["model"]),
         "preprocessing": setting.sklearn.preprocessing,
         "learnedFrom": {"rows": len(learned), "through": learned.through, "refit": len(learned) == len(setting.rows)},
     }
@@ -188,10 +226,13 @@ def _facts(setting: _Setting, gated: _Gated, learned: Rows) -> dict[str, str]:
     facts = {
         "estimator": f"`{setting.sklearn.estimator}`",
         "preprocessing": setting.sklearn.preprocessing,
-        "data": f"`{data.uri}` ({len(origins)} files, {setting.table.rows} rows, sha256 `{setting.table.digest[:12]}`)",
+        "data": f"`{lineage.shown_uri(data.uri)}` ({len(origins)} files, {setting.table.rows} rows, "
+        f"sha256 `{setting.table.digest[:12]}`)",
         "held out": f"{len(gated.held)} rows of {len(setting.rows)} ({test.split}, fraction {test.fraction:g})",
         "learned from": f"{len(learned)} rows" + (f", the newest of {learned.through}" if learned.through else ""),
     }
+    if setting.sklearn.calibration is not None:
+        facts["calibration"] = f"{setting.sklearn.calibration}, on {FOLDS} folds of the rows learned from"
     if data.window_seconds is not None:
         facts["window"] = f"the newest {data.window_seconds / 86400:g} days by `{data.time}`"
     return facts

@@ -17,6 +17,7 @@ from perennial.runtime.store import (
     publish,
 )
 from perennial.wire.manifest import (
+    ANSWERS_FILE,
     CARD_FILE,
     EXPECTATIONS_FILE,
     FORMAT,
@@ -36,6 +37,7 @@ from perennial.wire.result import Model, Result, Rows
 from perennial.wire.run import Run
 from perennial.wire.schema import SCHEMA_FILE, Schema
 
+from .cross_validation import Spread
 from .failures import InputError, NoVersionError, RunError, TransientError
 from .verdict import Verdict
 
@@ -51,6 +53,8 @@ class Draft:
     lineage: dict[str, object]
     card: str
     reference: Reference | None = None
+    answers: bytes | None = None
+    spread: Mapping[str, Spread] = field(default_factory=dict)
     expectations: dict[str, object] | None = None
     rows: Rows | None = None
     trained_through: str | None = None
@@ -116,7 +120,8 @@ def _files(draft: Draft) -> dict[str, bytes]:
         SCHEMA_FILE: pretty(draft.schema),
         REFERENCE_FILE: None if draft.reference is None else msgspec.json.encode(draft.reference),
         EXPECTATIONS_FILE: None if draft.expectations is None else pretty(draft.expectations),
-        METRICS_FILE: pretty(draft.verdict.report()),
+        ANSWERS_FILE: draft.answers,
+        METRICS_FILE: pretty({**draft.verdict.report(), "crossValidation": draft.spread}),
         LINEAGE_FILE: pretty(draft.lineage),
         CARD_FILE: draft.card.encode(),
     }

@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.isotonic import IsotonicRegression
 
 from perennial.runtime.frame import frame
+from perennial.runtime.onnx.calibration import probabilities
 from perennial.runtime.onnx.convert import convert
-from perennial.runtime.onnx.graph import NotConvertibleError
+from perennial.runtime.onnx.graph import Graph, NotConvertibleError
 from perennial.runtime.onnx.hard_rows import UNSEEN, Rows, hard_rows
 from perennial.runtime.trainer.estimators import choose
 from perennial.runtime.trainer.preprocessing import pipeline
@@ -98,11 +101,15 @@ def target(rows: Rows, kind: str) -> np.ndarray:
     return np.exp(signal / 4) if kind == "positive" else signal
 
 
-def fitted(path: Any, parameters: Any, rows: Any, features: Any, values: Any) -> Any:
+def fitted(path: Any, parameters: Any, rows: Any, features: Any, values: Any, calibration: str | None = None) -> Any:
     chosen = choose(Sklearn(path, parameters), seed=0, cpus=1)
     known = Schema(chosen.task, "y", features, "value")
     table = frame(known, rows.numbers, rows.texts)
-    model = pipeline(chosen, features, "Auto", table).fit(table, values)
+    model = pipeline(chosen, features, "Auto", table)
+    if calibration is not None:
+        calibrated = CalibratedClassifierCV(chosen.estimator, method=calibration, cv=3, ensemble=False)
+        model.set_params(model=calibrated)
+    model.fit(table, values)
     classes = model.classes_.tolist() if chosen.task == "classification" else []
     return model, Schema(chosen.task, "y", features, "value", classes)
 
@@ -116,9 +123,9 @@ def ask(data: bytes, rows: Rows) -> dict[str, np.ndarray]:
     return {node.name: output for node, output in zip(session.get_outputs(), outputs, strict=True)}
 
 
-def assert_exact(path: Any, parameters: Any, kind: Any, labels: Any) -> None:
+def assert_exact(path: Any, parameters: Any, kind: Any, labels: Any, calibration: str | None = None) -> None:
     rows, features = data(kind)
-    model, schema = fitted(path, parameters, rows, features, target(rows, labels))
+    model, schema = fitted(path, parameters, rows, features, target(rows, labels), calibration)
     converted = convert(model, schema)
     thresholds = {schema.numbers.index(name): values for name, values in converted.thresholds.items()}
     hard = hard_rows(rows, thresholds)
@@ -150,6 +157,24 @@ def name(value: Any) -> Any:
 @pytest.mark.parametrize(("path", "parameters"), CLASSIFIERS, ids=name)
 def test_classifiers(path: Any, parameters: Any, kind: Any, labels: Any) -> None:
     assert_exact(path, parameters, kind, labels)
+
+
+@pytest.mark.parametrize("labels", ["two", "three"])
+@pytest.mark.parametrize("calibration", ["sigmoid", "isotonic"])
+@pytest.mark.parametrize(("path", "parameters"), CLASSIFIERS, ids=name)
+def test_calibrated_classifiers(path: Any, parameters: Any, calibration: str, labels: str) -> None:
+    assert_exact(path, parameters, "texts", labels, calibration)
+
+
+@pytest.mark.parametrize("scores", [[0.0], [0.0, 1.0], [-1.0, 0.0, 0.25, 3.0]])
+def test_an_isotonic_curve_of_any_length_is_exact(scores: list[float]) -> None:
+    known = np.repeat(scores, 4)
+    curve = IsotonicRegression(out_of_bounds="clip").fit(known, np.linspace(0, 0.9, len(known)))
+    graph = Graph()
+    graph.output(probabilities(graph, graph.input(NUMBERS, 1), [curve]), PROBABILITIES, "f", 2)
+    asked = np.array([-9.0, *scores, 0.1, 0.2500001, 9.0])
+    answers = ask(graph.model().SerializeToString(), Rows(asked.reshape(-1, 1), np.empty((len(asked), 0), object)))
+    assert answers[PROBABILITIES][:, 1].tolist() == pytest.approx(curve.predict(asked).tolist(), abs=1e-15)
 
 
 @pytest.mark.parametrize("kind", ["missing", "many texts"])

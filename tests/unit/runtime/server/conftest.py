@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -123,13 +123,16 @@ def ask(
     data = body if isinstance(body, bytes) else msgspec.json.encode(body)
     request = Request(method, path, data, encoding, keep_alive=True, json_length=json_length)
     application.arrive(request)
-    reply = application.respond(request)
-    if isinstance(reply, Coroutine):
-        reply = asyncio.run(reply)
-    assert isinstance(reply, Reply)
+    reply = asyncio.run(answered(application, request))
     application.leave(request, reply.status)
     decoded = msgspec.json.decode(reply.body) if reply.content_type == b"application/json" else reply.body
     return Answer(reply.status, decoded, reply.headers, reply.body)
+
+
+async def answered(application: Application, request: Request) -> Reply:
+    reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+    application.respond(request, reply.set_result)
+    return await reply
 
 
 def serve(model: ServedModel, folder: Path, companion: ServedModel | None = None, *, max_in_flight: int = 8) -> Served:

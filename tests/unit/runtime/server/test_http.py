@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 
 from perennial.runtime.server import http
-from perennial.runtime.server.http import CLIENT_GONE, Reply, Request, Server
+from perennial.runtime.server.http import CLIENT_GONE, Reply, Request, Respond, Server
 
 
 class Echo:
@@ -30,13 +29,16 @@ class Echo:
     def leave(self, request: Request, status: int) -> None:
         self.left.append((request.path, status))
 
-    def respond(self, request: Request) -> Reply | Coroutine[Any, Any, Reply]:
-        reply = Reply(b"%b %b %b" % (request.method.encode(), request.path.encode(), request.body))
-        return self._slowly(reply) if request.path == "/slow" else reply
+    def respond(self, request: Request, reply: Respond) -> None:
+        said = Reply(b"%b %b %b" % (request.method.encode(), request.path.encode(), request.body))
+        if request.path != "/slow":
+            reply(said)
+            return
+        self.waiting = asyncio.create_task(self._slowly(said, reply))
 
-    async def _slowly(self, reply: Reply) -> Reply:
+    async def _slowly(self, said: Reply, reply: Respond) -> None:
         await self.release.wait()
-        return reply
+        reply(said)
 
 
 class Client:

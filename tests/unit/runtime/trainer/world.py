@@ -12,7 +12,7 @@ import pandas as pd
 from perennial.runtime.store import Version, open_version
 from perennial.runtime.trainer.training import train
 from perennial.wire.result import Result
-from perennial.wire.run import Bound, Data, Expectation, Run, Sklearn, Test
+from perennial.wire.run import Bound, Champion, Data, Expectation, Run, Sklearn, Test
 
 FEATURES = ["carrier", "distance", "hour", "wet"]
 TREE = "sklearn.tree.DecisionTreeClassifier"
@@ -64,6 +64,7 @@ class World:
         parameters: dict[str, Any] | None = None,
         bounds: list[Bound] | None = None,
         preprocessing: Any = "Auto",
+        calibration: Any = None,
         refit: bool = True,
         seed: int = 0,
         uri: str | None = None,
@@ -71,6 +72,7 @@ class World:
         time: str | None = None,
         window_seconds: int | None = None,
         test: Test | None = None,
+        champion: Champion | None = None,
         expect: dict[str, Expectation] | None = None,
     ) -> Run:
         return Run(
@@ -92,10 +94,11 @@ class World:
                 test=test or Test(),
                 expect=expect or {},
             ),
-            sklearn=Sklearn(estimator, parameters or {}, preprocessing),
+            sklearn=Sklearn(estimator, parameters or {}, preprocessing, calibration),
             seed=seed,
             refit=refit,
             metrics=bounds or [],
+            champion=champion,
         )
 
     def train(self, run: Run | None = None, **options: Any) -> Result:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
+import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -100,8 +101,18 @@ class Service:
         predictor = self._admission.predictor()
         request = _parsed(_InferRequest, data)
         self._admission.check(request.model_name, request.model_version or None)
-        answer = predictor.infer(question_of(request), _written)
-        return await answer if inspect.isawaitable(answer) else answer
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        predictor.infer(question_of(request), partial(_settle, answered))
+        return _written(await answered)
+
+
+def _settle(answered: asyncio.Future[Answer], answer: Answer | Exception) -> None:
+    if answered.cancelled():
+        return
+    if isinstance(answer, Exception):
+        answered.set_exception(answer)
+    else:
+        answered.set_result(answer)
 
 
 def _plain(name: str, answer: Callable[[Any], dict[str, Any]]) -> Method:

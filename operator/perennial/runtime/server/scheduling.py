@@ -1,0 +1,176 @@
+"""Which waiting requests are predicted together, when, and where.
+
+All that one turn of the event loop brought is predicted at its end: there is no timer, so a request that is alone waits
+for nobody. Predictions too long for the loop go to one thread beside it, and what arrives meanwhile is its next batch.
+Only as many rows go together as were seen to be answered, bit for bit, as each alone (see `exactness.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perennial.runtime.server.engine import Answers
+from perennial.runtime.server.rows import Rows, joined
+
+Scores = NDArray[np.float64] | None
+
+
+class Waits(Protocol):
+    """A request. One that is `alone` is predicted with no other."""
+
+    @property
+    def rows(self) -> Rows: ...
+    @property
+    def alone(self) -> bool: ...
+
+
+Asked = TypeVar("Asked", bound=Waits)
+Given = TypeVar("Given", contravariant=True)
+
+
+class Work(Protocol[Given]):
+    """What a scheduler has done. Everything but `compute` is called on the event loop."""
+
+    def compute(self, batch: Sequence[Given], rows: Rows) -> Answers:
+        """The answers to a batch, whose rows these are: on the loop or on one thread beside it. Raises whatever the
+        model does."""
+
+    def count(self, rows: Rows, answers: Answers) -> Scores:
+        """Count rows that are answered now: once a batch, which is cheaper than once a request."""
+
+    def answer(self, asked: Given, answers: Answers, scores: Scores) -> None:
+        """Answer one request. Raises nothing."""
+
+    def fail(self, asked: Given, error: Exception) -> None:
+        """Answer a request that could not be predicted. Raises nothing."""
+
+
+class Scheduler(Generic[Asked]):
+    """Has requests predicted, each once.
+
+    Requests of at most `inline_rows` rows are quick enough for the event loop. Batches have at most `batch_rows` rows;
+    a request that has more goes by itself.
+    """
+
+    def __init__(self, work: Work[Asked], *, inline_rows: int, batch_rows: int) -> None:
+        self._work = work
+        self._inline_rows = inline_rows
+        self._quick: Lane[Asked] = Lane(min(batch_rows, inline_rows))
+        self._slow: Lane[Asked] = Lane(batch_rows)
+        self._pool = ThreadPoolExecutor(1, "model")
+        self._turn_is_due = False
+        self._beside: asyncio.Task[None] | None = None
+
+    def submit(self, asked: Asked) -> None:
+        """Have a request predicted: at the end of this turn of the event loop, or beside it when its turn comes."""
+        if asked.rows.count > self._inline_rows:
+            self._slow.put(asked)
+            if self._beside is None:
+                self._beside = asyncio.get_running_loop().create_task(self._predict_beside())
+            return
+        self._quick.put(asked)
+        self._turn_soon()
+
+    def _turn_soon(self) -> None:
+        if not self._turn_is_due:
+            self._turn_is_due = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Predict one batch; what is left has the next turn, so that probes and new requests come between."""
+        self._turn_is_due = False
+        batch = self._quick.take()
+        if self._quick.waits:
+            self._turn_soon()
+        self._settle(self._predicted(batch))
+
+    async def _predict_beside(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._slow.waits:
+            self._settle(await loop.run_in_executor(self._pool, self._predicted, self._slow.take()))
+        self._beside = None
+
+    def _predicted(self, batch: list[Asked]) -> list[Predicted[Asked]]:
+        """What a batch came to. Where the model fails, each request is tried alone: it may be one that spoils it."""
+        rows = joined([asked.rows for asked in batch])
+        try:
+            return [Predicted(batch, rows, self._work.compute(batch, rows))]
+        except Exception as error:
+            if len(batch) == 1:
+                return [Predicted(batch, rows, error)]
+        return [predicted for asked in batch for predicted in self._predicted([asked])]
+
+    def _settle(self, predicted: list[Predicted[Asked]]) -> None:
+        for part in predicted:
+            if isinstance(part.outcome, Exception):
+                self._fail(part.batch, part.outcome)
+                continue
+            try:
+                scores = self._work.count(part.rows, part.outcome)
+            except Exception as error:
+                self._fail(part.batch, error)
+                continue
+            self._answer(part.batch, part.outcome, scores)
+
+    def _answer(self, batch: list[Asked], answers: Answers, scores: Scores) -> None:
+        if len(batch) == 1:
+            self._work.answer(batch[0], answers, scores)
+            return
+        start = 0
+        for asked in batch:
+            its = slice(start, start + asked.rows.count)
+            self._work.answer(asked, answers.part(its), None if scores is None else scores[its])
+            start = its.stop
+
+    def _fail(self, batch: list[Asked], error: Exception) -> None:
+        for asked in batch:
+            self._work.fail(asked, error)
+
+
+class Predicted(Generic[Asked]):
+    """Requests that were predicted together, their rows, and what the model said, or how it failed."""
+
+    __slots__ = ("batch", "outcome", "rows")
+
+    def __init__(self, batch: list[Asked], rows: Rows, outcome: Answers | Exception) -> None:
+        self.batch, self.rows, self.outcome = batch, rows, outcome
+
+
+class Lane(Generic[Asked]):
+    """What waits for one place to be predicted at. Small requests go together, at most `batch_rows` rows at a time;
+    large ones go alone. The two take turns, so that neither waits for more than one of the other.
+    """
+
+    def __init__(self, batch_rows: int) -> None:
+        self._batch_rows = batch_rows
+        self._small: deque[Asked] = deque()
+        self._large: deque[Asked] = deque()
+        self._large_had_its_turn = False
+
+    @property
+    def waits(self) -> bool:
+        return bool(self._small or self._large)
+
+    def put(self, asked: Asked) -> None:
+        by_itself = asked.rows.count > self._batch_rows or asked.alone
+        (self._large if by_itself else self._small).append(asked)
+
+    def take(self) -> list[Asked]:
+        """The next batch, of at least one request where some wait."""
+        if self._large and not (self._small and self._large_had_its_turn):
+            self._large_had_its_turn = True
+            return [self._large.popleft()]
+        self._large_had_its_turn = False
+        small, room = self._small, self._batch_rows
+        batch: list[Asked] = []
+        while small and small[0].rows.count <= room:
+            room -= small[0].rows.count
+            batch.append(small.popleft())
+        return batch
