@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from perennial.runtime.server.admission import Admission
 from perennial.runtime.server.app import InferenceApp
 from perennial.runtime.server.control import ControlApp
 from perennial.runtime.server.counting import Counting
@@ -96,6 +97,7 @@ class Served:
     counting: Counting
     inference: InferenceApp
     control: ControlApp
+    admission: Admission
 
     def infer(
         self,
@@ -146,8 +148,10 @@ def serve(model: ServedModel, folder: Path, companion: ServedModel | None = None
 
         predictor.companion = Companion(load(companion), loaded)
     state.predictor, state.counting = predictor, counting
-    inference = InferenceApp(state, meter, max_body=2**20, max_in_flight=max_in_flight)
-    return Served(state, meter, predictor, counting, inference, ControlApp(state, meter, max_body=2**20))
+    admission = Admission(state, meter, max_in_flight=max_in_flight)
+    inference = InferenceApp(state, meter, admission, max_body=2**20)
+    control = ControlApp(state, meter, max_body=2**20)
+    return Served(state, meter, predictor, counting, inference, control, admission)
 
 
 @pytest.fixture
