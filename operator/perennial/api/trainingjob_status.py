@@ -81,6 +81,19 @@ class Cost(Status):
     """GiB of memory times seconds."""
 
 
+class SearchResult(Status):
+    """What a search found."""
+
+    metric: str
+    """What was searched for."""
+    score: float
+    """The mean of the best trial over the folds of the rows learned from; the held-out rows' is in `metrics`."""
+    trials: int
+    """How many were tried."""
+    parameters: str
+    """The best ones, as far as they fit; all are in the version's search.json."""
+
+
 class Run(Status):
     """A run and the version that it yields."""
 
@@ -102,6 +115,8 @@ class Run(Status):
     """Metrics of the held-out rows."""
     gates: tuple[GateResult, ...] = ()
     """The gates as they were judged."""
+    search: SearchResult | None = None
+    """What the search found."""
     trained_through: str | None = None
     """The newest row that was learned from, by `data.time`."""
     failure: RunFailure | None = None

@@ -233,4 +233,10 @@ def _wire_sklearn(spec: TrainingJobSpec) -> wire.Sklearn | None:
     if spec.sklearn is None:
         return None
     said = spec.sklearn
-    return wire.Sklearn(said.estimator, said.parameters, said.preprocessing, said.calibration)
+    return wire.Sklearn(
+        said.estimator,
+        said.parameters,
+        said.preprocessing,
+        said.calibration,
+        wire.Search(**said.search.model_dump()) if said.search else None,
+    )

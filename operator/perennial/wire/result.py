@@ -80,6 +80,15 @@ class Rows(msgspec.Struct):
     test: int
 
 
+class Searched(msgspec.Struct):
+    """What a search found: the mean `score` of the best of the `trials` over the folds, and its parameters as text."""
+
+    metric: str
+    score: float
+    trials: int
+    parameters: str
+
+
 class Result(msgspec.Struct, omit_defaults=True):
     """The outcome of one run."""
 
@@ -91,5 +100,6 @@ class Result(msgspec.Struct, omit_defaults=True):
     rows: Rows | None = None
     trained_through: str | None = None
     failure: Failure | None = None
+    search: Searched | None = None
     notes: list[str] = []
     """What whoever reads the status should know of this version: no reference, why not ONNX, columns left out."""

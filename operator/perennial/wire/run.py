@@ -7,6 +7,16 @@ from typing import Any, Literal
 import msgspec
 
 
+class Search(msgspec.Struct, omit_defaults=True):
+    """What is tried of the estimator's parameters: by name a list of values, or a range {min, max, log}."""
+
+    metric: str
+    space: dict[str, Any]
+    method: Literal["Random", "Grid", "Halving"] = "Random"
+    trials: int = 20
+    folds: int = 3
+
+
 class Sklearn(msgspec.Struct, omit_defaults=True):
     """The built-in trainer's part: an estimator of the allow-list and its parameters."""
 
@@ -14,6 +24,7 @@ class Sklearn(msgspec.Struct, omit_defaults=True):
     parameters: dict[str, Any] = {}
     preprocessing: Literal["Auto", "None"] = "Auto"
     calibration: Literal["Sigmoid", "Isotonic"] | None = None
+    search: Search | None = None
 
 
 class Test(msgspec.Struct, omit_defaults=True):

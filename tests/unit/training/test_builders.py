@@ -17,7 +17,7 @@ from perennial.training.run_job import run_job
 from perennial.training.store import default_claim, store_of
 from perennial.training.trial import trial_pod
 from perennial.wire import places
-from perennial.wire.run import Accepted, Champion, Expectation, Run, Sklearn, Slices
+from perennial.wire.run import Accepted, Champion, Expectation, Run, Search, Sklearn, Slices
 from perennial.wire.run import Test as HeldOut
 from tests.unit.training.world import SETTINGS, SPEC
 
@@ -65,6 +65,7 @@ def test_the_built_in_trainer_is_told_its_whole_definition() -> None:
             "parameters": {"alpha": 2},
             "calibration": "Sigmoid",
             "refit": False,
+            "search": {"metric": "r2", "trials": 7, "space": {"tol": {"min": 0.1, "max": 1}}},
         },
         "data": {
             "uri": "s3://lake/*.parquet",
@@ -86,7 +87,12 @@ def test_the_built_in_trainer_is_told_its_whole_definition() -> None:
     assert (run.namespace, run.name, run.uid, run.trigger) == ("team-a", "flights", "uid-flights", "Requested")
     assert (run.image, run.definition, run.seed, run.refit) == ("perennial-runtime:1", "v1:abc", 7, False)
     assert run.sklearn is not None
-    assert run.sklearn == Sklearn("sklearn.linear_model.Ridge", {"alpha": 2}, calibration="Sigmoid")
+    assert run.sklearn == Sklearn(
+        "sklearn.linear_model.Ridge",
+        {"alpha": 2},
+        calibration="Sigmoid",
+        search=Search("r2", {"tol": {"min": 0.1, "max": 1}}, trials=7),
+    )
     assert run.data is not None
     assert (run.data.features, run.data.window_seconds) == (["a", "b"], 28 * 86400)
     assert run.data.test == HeldOut(0.25, "Time", folds=5)

@@ -33,6 +33,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("sklearn.preprocessing", "None"),
         ("sklearn.refit", False),
         ("sklearn.calibration", "Sigmoid"),
+        ("sklearn.search", {"metric": "f1", "space": {"max_depth": [3, 5]}}),
         ("data.uri", "s3://lake/2/*.parquet"),
         ("data.features", ["a"]),
         ("data.time", "at"),
@@ -58,6 +59,7 @@ def test_what_affects_training_changes_it(path: str, value: Any) -> None:
     [
         ("sklearn.preprocessing", "Auto"),
         ("sklearn.refit", True),
+        ("sklearn.search", {"method": "Random", "trials": 20, "folds": 3}),
         ("data.features", []),
         ("data.test", {"fraction": 0.25, "split": "Random"}),
         ("data.secretRef", {"name": "lake"}),

@@ -37,6 +37,8 @@ from .metrics import check_metrics
 from .onnx_form import onnx_form
 from .resampling import Resampling
 from .rows import Rows, usable
+from .search import Found, searched
+from .search_space import check_search, with_parameters
 from .split import split
 from .table import Table
 from .verdict import Verdict, reach
@@ -68,6 +70,8 @@ class _Gated:
     evidence: Evidence
     verdict: Verdict
     spread: dict[str, Spread]
+    sklearn: Sklearn
+    found: Found | None = None
 
 
 def train(run: Run, say: Say, secret: Path = Path(places.DATA_SECRET)) -> wire.Result:
@@ -78,6 +82,7 @@ def train(run: Run, say: Say, secret: Path = Path(places.DATA_SECRET)) -> wire.R
     task = chosen.task
     check_calibration(sklearn, task, chosen.estimator)
     check_metrics(run, task)
+    check_search(sklearn, task, run.seed)
     if (before := version.published(run)) is not None:
         say(f"version {run.version} was published by an earlier attempt: nothing is left to do")
         return before
@@ -112,10 +117,12 @@ def _gate(setting: _Setting) -> _Gated:
     parts = split(setting.data.test, run.seed, rows.keys)
     say(f"split: {len(parts.train)} rows to learn from, {len(parts.test)} held out ({setting.data.test.split})")
     learned, held = rows.take(parts.train), rows.take(parts.test)
-    model = fitted(run, setting.sklearn, setting.table.features, learned, say)
+    found = _searched(setting, learned)
+    sklearn = with_parameters(setting.sklearn, found.best.parameters) if found else setting.sklearn
+    model = fitted(run, sklearn, setting.table.features, learned, say)
     with suited(setting.sklearn.estimator):
         judged = judge(model, held.frame, held.target, rows.task)
-        spread = _cross_validated(setting, learned)
+        spread = _cross_validated(setting, sklearn, learned)
     evidence = Evidence(
         judged,
         rows.task,
@@ -128,16 +135,23 @@ def _gate(setting: _Setting) -> _Gated:
         held.are_dates,
         {name: values[held.places] for name, values in setting.slices.items()},
     )
-    return _Gated(model, learned, held, evidence, reach(run, evidence, say), spread)
+    return _Gated(model, learned, held, evidence, reach(run, evidence, say), spread, sklearn, found)
 
 
-def _cross_validated(setting: _Setting, learned: Rows) -> dict[str, Spread]:
+def _searched(setting: _Setting, learned: Rows) -> Found | None:
+    search = setting.sklearn.search
+    if search is None:
+        return None
+    return searched(setting.run, setting.sklearn, search, setting.table.features, learned, setting.say)
+
+
+def _cross_validated(setting: _Setting, sklearn: Sklearn, learned: Rows) -> dict[str, Spread]:
     test, say = setting.data.test, setting.say
     if test.folds is None:
         return {}
 
     def fit(rows: Rows) -> Any:
-        return fitted(setting.run, setting.sklearn, setting.table.features, rows, say)
+        return fitted(setting.run, sklearn, setting.table.features, rows, say)
 
     found = cross_validated(test, setting.run.seed, learned, fit)
     say("cross-validation: " + ", ".join(f"{name} {spread}" for name, spread in found.items()))
@@ -157,7 +171,7 @@ def _final(setting: _Setting, gated: _Gated) -> tuple[Any, Rows]:
     """The model to publish and the rows it learned from: all of them, where that was asked for and the gates passed."""
     if not setting.run.refit or not gated.verdict.accepted:
         return gated.model, gated.learned
-    model = fitted(setting.run, setting.sklearn, setting.table.features, setting.rows, setting.say)
+    model = fitted(setting.run, gated.sklearn, setting.table.features, setting.rows, setting.say)
     if setting.rows.task == "classification" and classes_of(model) != classes_of(gated.model):
         setting.say("refit: a class is among the held-out rows only; the model that was judged is kept")
         return gated.model, gated.learned
@@ -206,6 +220,7 @@ def _draft(setting: _Setting, gated: _Gated, model: Any, learned: Rows) -> versi
         ),
         answers=packed(gated.evidence),
         spread=gated.spread,
+        found=gated.found,
         expectations=inferred(setting.rows, setting.table.features, setting.data.target),
         rows=wire.Rows(train=len(gated.learned), test=len(held)),
         trained_through=learned.through,
@@ -236,6 +251,10 @@ def _facts(setting: _Setting, gated: _Gated, learned: Rows) -> dict[str, str]:
         "held out": f"{len(gated.held)} rows of {len(setting.rows)} ({test.split}, fraction {test.fraction:g})",
         "learned from": f"{len(learned)} rows" + (f", the newest of {learned.through}" if learned.through else ""),
     }
+    if gated.found is not None:
+        facts["search"] = (
+            f"{gated.found.method}, {len(gated.found.trials)} trials on {gated.found.folds} folds: best {gated.found}"
+        )
     if setting.sklearn.calibration is not None:
         facts["calibration"] = f"{setting.sklearn.calibration}, on {FOLDS} folds of the rows learned from"
     if data.window_seconds is not None:
