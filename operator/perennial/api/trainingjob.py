@@ -244,6 +244,18 @@ class Champion(Model):
     noise, that it is worse by more."""
 
 
+class SliceGap(Model):
+    """A gate on how far a metric lies apart between the values of a column: airlines, countries, groups of people."""
+
+    column: Column
+    """The column; it need not be one of the features. Numbers of many values are sliced by their quartiles."""
+    metric: Identifier
+    """The metric that is compared."""
+    max_gap: Annotated[float, Ge(0)]
+    """The largest difference between two values that is acceptable, in the metric's own unit. The gate fails only where
+    the held-out rows show, beyond noise, that a difference is larger."""
+
+
 class Acceptance(Model):
     """When a version is good enough to be deployed. One that is not is kept, marked Rejected and never deployed."""
 
@@ -252,6 +264,8 @@ class Acceptance(Model):
     champion: Champion | None = None
     """Refuse a version that is worse than the newest accepted one, on rows that neither has learned from. What cannot
     be compared is said (NotComparable) and left to the other gates."""
+    slices: Annotated[tuple[SliceGap, ...], MaxLen(10), Keyed("column", "metric")] = ()
+    """Refuse a version that serves some values of a column much worse than others."""
 
 
 class Output(Model):

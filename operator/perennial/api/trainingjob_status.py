@@ -40,12 +40,14 @@ class GateResult(Status):
 
     metric: str
     """The metric."""
-    rule: Literal["min", "max", "champion"]
-    """Which bound; champion: by how much the metric may be worse than the champion's."""
+    rule: Literal["min", "max", "champion", "slice"]
+    """Which bound; champion: by how much the metric may be worse than the champion's; slice: how far it may lie apart
+    between two values of a column."""
     bound: float
     """The bound."""
     value: float | None = None
-    """The value on the held-out rows, for champion by how much it is worse; none where it could not be computed."""
+    """The value on the held-out rows, for champion by how much it is worse, for slice the largest difference; none
+    where it could not be computed."""
     interval: tuple[float, ...] = ()
     """Where the value lies, noise considered: both ends, with a confidence of 95%. Where the bound is between them, the
     held-out rows are too few to tell the value from it."""

@@ -39,6 +39,7 @@ _FIELDS: dict[str, Any] = {
     "acceptance.metrics": [],
     "acceptance.champion.metric": None,
     "acceptance.champion.margin": 0,
+    "acceptance.slices": [],
 }
 _CONTAINER_FIELDS: dict[str, Any] = {
     "image": None,

@@ -85,6 +85,14 @@ class Champion(msgspec.Struct, omit_defaults=True):
     against: Accepted | None = None
 
 
+class Slices(msgspec.Struct):
+    """A gate on how far a metric lies apart between the values of a column."""
+
+    column: str
+    metric: str
+    max_gap: float
+
+
 class Run(msgspec.Struct, omit_defaults=True):
     """One run of a TrainingJob. `store` is the root URI, `path` the version's folder below it.
 
@@ -106,3 +114,4 @@ class Run(msgspec.Struct, omit_defaults=True):
     refit: bool = True
     metrics: list[Bound] = []
     champion: Champion | None = None
+    slices: list[Slices] = []

@@ -17,7 +17,7 @@ from perennial.training.run_job import run_job
 from perennial.training.store import default_claim, store_of
 from perennial.training.trial import trial_pod
 from perennial.wire import places
-from perennial.wire.run import Accepted, Champion, Expectation, Run, Search, Sklearn
+from perennial.wire.run import Accepted, Champion, Expectation, Run, Search, Sklearn, Slices
 from perennial.wire.run import Test as HeldOut
 from tests.unit.training.world import SETTINGS, SPEC
 
@@ -77,7 +77,10 @@ def test_the_built_in_trainer_is_told_its_whole_definition() -> None:
             "expect": {"columns": {"a": {"min": 0, "nulls": "5%"}, "c": {"values": ["x"], "unique": True}}},
         },
         "seed": 7,
-        "acceptance": {"metrics": [{"name": "r2", "min": 0.5}]},
+        "acceptance": {
+            "metrics": [{"name": "r2", "min": 0.5}],
+            "slices": [{"column": "carrier", "metric": "mae", "maxGap": 3}],
+        },
     }
     run = told(built(spec))
     assert (run.version, run.path, run.store) == (3, f"team-a/{IDENTITY.stem}/v3", "pvc://perennial-models")
@@ -95,6 +98,7 @@ def test_the_built_in_trainer_is_told_its_whole_definition() -> None:
     assert run.data.test == HeldOut(0.25, "Time", folds=5)
     assert run.data.expect == {"a": Expectation(min=0, nulls=0.05), "c": Expectation(values=["x"], unique=True)}
     assert [(bound.name, bound.min, bound.max) for bound in run.metrics] == [("r2", 0.5, None)]
+    assert run.slices == [Slices("carrier", "mae", 3.0)]
 
 
 def test_a_run_is_told_the_champion_only_where_the_gate_is_asked_for() -> None:

@@ -46,6 +46,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("seed", 1),
         ("acceptance", {"metrics": [{"name": "roc_auc", "min": 0.7}]}),
         ("acceptance", {"champion": {"metric": "roc_auc", "margin": 0.0}}),
+        ("acceptance", {"slices": [{"column": "carrier", "metric": "recall", "maxGap": 0.1}]}),
         ("template", {"spec": {"containers": [{"name": "train", "image": "a:1"}]}}),
     ],
 )
@@ -63,7 +64,7 @@ def test_what_affects_training_changes_it(path: str, value: Any) -> None:
         ("data.test", {"fraction": 0.25, "split": "Random"}),
         ("data.secretRef", {"name": "lake"}),
         ("seed", 0),
-        ("acceptance", {"metrics": []}),
+        ("acceptance", {"metrics": [], "slices": []}),
         ("resources", {"requests": {"cpu": "4"}}),
         ("backoffLimit", 5),
         ("suspend", True),

@@ -181,6 +181,8 @@ def check_metrics(run: Run, task: Task) -> None:
         check_metric(f"spec.acceptance.metrics[{position}].name", bound.name, task)
     if run.champion:
         _check_compared("spec.acceptance.champion.metric", run.champion.metric, task)
+    for position, rule in enumerate(run.slices):
+        _check_compared(f"spec.acceptance.slices[{position}].metric", rule.metric, task)
 
 
 def _check_compared(field: str, name: str, task: Task) -> None:

@@ -23,10 +23,11 @@ from . import lineage, reference, resampling, table, version
 from .answers import packed
 from .calibration import FOLDS, check_calibration
 from .card import card, served_by
+from .columns import slice_values_of
 from .cross_validation import Spread, cross_validated
 from .data_report import refuse_unexpected
 from .estimators import choose
-from .evidence import Evidence, digest_of_split
+from .evidence import Evidence, digest_of_places
 from .examples import examples
 from .failures import RunError
 from .fitting import fitted, suited, threads_for
@@ -56,6 +57,7 @@ class _Setting:
     data: Data
     table: Table
     rows: Rows
+    slices: dict[str, Any]
     started: datetime
     say: Say
 
@@ -86,10 +88,10 @@ def train(run: Run, say: Say, secret: Path = Path(places.DATA_SECRET)) -> wire.R
     if (before := version.published(run)) is not None:
         say(f"version {run.version} was published by an earlier attempt: nothing is left to do")
         return before
-    read = _read(run, data, secret, say)
+    read, slices = _read(run, data, secret, say)
     for name, why in read.left_out.items():
         say(f"data: column {name!r} is left out: {why}")
-    setting = _Setting(run, sklearn, data, read, usable(read, data, task, say), started, say)
+    setting = _Setting(run, sklearn, data, read, usable(read, data, task, say), slices, started, say)
     with threads_for(setting.rows.frame.size):
         gated = _gate(setting)
         model, learned = _final(setting, gated)
@@ -97,11 +99,13 @@ def train(run: Run, say: Say, secret: Path = Path(places.DATA_SECRET)) -> wire.R
     return version.seal(run, draft)
 
 
-def _read(run: Run, data: Data, secret: Path, say: Say) -> Table:
-    """The rows, once they are known to be as they should. What was read is let go of as soon as it has its form."""
-    raw = table.read_files(data, secret, say)
+def _read(run: Run, data: Data, secret: Path, say: Say) -> tuple[Table, dict[str, Any]]:
+    """The rows, once they are known to be as they should, and the columns that they are judged by. What was read is let
+    go of as soon as it has its form."""
+    columns = list(dict.fromkeys(rule.column for rule in run.slices))
+    raw = table.read_files(data, secret, say, beside=columns)
     refuse_unexpected(run, data, raw, say)
-    return table.assembled(raw, data)
+    return table.assembled(raw, data), {name: slice_values_of(raw.column(name)) for name in columns}
 
 
 def _definition(run: Run) -> tuple[Sklearn, Data]:
@@ -128,9 +132,10 @@ def _gate(setting: _Setting) -> _Gated:
         _drawn(setting, held),
         held.frame,
         setting.table.features,
-        digest_of_split(setting.data, setting.table.digest, len(rows), parts.test),
+        digest_of_places(setting.table.digest, held.places),
         held.seconds,
         held.are_dates,
+        {name: values[held.places] for name, values in setting.slices.items()},
     )
     return _Gated(model, learned, held, evidence, reach(run, evidence, say), spread, sklearn, found)
 
