@@ -96,7 +96,8 @@ class Slices(msgspec.Struct):
 class Run(msgspec.Struct, omit_defaults=True):
     """One run of a TrainingJob. `store` is the root URI, `path` the version's folder below it.
 
-    `sklearn` is None for an own container: the publisher then takes what it left in the output folder.
+    `before` is the newest accepted version, quarantined ones aside. `sklearn` is None for an own container: the
+    publisher then takes what it left in the output folder.
     """
 
     namespace: str
@@ -114,4 +115,5 @@ class Run(msgspec.Struct, omit_defaults=True):
     refit: bool = True
     metrics: list[Bound] = []
     champion: Champion | None = None
+    before: Accepted | None = None
     slices: list[Slices] = []
