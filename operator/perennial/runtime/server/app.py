@@ -89,6 +89,7 @@ class InferenceApp:
         predictor = self._state.predictor
         if predictor is None:
             raise overloaded("the model is not loaded yet")
+        request.deadline = http.deadline(request)
         body = inflated(request.body, request.encoding, self.max_body) if request.encoding else request.body
         asked, question = decode(body, request.json_length)
         write = writer_of(asked, predictor.model.schema.classes)
@@ -99,7 +100,7 @@ class InferenceApp:
             except Exception as error:
                 reply(_failed(error))
 
-        predictor.infer(question, answered)
+        predictor.infer(question, answered, request)
 
     def _get(self, request: Request) -> Reply:
         respond = self._fixed(request.path) or self._of_model(request.path)
