@@ -7,6 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 3
+# Some machines set it for all; the hundreds of processes of a test run would each compile anew what they import.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo demo-down test check unit processes cluster-tests bench generate images up down clean
 

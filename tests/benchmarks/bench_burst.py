@@ -289,8 +289,8 @@ async def run(count: int, unchanged: int, kubeconfig: Path, *, is_bare: bool) ->
     connection = await Connection.open(str(kubeconfig))
     client = Client(connection)
     try:
-        await _install_crds(client)
-        namespace = await _namespace(client)
+        await install_crds(client)
+        namespace = await make_namespace(client)
         bench = Bench(connection, client, namespace, OperatorProcess(namespace, kubeconfig), is_bare)
         try:
             await bench.operator.leads()
@@ -323,13 +323,13 @@ async def measure(bench: Bench, count: int, unchanged: int) -> None:
     await bench.operator.rests()
 
 
-async def _install_crds(client: Client) -> None:
+async def install_crds(client: Client) -> None:
     for path in sorted((REPOSITORY / "crds").glob("*.yaml")):
         with suppress(AlreadyExists):
             await client.create(CRDS, yaml.safe_load(path.read_text()))
 
 
-async def _namespace(client: Client) -> str:
+async def make_namespace(client: Client) -> str:
     """A new one, left to whoever owns the cluster: a controller manager that clears it away would be measured too."""
     name = f"bench-{secrets.token_hex(3)}"
     await client.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})

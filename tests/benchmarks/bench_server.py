@@ -107,7 +107,7 @@ def server(model: ServedModel, folder: Path, companion: ServedModel | None = Non
     counts = Path(tempfile.mkdtemp(dir=folder))
     environment = {**os.environ, "PERENNIAL_SERVE": msgspec.json.encode(Serve("forest", model, companion)).decode()}
     command = ["taskset", "-c", "0", sys.executable, "-m", "perennial.runtime.server", "--host", "127.0.0.1"]
-    command += ["--port", "0", "--control-port", "0", "--counts", str(counts)]
+    command += ["--port", "0", "--control-port", "0", "--grpc-port", "0", "--counts", str(counts)]
     log = counts / "log"
     started = time.monotonic()
     with log.open("wb") as output:

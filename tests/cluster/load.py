@@ -71,6 +71,7 @@ class Load:
         self.versions: Counter[str] = Counter()
         self.lost: Counter[str] = Counter()
         self.labelled = 0
+        self._same = self._body() if options.same else None
 
     async def work(self, keep_alive: bool) -> None:
         connection = Connection(self._options.host, self._options.port)
@@ -84,8 +85,7 @@ class Load:
         control.close()
 
     async def _request(self, connection: Connection, control: Connection) -> None:
-        inputs, labels = self._rows()
-        body = json.dumps({"parameters": {"receipt": self._options.labels}, "inputs": inputs}).encode()
+        body, labels = self._same or self._body()
         self.sent += 1
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
@@ -101,6 +101,10 @@ class Load:
         self.versions[str(told.get("model_version"))] += 1
         if self._options.labels:
             await self._label(control, told["parameters"]["receipts"], labels)
+
+    def _body(self) -> tuple[bytes, list[int]]:
+        inputs, labels = self._rows()
+        return json.dumps({"parameters": {"receipt": self._options.labels}, "inputs": inputs}).encode(), labels
 
     async def _label(self, control: Connection, receipts: list[str], labels: list[int]) -> None:
         said = [{"receipt": receipt, "label": label} for receipt, label in zip(receipts, labels, strict=True)]
@@ -159,6 +163,7 @@ def main() -> None:
     parser.add_argument("--fresh", type=int, default=2, help="workers with a connection for each request")
     parser.add_argument("--pause", type=float, default=0.02, help="seconds between the requests of a worker")
     parser.add_argument("--rows", type=int, default=1)
+    parser.add_argument("--same", action="store_true", help="one request again and again: the work is the server's")
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--labels", action="store_true")
     parser.add_argument("--seed", type=int, default=1)

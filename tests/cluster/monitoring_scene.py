@@ -16,7 +16,8 @@ from typing import Any
 
 from cluster.harness import Harness
 
-PATIENCE = 180.0
+PATIENCE = 300.0
+"""Seconds: for a busy machine. What goes wrong is mostly told by a status long before."""
 TINY = {"requests": {"cpu": "20m", "memory": "150Mi"}}
 CARRIERS = ("AA", "DL", "UA")
 

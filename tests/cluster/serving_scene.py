@@ -13,7 +13,8 @@ from typing import Any
 from cluster.harness import Harness
 
 TINY = {"requests": {"cpu": "10m", "memory": "100Mi"}}
-PATIENCE = 120.0
+PATIENCE = 300.0
+"""Seconds: for a busy machine. What goes wrong is mostly told by a status long before."""
 LOAD = Path(__file__).with_name("load.py")
 
 

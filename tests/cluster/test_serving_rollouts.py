@@ -243,7 +243,7 @@ def test_autoscaling_follows_the_load_and_loses_no_request(flights: Scene) -> No
     flights.apply(modeldeployment("scaled", autoscaling=autoscaling))
     flights.wait_stable("scaled", 1)
     with flights.load("scaled", kept=1, fresh=1) as trickle:
-        with flights.load("scaled", pod="burst", kept=24, fresh=4, pause=0) as burst:
+        with flights.load("scaled", pod="burst", kept=24, fresh=4, pause=0, rows=300, same=True) as burst:
             flights.wait_for(lambda: flights.status("scaled")["autoscaling"]["desired"] == 3, "it grows to the maximum")
             flights.wait_for(lambda: flights.status("scaled")["readyReplicas"] == 3, "the pods are ready")
         flights.wait_for(lambda: flights.status("scaled")["autoscaling"]["desired"] == 1, "it shrinks to the minimum")

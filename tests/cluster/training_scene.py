@@ -11,7 +11,8 @@ from typing import Any
 from cluster.harness import Harness
 
 TINY = {"requests": {"cpu": "20m", "memory": "150Mi"}}
-PATIENCE = 150.0
+PATIENCE = 300.0
+"""Seconds: for a busy machine. What goes wrong is mostly told by a status long before."""
 _ENDED = ("Succeeded", "Unchanged", "Rejected", "Failed")
 
 

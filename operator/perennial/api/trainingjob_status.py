@@ -40,17 +40,21 @@ class GateResult(Status):
 
     metric: str
     """The metric."""
-    rule: Literal["min", "max"]
-    """Which bound."""
+    rule: Literal["min", "max", "champion", "slice"]
+    """Which bound; champion: by how much the metric may be worse than the champion's; slice: how far it may lie apart
+    between two values of a column."""
     bound: float
     """The bound."""
     value: float | None = None
-    """The value on the held-out rows; none where it could not be computed."""
+    """The value on the held-out rows, for champion by how much it is worse, for slice the largest difference; none
+    where it could not be computed."""
     interval: tuple[float, ...] = ()
     """Where the value lies, noise considered: both ends, with a confidence of 95%. Where the bound is between them, the
     held-out rows are too few to tell the value from it."""
     passed: bool
     """Whether it was kept."""
+    note: str | None = None
+    """What was compared; or NotComparable, and why nothing was."""
 
 
 class RunFailure(Status):
@@ -77,6 +81,19 @@ class Cost(Status):
     """GiB of memory times seconds."""
 
 
+class SearchResult(Status):
+    """What a search found."""
+
+    metric: str
+    """What was searched for."""
+    score: float
+    """The mean of the best trial over the folds of the rows learned from; the held-out rows' is in `metrics`."""
+    trials: int
+    """How many were tried."""
+    parameters: str
+    """The best ones, as far as they fit; all are in the version's search.json."""
+
+
 class Run(Status):
     """A run and the version that it yields."""
 
@@ -98,6 +115,8 @@ class Run(Status):
     """Metrics of the held-out rows."""
     gates: tuple[GateResult, ...] = ()
     """The gates as they were judged."""
+    search: SearchResult | None = None
+    """What the search found."""
     trained_through: str | None = None
     """The newest row that was learned from, by `data.time`."""
     failure: RunFailure | None = None

@@ -114,6 +114,11 @@ class Engine:
         """Wait until the controllers' own kinds are listed; their types may have been installed a moment ago."""
         await asyncio.gather(*(i.fill() for i in self._informers if i.resource in self._fed))
 
+    async def starting_point(self, group: str, plural: str, namespace: str | None) -> int:
+        """From where to watch one of the controllers' own kinds. What a list must tell, deletions too, is told then."""
+        of_kind = (i for i in self._informers if (i.resource.group, i.resource.plural) == (group, plural))
+        return await next(i for i in of_kind if i.namespace == namespace).starting_point()
+
     async def run(self) -> None:
         """Until cancelled. Raises a group with LeadershipLost, or with whatever a part of it failed by."""
         try:

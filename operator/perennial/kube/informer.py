@@ -51,19 +51,20 @@ class Informer:
     ) -> None:
         self._client = client
         self._cache = cache
-        self._namespace = namespace
+        self.namespace = namespace
         self._selector = selector
         self._silence = silence
         self._jitter = jitter
         self._name = cache.resource.plural
         self.resource = cache.resource
         self._version = 0
+        self._is_filled = False
         self.synced = asyncio.Event()
         self.alive_at = asyncio.get_running_loop().time()
         """When it last heard something or tried to, by the loop's clock."""
 
     def __str__(self) -> str:
-        return self._name + (f" in {self._namespace}" if self._namespace else "")
+        return self._name + (f" in {self.namespace}" if self.namespace else "")
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -82,16 +83,25 @@ class Informer:
                 await self._pause(failures, error)
                 failures += 1
             else:
+                self._is_filled = True
                 self.synced.set()
                 return
 
+    async def starting_point(self) -> int:
+        """The resourceVersion for a watch that somebody else runs: once of the list that `fill` made, from then on of a
+        new one, since who asks again cannot go on from where that watch was."""
+        if not self._is_filled:
+            await self.fill()
+        self._is_filled = False
+        return self._version
+
     async def _list(self) -> None:
         listed: list[Manifest] = []
-        async for page in self._client.pages(self._cache.resource, self._namespace, self._selector):
+        async for page in self._client.pages(self._cache.resource, self.namespace, self._selector):
             self._heard()
             listed.extend(slim(item) for item in page.items)
             self._version = int(page.resource_version)
-        self._cache.replace(listed, self._version, self._namespace)
+        self._cache.replace(listed, self._version, self.namespace)
 
     async def _follow(self) -> None:
         """Watch from where the list left off, over interruptions, until only a new list helps."""
@@ -123,7 +133,7 @@ class Informer:
             async with (
                 asyncio.timeout(self._silence) as silence,
                 self._client.watch(
-                    self._cache.resource, str(self._version), self._namespace, self._selector, seconds
+                    self._cache.resource, str(self._version), self.namespace, self._selector, seconds
                 ) as events,
             ):
                 async for event in events:

@@ -72,7 +72,7 @@ class Lease:
                 logger.error("The lease %s is another's: %s", self._name, error)
                 self._held = None
             except (ApiError, TimeoutError) as error:
-                logger.warning("The lease %s was not renewed: %s", self._name, error or "no answer in time")
+                logger.warning("The lease %s was not renewed: %s", self._name, str(error) or "no answer in time")
                 if loop.time() >= renewed_at + RENEW_SECONDS:
                     self._held = None
         LEADER.labels(self._name).set(0)

@@ -17,6 +17,7 @@ import kopf
 from .connection import Connection
 from .engine import Engine
 from .health import Probes
+from .lists import lists_from
 from .plan import Resource
 
 logger = logging.getLogger(__name__)
@@ -53,14 +54,15 @@ class Shell:
     async def run(self) -> None:
         """Until SIGTERM or SIGINT. Raises whatever ended the engine."""
         asyncio.get_running_loop().set_exception_handler(_hush_unclosed_watches)
-        await kopf.operator(
-            registry=self._registry,
-            settings=self._settings,
-            clusterwide=not self._namespaces,
-            namespaces=self._namespaces,
-            standalone=True,
-            stop_flag=self._stop,
-        )
+        with lists_from(self._engine):
+            await kopf.operator(
+                registry=self._registry,
+                settings=self._settings,
+                clusterwide=not self._namespaces,
+                namespaces=self._namespaces,
+                standalone=True,
+                stop_flag=self._stop,
+            )
         if self._running is not None and not self._running.cancelled() and (error := self._running.exception()):
             raise error
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from perennial.api.conditions import ConditionType, Finding, health
 from perennial.api.reasons import CommonReason, Reason, RunFailureReason, TrainingJobReason
-from perennial.wire.result import Gate
 
 from .digest import is_comparable
 from .failures import BAD_INPUT
@@ -147,19 +146,7 @@ def last_run(record: Record) -> Finding:
 
 
 def _missed_gates(record: Record) -> str:
-    return ", ".join(_missed(gate) for gate in record.result.gates if not gate.passed)
-
-
-def _missed(gate: Gate) -> str:
-    asked = f"{'at least' if gate.rule == 'min' else 'at most'} {gate.bound:g} is asked for"
-    if gate.value is None:
-        return f"{gate.metric} is not computable, {asked}"
-    value = f"{gate.metric} is {gate.value:.6g}"
-    if gate.interval is None:
-        return f"{value}, {asked}"
-    low, high = gate.interval
-    close = "; the held-out rows are too few to tell the two apart" if low <= gate.bound <= high else ""
-    return f"{value} ({low:.4g} to {high:.4g}), {asked}{close}"
+    return ", ".join(gate.told for gate in record.result.gates if not gate.passed)
 
 
 def _known(failure: Failure) -> Reason:

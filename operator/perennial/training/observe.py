@@ -84,7 +84,8 @@ class MonitorSeen:
 class Observed:
     """The TrainingJob and what concerns it. `spec` is None where `invalid` says what is wrong with it.
 
-    `in_use` are the versions that ModelDeployments serve or may go back to.
+    `in_use` are the versions that ModelDeployments serve or may go back to, `quarantined` the digests of models that
+    one of them has rolled back.
     """
 
     identity: Identity
@@ -96,6 +97,7 @@ class Observed:
     orphans: tuple[Manifest, ...]
     monitors: tuple[MonitorSeen, ...]
     in_use: frozenset[int]
+    quarantined: frozenset[str]
     schedulable_nodes: int
     settings: Settings
 
@@ -121,6 +123,7 @@ def observe(
     `orphans` are revisions that carry its label and no owner at all: what a backup leaves of them.
     """
     metadata = manifest["metadata"]
+    following = tuple(deployments)
     identity = Identity(metadata["namespace"], metadata["name"], metadata["uid"])
     status = parse_status(TrainingJobStatus, manifest)
     spec, invalid = _spec(manifest)
@@ -134,7 +137,8 @@ def observe(
         runs=_runs(identity, status, tuple(jobs), tuple(pods), tuple(revisions), left),
         orphans=left,
         monitors=_monitors(identity, monitors),
-        in_use=frozenset(number for deployment in deployments for number in versions_in_use(identity.name, deployment)),
+        in_use=frozenset(number for deployment in following for number in versions_in_use(identity.name, deployment)),
+        quarantined=frozenset(digest for deployment in following for digest in quarantined_models(deployment)),
         schedulable_nodes=sum(1 for node in nodes if is_for_everyone(node)),
         settings=settings,
     )
@@ -159,6 +163,13 @@ def versions_in_use(trainingjob: str, deployment: Manifest) -> frozenset[int]:
         return frozenset()
     served = [place.version for place in (status.stable, status.candidate, *status.history) if place]
     return frozenset(number for number in (pinned, *served) if isinstance(number, int))
+
+
+def quarantined_models(deployment: Manifest) -> frozenset[str]:
+    """The digests of models that the ModelDeployment never rolls out again."""
+    entries = value_at(deployment, "status", "quarantined")
+    found = (entry.get("sha256") for entry in entries if isinstance(entry, dict)) if isinstance(entries, list) else ()
+    return frozenset(digest for digest in found if isinstance(digest, str))
 
 
 def finished(job: Manifest) -> bool:

@@ -13,7 +13,9 @@ from datetime import datetime, timedelta
 
 from perennial.api.reasons import Reason, TrainingJobReason
 from perennial.kube.plan import Child, Event, Plan, Problem
+from perennial.wire.run import Accepted
 
+from .champion import champion
 from .cleanup import deletions
 from .health import Standing, last_run
 from .history import History, history_of
@@ -37,11 +39,13 @@ _SETTLED = (Bucket.RECORDED, Bucket.UNREADABLE)
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether a run starts now. `waiting` is what asked for one that has to wait, and `hold` why."""
+    """Whether a run starts now, and which version it has to stand up to. `waiting` is what asked for one that has to
+    wait, and `hold` why."""
 
     start: Origin | None
     waiting: tuple[Trigger, ...] = ()
     hold: Hold | None = None
+    champion: Accepted | None = None
 
 
 def plan(observed: Observed, problems: tuple[Problem, ...], now: datetime) -> Plan:
@@ -136,7 +140,8 @@ def _decide(
     if free is None or observed.spec is None:
         return Decision(None, wanted.triggers, holds[0][1] if holds else None)
     store = store_of(observed.spec, observed.settings, observed.identity.namespace)
-    return Decision(Origin(situation.next_version, wanted.definition, free, store, wanted.handled))
+    start = Origin(situation.next_version, wanted.definition, free, store, wanted.handled)
+    return Decision(start, champion=champion(history.records, observed.quarantined))
 
 
 def _occupied_by(observed: Observed, going: tuple[Going, ...]) -> int | None:
@@ -161,7 +166,7 @@ def _children(
     if decision.start and observed.spec:
         if claim := default_claim(decision.start.store, settings, identity.namespace):
             yield claim
-        yield run_job(observed.spec, decision.start, identity, owner, settings)
+        yield run_job(observed.spec, decision.start, identity, owner, settings, decision.champion)
 
 
 def _events(ended: Iterable[Record], decision: Decision, wanted: Asked) -> Iterable[Event]:

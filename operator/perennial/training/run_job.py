@@ -30,10 +30,18 @@ COMMAND = ("python", "-m", "perennial.runtime.trainer")
 _COMPUTE = ("cpu", "memory", "ephemeral-storage")
 
 
-def run_job(spec: TrainingJobSpec, origin: Origin, identity: Identity, owner: Manifest, settings: Settings) -> Child:
-    """The Job of this run of this definition."""
-    template = _own_container_pod(spec, origin, identity, settings) if spec.template else None
-    template = template or _built_in_pod(spec, origin, identity, settings)
+def run_job(
+    spec: TrainingJobSpec,
+    origin: Origin,
+    identity: Identity,
+    owner: Manifest,
+    settings: Settings,
+    champion: wire.Accepted | None = None,
+) -> Child:
+    """The Job of this run of this definition, with the version that it has to stand up to."""
+    run = _wire_run(spec, origin, identity, settings, champion)
+    template = _own_container_pod(spec, origin, identity, settings, run) if spec.template else None
+    template = template or _built_in_pod(spec, origin, identity, settings, run)
     job_spec: Manifest = {
         "backoffLimit": spec.backoff_limit,
         "podFailurePolicy": {"rules": _failure_rules(spec)},
@@ -83,14 +91,16 @@ def _failure_rules(spec: TrainingJobSpec) -> list[Manifest]:
     return [exit_code_rule(PUBLISHER, BAD_INPUT, INTERNAL), exit_code_rule(own, BAD_INPUT), DISRUPTION_RULE]
 
 
-def _built_in_pod(spec: TrainingJobSpec, origin: Origin, identity: Identity, settings: Settings) -> Manifest:
+def _built_in_pod(
+    spec: TrainingJobSpec, origin: Origin, identity: Identity, settings: Settings, run: wire.Run
+) -> Manifest:
     pod = spec.pod.to_manifest()
     mounts = [scratch_mount(), *_data_mounts(spec.data), *store_mounts(origin, read_only=False)]
     trainer = container(
         name=TRAINER,
         image=settings.runtime_image,
         command=COMMAND,
-        env=run_environment(_wire_run(spec, origin, identity, settings)),
+        env=run_environment(run),
         mounts=mounts,
         pod=pod,
         resources=spec.resources.to_manifest(),
@@ -99,7 +109,9 @@ def _built_in_pod(spec: TrainingJobSpec, origin: Origin, identity: Identity, set
     return pod_template(labels=identity.labels(TRAINER), containers=[trainer], mounts=mounts, pod=pod)
 
 
-def _own_container_pod(spec: TrainingJobSpec, origin: Origin, identity: Identity, settings: Settings) -> Manifest:
+def _own_container_pod(
+    spec: TrainingJobSpec, origin: Origin, identity: Identity, settings: Settings, run: wire.Run
+) -> Manifest:
     pod = spec.pod.to_manifest()
     output = empty_mount("perennial-output", places.OUTPUT)
     shared: list[Mount | None] = [scratch_mount(), output, *_data_mounts(spec.data)]
@@ -108,7 +120,7 @@ def _own_container_pod(spec: TrainingJobSpec, origin: Origin, identity: Identity
         name=PUBLISHER,
         image=settings.runtime_image,
         command=(*COMMAND, "publish"),
-        env=run_environment(_wire_run(spec, origin, identity, settings)) | {places.OUTPUT_ENV: places.OUTPUT},
+        env=run_environment(run) | {places.OUTPUT_ENV: places.OUTPUT},
         mounts=publishing,
         pod=pod,
         resources=_compute(spec),
@@ -170,7 +182,10 @@ def _compute(spec: TrainingJobSpec) -> Manifest:
     return {kind: {name: amounts[name] for name in _COMPUTE if name in amounts} for kind, amounts in said.items()}
 
 
-def _wire_run(spec: TrainingJobSpec, origin: Origin, identity: Identity, settings: Settings) -> wire.Run:
+def _wire_run(
+    spec: TrainingJobSpec, origin: Origin, identity: Identity, settings: Settings, champion: wire.Accepted | None
+) -> wire.Run:
+    rule = spec.acceptance.champion
     return wire.Run(
         namespace=identity.namespace,
         name=identity.name,
@@ -186,6 +201,8 @@ def _wire_run(spec: TrainingJobSpec, origin: Origin, identity: Identity, setting
         seed=spec.seed,
         refit=spec.sklearn.refit if spec.sklearn else False,
         metrics=[wire.Bound(bound.name, bound.min, bound.max) for bound in spec.acceptance.metrics],
+        slices=[wire.Slices(each.column, each.metric, each.max_gap) for each in spec.acceptance.slices],
+        champion=wire.Champion(rule.metric, rule.margin, champion) if rule else None,
     )
 
 
@@ -216,4 +233,10 @@ def _wire_sklearn(spec: TrainingJobSpec) -> wire.Sklearn | None:
     if spec.sklearn is None:
         return None
     said = spec.sklearn
-    return wire.Sklearn(said.estimator, said.parameters, said.preprocessing, said.calibration)
+    return wire.Sklearn(
+        said.estimator,
+        said.parameters,
+        said.preprocessing,
+        said.calibration,
+        wire.Search(**said.search.model_dump()) if said.search else None,
+    )

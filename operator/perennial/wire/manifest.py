@@ -20,7 +20,9 @@ REFERENCE_FILE = "reference.json"
 EXPECTATIONS_FILE = "expectations.json"
 CARD_FILE = "card.md"
 METRICS_FILE = "metrics.json"
+SEARCH_FILE = "search.json"
 LINEAGE_FILE = "lineage.json"
+ANSWERS_FILE = "answers.npz"
 
 FORMAT = "perennial.dev/model/v1"
 

@@ -16,6 +16,8 @@ DATA_ENV = "PERENNIAL_DATA"
 
 INFERENCE_PORT = 8080
 CONTROL_PORT = 8081
+GRPC_PORT = 9000
+"""Where KServe has its own runtimes of this protocol (Triton, MLServer) listen for gRPC; 8081 is taken."""
 
 PVC_ROOT = "/perennial/pvc"
 CONFIGMAP_ROOT = "/perennial/configmap"

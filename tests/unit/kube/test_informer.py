@@ -199,3 +199,15 @@ async def test_it_says_when_it_is_complete() -> None:
     assert not informer.synced.is_set()
     await asyncio.wait_for(informer.synced.wait(), 60)
     task.cancel()
+
+
+async def test_a_watch_of_somebody_elses_starts_at_the_list_that_was_made_and_then_at_new_ones() -> None:
+    """While it was not watching, a was deleted."""
+    client, cache = Scripted([[configmap("a", 5), configmap("b", 6)], [configmap("b", 6)]], []), Cache(CONFIGMAPS)
+    informer = Informer(client, cache)
+    await informer.fill()
+    assert await informer.starting_point() == 100
+    assert (client.listed, names(cache)) == (1, ["a", "b"])
+    client.version = 200
+    assert await informer.starting_point() == 200
+    assert (client.listed, names(cache)) == (2, ["b"])

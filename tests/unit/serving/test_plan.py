@@ -72,6 +72,19 @@ def test_the_first_version_is_served_by_all_its_children() -> None:
     assert [entry["outcome"] for entry in world.status["history"]] == ["Promoted"]
 
 
+def test_every_way_of_asking_has_its_port() -> None:
+    """By name, so that pods which were rendered without one are not sent what they do not listen to."""
+    world = serving()
+    of = {kind: manifest["spec"] for (kind, _), manifest in world.objects.items() if "spec" in manifest}
+    [container] = of["Deployment"]["template"]["spec"]["containers"]
+    named = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert named == {"http": 8080, "grpc": 9000, "control": 8081}
+    assert {port["targetPort"]: port["port"] for port in of["Service"]["ports"]} == named
+    open_to_all, restricted = of["NetworkPolicy"]["ingress"]
+    assert ([port["port"] for port in open_to_all["ports"]], "from" in open_to_all) == ([8080, 9000], False)
+    assert ([port["port"] for port in restricted["ports"]], "from" in restricted) == ([8081], True)
+
+
 def test_nothing_changed_writes_nothing() -> None:
     world = serving(replicas=2)
     before = world.writes

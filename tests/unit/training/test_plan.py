@@ -12,6 +12,7 @@ import pytest
 
 from perennial.kube.plan import Problem
 from perennial.wire.result import Failure, Gate, Result
+from perennial.wire.run import Accepted, Run
 from tests.unit.training.world import SPEC, World, accepted, digest, encoded, owned, text
 
 
@@ -730,6 +731,94 @@ class TestLosses:
         world.settle()
         assert world.status["acceptedVersion"] == 1
         assert len(world.records()) == 1
+
+
+class TestChampion:
+    """A new version has to stand up to the newest accepted one that nobody has quarantined."""
+
+    @staticmethod
+    def asking(world: World) -> World:
+        world.edit(acceptance={"champion": {"metric": "roc_auc", "margin": 0.01}})
+        return world
+
+    @staticmethod
+    def told(world: World, version: int) -> Accepted | None:
+        (container,) = world.job(version)["spec"]["template"]["spec"]["containers"]
+        (text,) = [entry["value"] for entry in container["env"] if entry["name"] == "PERENNIAL_RUN"]
+        champion = msgspec.json.decode(text, type=Run).champion
+        assert champion is not None
+        return champion.against
+
+    def test_there_is_none_before_a_version_is_accepted(self) -> None:
+        world = self.asking(World())
+        world.settle()
+        assert self.told(world, 1) is None
+        world.finish(1, rejected(1))
+        world.settle()
+        world.annotate("again")
+        world.settle()
+        assert self.told(world, 2) is None
+
+    def test_it_is_the_newest_that_was_accepted(self) -> None:
+        world = self.asking(trained())
+        world.settle()
+        uri = "pvc://perennial-models/team-a/flights/v1"
+        assert self.told(world, 2) == Accepted(1, uri, digest(1), digest("seal"))
+        world.finish(2)
+        world.settle()
+        world.annotate("third")
+        world.settle()
+        world.finish(3, rejected(3))
+        world.settle()
+        world.annotate("fourth")
+        world.settle()
+        champion = self.told(world, 4)
+        assert champion is not None
+        assert champion.version == 2
+
+    def test_one_that_was_quarantined_is_no_measure(self) -> None:
+        world = trained()
+        world.annotate("second")
+        world.settle()
+        world.finish(2)
+        world.settle()
+        entry = {"revision": "r", "sha256": digest(2), "reason": "errors", "since": "2026-03-01T12:00:00Z"}
+        world.deployments = [
+            {
+                "metadata": {"namespace": "team-a", "name": "flights"},
+                "spec": {"model": {"trainingJob": "flights"}},
+                "status": {"quarantined": [entry, "nonsense"]},
+            }
+        ]
+        self.asking(world)
+        world.settle()
+        champion = self.told(world, 3)
+        assert champion is not None
+        assert champion.version == 1
+
+    def test_a_version_that_is_worse_says_so_in_its_condition(self) -> None:
+        world = self.asking(trained())
+        world.settle()
+        note = "version 1 on the 100 rows that both held out"
+        gate = Gate("roc_auc", "champion", 0.01, 0.0412, False, (0.0123, 0.0701), note)
+        world.finish(2, Result(2, "Rejected", accepted(2).model, {"roc_auc": 0.6}, [gate]))
+        world.settle()
+        assert world.said("LastRunAccepted") == ("False", "Rejected")
+        assert world.message("LastRunAccepted").endswith(
+            "roc_auc is 0.0412 worse (0.0123 to 0.0701) than that of version 1 on the 100 rows that both held out, "
+            "0.01 is allowed"
+        )
+        assert world.status["runs"][0]["gates"] == [
+            {
+                "metric": "roc_auc",
+                "rule": "champion",
+                "bound": 0.01,
+                "value": 0.0412,
+                "interval": [0.0123, 0.0701],
+                "passed": False,
+                "note": note,
+            }
+        ]
 
 
 class TestUpgrade:

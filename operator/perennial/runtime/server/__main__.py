@@ -13,7 +13,7 @@ import msgspec
 import uvloop
 
 from perennial.runtime.server.lifecycle import CannotServe, Ports, run
-from perennial.wire.places import CONTROL_PORT, COUNTS, INFERENCE_PORT, SERVE_ENV
+from perennial.wire.places import CONTROL_PORT, COUNTS, GRPC_PORT, INFERENCE_PORT, SERVE_ENV
 from perennial.wire.serve import Serve
 
 TERMINATION_LOG = Path("/dev/termination-log")
@@ -30,7 +30,7 @@ def main() -> int:
     except msgspec.DecodeError as error:
         return _fail(64, f"{SERVE_ENV} does not say what to serve: {error}")
     try:
-        ports = Ports(options.host, options.port, options.control_port)
+        ports = Ports(options.host, options.port, options.control_port, options.grpc_port)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run(serve, options.counts, ports))
     except CannotServe as error:
@@ -40,9 +40,10 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m perennial.runtime.server", description=__doc__)
-    parser.add_argument("--host", default="0.0.0.0", help="address of both ports")
+    parser.add_argument("--host", default="0.0.0.0", help="address of the ports")
     parser.add_argument("--port", type=int, default=INFERENCE_PORT, help="inference port")
     parser.add_argument("--control-port", type=int, default=CONTROL_PORT, help="control port")
+    parser.add_argument("--grpc-port", type=int, default=GRPC_PORT, help="port for gRPC")
     parser.add_argument(
         "--counts", type=Path, default=Path(COUNTS), help="folder of the counts, kept while the pod lives"
     )

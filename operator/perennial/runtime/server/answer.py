@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -14,8 +14,6 @@ from perennial.runtime.server.http import BINARY, Reply, encode
 from perennial.runtime.server.raw import packed
 from perennial.runtime.server.request import HEADER, InferenceRequest
 from perennial.wire.schema import DECISIONS, PROBABILITIES, Class
-
-T = TypeVar("T")
 
 PREDICT, PREDICT_PROBA = "predict", "predict_proba"
 """scikit-learn's names for the outputs, which clients of other servers ask for."""
@@ -39,8 +37,8 @@ class Answer(msgspec.Struct):
     receipts: list[str] | None = None
 
 
-Write = Callable[[Answer], T]
-"""Makes what a way of asking sends back."""
+Write = Callable[[Answer], Reply]
+"""Makes what the client is sent back."""
 
 
 class BinarySize(msgspec.Struct):
@@ -67,7 +65,7 @@ class InferenceResponse(msgspec.Struct, omit_defaults=True):
     parameters: AnswerParameters | None = None
 
 
-def writer_of(request: InferenceRequest, classes: list[Class]) -> Write[Reply]:
+def writer_of(request: InferenceRequest, classes: list[Class]) -> Write:
     """How this request is to be answered: as records, in JSON, or with some outputs as bytes behind it."""
     if request.inputs is UNSET:
         return lambda answer: in_rows(answer, classes)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import msgspec
 
-import perennial
 from perennial.runtime.server import http, metadata
+from perennial.runtime.server.admission import Admission
 from perennial.runtime.server.answer import Answer, writer_of
 from perennial.runtime.server.encoding import inflated
 from perennial.runtime.server.http import (
@@ -36,29 +36,17 @@ class Health(msgspec.Struct, omit_defaults=True):
     ready: bool | None = None
 
 
-class Description(msgspec.Struct):
-    """The server's own metadata."""
-
-    name: str
-    version: str
-    extensions: list[str]
-
-
-DESCRIPTION = Description(
-    "perennial", perennial.__version__, ["binary_tensor_data", "perennial_receipt", "perennial_rows"]
-)
-
 Respond = Callable[[], Reply]
 
 
 class InferenceApp:
     """Routes requests of the inference port. Only requests for predictions are metered: probes are not load."""
 
-    def __init__(self, state: State, meter: Meter, *, max_body: int, max_in_flight: int) -> None:
+    def __init__(self, state: State, meter: Meter, admission: Admission, *, max_body: int) -> None:
         self.max_body = max_body
         self._state = state
         self._meter = meter
-        self._max_in_flight = max_in_flight
+        self._admission = admission
         self._model_path = f"/v2/models/{state.name}"
         self._infer_path = self._model_path + INFER
 
@@ -84,11 +72,7 @@ class InferenceApp:
             self._check_model(request.path.removesuffix(INFER))
         if request.method != "POST":
             raise method_not_allowed(request.method, "POST")
-        if self._meter.in_flight > self._max_in_flight:
-            raise overloaded(f"more than {self._max_in_flight} requests are in flight")
-        predictor = self._state.predictor
-        if predictor is None:
-            raise overloaded("the model is not loaded yet")
+        predictor = self._admission.predictor()
         request.deadline = http.deadline(request)
         body = inflated(request.body, request.encoding, self.max_body) if request.encoding else request.body
         asked, question = decode(body, request.json_length)
@@ -111,7 +95,7 @@ class InferenceApp:
     def _fixed(self, path: str) -> Respond | None:
         ready = self._state.ready
         if path == "/v2":
-            return lambda: Reply(encode(DESCRIPTION))
+            return lambda: Reply(encode(metadata.DESCRIPTION))
         if path == "/v2/health/live":
             return lambda: Reply(encode(Health(live=True)))
         if path == "/v2/health/ready":
@@ -138,11 +122,7 @@ class InferenceApp:
         parts = path.split("/")
         if parts[:3] != ["", "v2", "models"] or len(parts) not in (4, 6) or parts[4:5] not in ([], ["versions"]):
             raise not_found(path)
-        name, served = parts[3], self._state
-        if name != served.name:
-            raise Refusal(404, f"there is no model {name!r} here; this server has {served.name!r}")
-        if parts[5] != served.version:
-            raise Refusal(404, f"model {name!r} has no version {parts[5]!r} here; this server has {served.version!r}")
+        self._admission.check(parts[3], parts[5] if len(parts) == 6 else None)
 
 
 def _ready_status(ready: bool) -> int:

@@ -10,12 +10,13 @@ import itertools
 import logging
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from perennial.runtime.server.admission import Admission
 from perennial.runtime.server.app import InferenceApp
 from perennial.runtime.server.companion import Companion, Incomparable
 from perennial.runtime.server.control import ControlApp
@@ -25,6 +26,7 @@ from perennial.runtime.server.http import Server
 from perennial.runtime.server.inference import Intake, Predictor
 from perennial.runtime.server.meter import Meter
 from perennial.runtime.server.model import Model, WrongAnswer, load
+from perennial.runtime.server.rpc.port import RpcPort
 from perennial.runtime.server.state import State
 from perennial.runtime.store import StoreError, StoreUnreachableError
 from perennial.wire.manifest import SealError
@@ -37,7 +39,8 @@ MAX_IN_FLIGHT = 256
 PROPAGATION_SECONDS = 3.0
 """How long a pod that is ending still accepts connections, while the news spreads to every node's proxy."""
 LAST_REQUESTS_SECONDS = 4.0
-"""How long it then waits for kept-alive connections to send one more request, whose answer ends them."""
+"""How long it then waits for kept-alive connections to send one more request, whose answer ends them, and for those of
+gRPC to be old enough to end."""
 IN_FLIGHT_SECONDS = 10.0
 HAND_OVER_SECONDS = 5.0
 TICK_SECONDS = 1.0
@@ -57,6 +60,7 @@ class Ports:
     host: str
     inference: int
     control: int
+    grpc: int
 
 
 async def run(serve: Serve, counts: Path, ports: Ports) -> None:
@@ -76,8 +80,9 @@ class Pod:
         self._counts = counts
         self._meter = Meter()
         self._state = State(serve.name, str(serve.model.version or ""))
-        app = InferenceApp(self._state, self._meter, max_body=MAX_BODY, max_in_flight=MAX_IN_FLIGHT)
-        self._inference = Server(app)
+        admission = Admission(self._state, self._meter, max_in_flight=MAX_IN_FLIGHT)
+        self._inference = Server(InferenceApp(self._state, self._meter, admission, max_body=MAX_BODY))
+        self._rpc = RpcPort(self._state, self._meter, admission, max_message=MAX_BODY)
         self._control = Server(ControlApp(self._state, self._meter, max_body=MAX_BODY))
         self._ports = ports
 
@@ -94,7 +99,7 @@ class Pod:
     @property
     def ports(self) -> Ports:
         """The ports that are open."""
-        return Ports(self._ports.host, self._inference.port, self._control.port)
+        return Ports(self._ports.host, self._inference.port, self._control.port, self._rpc.port)
 
     async def live(self, ending: asyncio.Event) -> None:
         """Serve until `ending` is set, then drain."""
@@ -113,9 +118,11 @@ class Pod:
         try:
             await self._control.listen(self._ports.host, self._ports.control)
             await self._inference.listen(self._ports.host, self._ports.inference)
+            await self._rpc.listen(self._ports.host, self._ports.grpc)
         except OSError as error:
             raise CannotServe(f"a port cannot be opened: {error}") from error
-        logger.info("inference on port %d, control on port %d", self._inference.port, self._control.port)
+        ports = self.ports
+        logger.info("inference on port %d, control on port %d, gRPC on port %d", *astuple(ports)[1:])
 
     async def _load(self) -> None:
         model = await self._fetch(self._serve.model, _ATTEMPTS)
@@ -183,8 +190,9 @@ class Pod:
         self._inference.ending = True
         await asyncio.sleep(PROPAGATION_SECONDS)
         self._inference.refuse_connections()
-        await _until(lambda: not self._inference.connections, LAST_REQUESTS_SECONDS)
-        await self._inference.close(IN_FLIGHT_SECONDS)
+        self._rpc.refuse_connections()
+        await _until(lambda: not (self._inference.connections or self._rpc.connections), LAST_REQUESTS_SECONDS)
+        await asyncio.gather(self._inference.close(IN_FLIGHT_SECONDS), self._rpc.close(IN_FLIGHT_SECONDS))
         await self._hand_over()
         await self._control.close(1.0)
 

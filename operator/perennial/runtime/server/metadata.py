@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import msgspec
 
+import perennial
 from perennial.runtime.server.engine import datatype_of
 from perennial.runtime.server.model import Model
 from perennial.wire.manifest import Agreement
 from perennial.wire.schema import DECISIONS, LABEL, PREDICTION, PROBABILITIES, Class
 
 _DATATYPES = {"numeric": "FP64", "boolean": "BOOL", "categorical": "BYTES"}
+
+
+class Description(msgspec.Struct):
+    """The server's own metadata."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+DESCRIPTION = Description(
+    "perennial", perennial.__version__, ["binary_tensor_data", "perennial_receipt", "perennial_rows"]
+)
 
 
 class TensorMetadata(msgspec.Struct):

@@ -32,8 +32,10 @@ Scores = NDArray[np.float64] | None
 class Waiter(Protocol):
     """Who waits for an answer: until when, in monotonic seconds, and whether they are gone already."""
 
-    deadline: float
-    gone: bool
+    @property
+    def deadline(self) -> float: ...
+    @property
+    def gone(self) -> bool: ...
 
 
 class Waits(Protocol):

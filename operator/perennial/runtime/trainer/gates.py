@@ -29,19 +29,3 @@ def bound_gates(bounds: Sequence[Bound], metrics: Mapping[str, float], intervals
             passed = value is not None and value <= bound.max
             judged.append(Gate(bound.name, "max", bound.max, value, passed, interval))
     return judged
-
-
-def told(gate: Gate) -> str:
-    """One line for the log."""
-    words = f"gate: {gate.metric} {gate.rule} {gate.bound:g}: {'passed' if gate.passed else 'FAILED'}"
-    if gate.value is None:
-        return f"{words}, it could not be computed"
-    return f"{words} with {gate.value:.4g}{_between(gate)}"
-
-
-def _between(gate: Gate) -> str:
-    if gate.interval is None:
-        return ""
-    low, high = gate.interval
-    close = "; more rows would tell them apart" if low <= gate.bound <= high else ""
-    return f" ({low:.4g} to {high:.4g}{close})"

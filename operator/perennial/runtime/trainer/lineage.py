@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import msgspec
+
 from perennial.wire.run import Run, Sklearn
 
 from .table import Table
@@ -22,6 +24,7 @@ def of_run(run: Run, started: datetime) -> dict[str, object]:
         "trigger": run.trigger,
         "definition": run.definition,
         "image": run.image,
+        "run": _shown_run(run),
         "seed": run.seed,
         "startedAt": _shown(started),
         "finishedAt": _shown(datetime.now(UTC)),
@@ -35,7 +38,7 @@ def of_table(run: Run, table: Table) -> dict[str, object]:
     """What was learned from."""
     return {
         "data": {
-            "uri": run.data.uri if run.data else None,
+            "uri": shown_uri(run.data.uri) if run.data else None,
             "sha256": table.digest,
             "rows": table.rows,
             "files": [
@@ -56,6 +59,18 @@ def of_estimator(sklearn: Sklearn, fitted: Any) -> dict[str, object]:
         "parameters": {name: _plain(value) for name, value in estimator.get_params().items()},
         "calibration": sklearn.calibration,
     }
+
+
+def _shown_run(run: Run) -> Run:
+    """All that the run was told, with which it can be run again; without the signature of a signed URL."""
+    if run.data is None:
+        return run
+    return msgspec.structs.replace(run, data=msgspec.structs.replace(run.data, uri=shown_uri(run.data.uri)))
+
+
+def shown_uri(uri: str) -> str:
+    """Without what follows a question mark: of a URL that is signed it is a secret."""
+    return uri.partition("?")[0] if uri.startswith(("http://", "https://")) else uri
 
 
 def _plain(value: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.wire.run import Bound
+from perennial.wire.run import Run
 
 from .failures import InputError, hint
 from .target import Task
@@ -168,25 +168,50 @@ _ALSO = {
 }
 
 
-def check_bounds(bounds: Sequence[Bound], task: Task) -> None:
+LESSER_IS_BETTER = frozenset(
+    ["error", "log_loss", "brier", "mae", "mse", "rmse", "mape", "median_absolute_error", "max_error"]
+)
+_WITHOUT_NOISE = "max_error"
+"""Hangs on one row, so that nothing tells a difference of it from noise."""
+
+
+def check_metrics(run: Run, task: Task) -> None:
     """Raises InputError for a metric that there is not, before anything is trained."""
+    for position, bound in enumerate(run.metrics):
+        check_metric(f"spec.acceptance.metrics[{position}].name", bound.name, task)
+    if run.champion:
+        _check_compared("spec.acceptance.champion.metric", run.champion.metric, task)
+    for position, rule in enumerate(run.slices):
+        _check_compared(f"spec.acceptance.slices[{position}].metric", rule.metric, task)
+
+
+def _check_compared(field: str, name: str, task: Task) -> None:
+    check_metric(field, name, task)
+    if name == _WITHOUT_NOISE:
+        raise InputError("UnknownMetric", f"{field}: {name} hangs on a single row: choose a metric of all, such as mae")
+
+
+def check_metric(field: str, given: str, task: Task) -> None:
+    """Raises InputError where there is no such metric of a model of this task."""
     metrics, others = _metrics(task), _metrics("regression" if task == "classification" else "classification")
-    for position, bound in enumerate(bounds):
-        field = f"spec.acceptance.metrics[{position}].name"
-        name = _ALSO.get(bound.name, bound.name)
-        if name in metrics:
-            continue
-        if name in others:
-            raise InputError(
-                "UnknownMetric", f"{field}: {bound.name} does not judge a model of {task}{hint('', metrics)}"
-            )
-        raise InputError("UnknownMetric", f"{field}: unknown metric {bound.name}{hint(bound.name, [*metrics, *_ALSO])}")
+    name = known_as(given)
+    if name in metrics:
+        return
+    if name in others:
+        raise InputError("UnknownMetric", f"{field}: {given} does not judge a model of {task}{hint('', metrics)}")
+    raise InputError("UnknownMetric", f"{field}: unknown metric {given}{hint(given, [*metrics, *_ALSO])}")
 
 
 def compute(judged: Judged, task: Task) -> dict[str, float]:
     """Every metric of the task that can be computed on these rows and is finite."""
-    values = {name: metric(judged) for name, metric in _metrics(task).items()}
-    return {name: value for name, value in values.items() if value is not None and np.isfinite(value)}
+    values = {name: value_of(name, judged, task) for name in _metrics(task)}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def value_of(name: str, judged: Judged, task: Task) -> float | None:
+    """The metric of that name, None where it can not be computed on these rows or is not finite."""
+    value = _metrics(task)[name](judged)
+    return value if value is not None and np.isfinite(value) else None
 
 
 def known_as(name: str) -> str:

@@ -24,14 +24,15 @@ from perennial.wire.run import Run
 from perennial.wire.schema import SCHEMA_FILE, Class, Example, Feature, Schema, Score
 
 from . import lineage, reference, resampling, version
+from .answers import packed
 from .card import card, served_by
+from .evidence import Evidence, digest_of_rows
 from .examples import chosen_rows, example_of
 from .failures import InputError
 from .foreign import Foreign, OnnxModel, Said, SkopsModel, features_by_count, open_model
 from .foreign_rows import PREDICTION, ForeignRows, foreign_rows
-from .metrics import Judged, check_bounds
+from .metrics import Judged, check_metrics
 from .onnx_form import OnnxForm, agreed, matrices
-from .resampling import Resampling
 from .verdict import reach
 
 Say = Callable[[str], None]
@@ -51,7 +52,7 @@ def publish(run: Run, say: Say) -> Result:
         return before
     folder = Path(os.environ.get(places.OUTPUT_ENV, places.OUTPUT))
     model = open_model(folder)
-    check_bounds(run.metrics, model.task)
+    check_metrics(run, model.task)
     rows = foreign_rows(folder, run.data.target if run.data else None, model.task)
     schema = _schema(folder, run, model, rows)
     say(f"model: {schema.task} from {len(schema.features)} features, {len(rows) if rows else 'no'} held-out rows")
@@ -66,7 +67,8 @@ def _draft(
     judged = None if rows is None else _judged(model, schema, rows)
     if judged is None:
         notes.append(_NO_REFERENCE)
-    verdict = reach(run, judged, schema.task, _drawn(run, judged), say)
+    evidence = _evidence(run, schema, rows, judged)
+    verdict = reach(run, evidence, say)
     for note in notes:
         say(note)
     digest = version.sha256(skops if skops is not None else form.data or b"")
@@ -85,6 +87,7 @@ def _draft(
             notes=notes,
         ),
         reference=None if rows is None or judged is None else _reference(schema, rows, judged, digest),
+        answers=None if evidence is None else packed(evidence),
         rows=None if rows is None else Rows(train=0, test=len(rows)),
         why_not_onnx=form.why_not,
         agreement=form.agreement,
@@ -92,12 +95,21 @@ def _draft(
     )
 
 
-def _drawn(run: Run, judged: Judged | None) -> Resampling | None:
+def _evidence(run: Run, schema: Schema, rows: ForeignRows | None, judged: Judged | None) -> Evidence | None:
     """The container says by data.test what its rows are, and leaves those of a split by time in their order."""
-    if judged is None:
+    if rows is None or judged is None:
         return None
     draw = resampling.of_stretches if run.data and run.data.test.split == "Time" else resampling.of_rows
-    return draw(len(judged.truth), run.seed)
+    return Evidence(
+        judged,
+        schema.task,
+        schema.target,
+        draw(len(rows), run.seed),
+        rows.frame,
+        rows.features,
+        digest_of_rows(rows.frame, rows.truth),
+        slices={name: rows.frame[name].to_numpy() for name in rows.frame.columns},
+    )
 
 
 def _onnx_form(folder: Path, model: Foreign, schema: Schema, rows: ForeignRows | None) -> OnnxForm:

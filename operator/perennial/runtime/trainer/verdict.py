@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from perennial.wire.result import Gate
 from perennial.wire.run import Run
 
-from .gates import bound_gates, told
-from .metrics import Judged, compute
+from .champion import champion_gate
+from .evidence import Evidence
+from .gates import bound_gates
+from .metrics import compute
 from .replicates import Interval, intervals
-from .resampling import CONFIDENCE, RESAMPLES, Resampling
-from .target import Task
+from .resampling import CONFIDENCE, RESAMPLES
+from .slices import SlicesReport, judge_slices
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,7 @@ class Verdict:
     intervals: dict[str, Interval]
     gates: list[Gate]
     drawn: str = ""
+    slices: list[SlicesReport] = field(default_factory=list)
 
     @property
     def accepted(self) -> bool:
@@ -35,17 +38,31 @@ class Verdict:
             "intervals": self.intervals,
             "bootstrap": {"confidence": CONFIDENCE, "resamples": RESAMPLES, "of": self.drawn},
             "gates": self.gates,
+            "slices": self.slices,
         }
 
 
-def reach(run: Run, judged: Judged | None, task: Task, drawn: Resampling | None, say: Callable[[str], None]) -> Verdict:
-    """Judge a version by its held-out rows; without any it has no metric, and passes no gate."""
-    if judged is None or drawn is None:
-        return Verdict({}, {}, bound_gates(run.metrics, {}, {}))
-    metrics = compute(judged, task)
+def reach(run: Run, evidence: Evidence | None, say: Callable[[str], None]) -> Verdict:
+    """Judge a version by its held-out rows; without any it has no metric, and keeps no bound.
+
+    Raises TransientError where the store of the champion does not answer.
+    """
+    if evidence is None:
+        return Verdict({}, {}, [*bound_gates(run.metrics, {}, {}), *_without_rows(run)])
+    metrics = compute(evidence.judged, evidence.task)
     say("held-out rows: " + ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
-    ranges = intervals(metrics, judged, drawn, task)
+    ranges = intervals(metrics, evidence.judged, evidence.drawn, evidence.task)
     gates = bound_gates(run.metrics, metrics, ranges)
+    if run.champion is not None:
+        gates.append(champion_gate(run, run.champion, evidence))
+    slices = [judge_slices(rule, evidence) for rule in run.slices]
+    gates += [gate for _, gate in slices]
     for gate in gates:
-        say(told(gate))
-    return Verdict(metrics, ranges, gates, drawn.of)
+        say(f"gate {'passed' if gate.passed else 'FAILED'}: {gate.told}")
+    return Verdict(metrics, ranges, gates, evidence.drawn.of, [report for report, _ in slices])
+
+
+def _without_rows(run: Run) -> list[Gate]:
+    note = "NotComparable: there are no held-out rows"
+    champion = [Gate(rule.metric, "champion", rule.margin, None, True, note=note) for rule in [run.champion] if rule]
+    return champion + [Gate(rule.metric, "slice", rule.max_gap, None, True, note=note) for rule in run.slices]

@@ -24,7 +24,7 @@ def network_policy(spec: ModelDeploymentSpec, identity: Identity, settings: Sett
         "podSelector": {"matchLabels": identity.selector},
         "policyTypes": ["Ingress"],
         "ingress": [
-            {"ports": [{"port": places.INFERENCE_PORT, "protocol": "TCP"}]},
+            {"ports": [{"port": port, "protocol": "TCP"} for port in (places.INFERENCE_PORT, places.GRPC_PORT)]},
             {"ports": [{"port": places.CONTROL_PORT, "protocol": "TCP"}], "from": [operator, *named]},
         ],
     }

@@ -51,6 +51,7 @@ def server_template(
     )
     server["ports"] = [
         {"name": "http", "containerPort": places.INFERENCE_PORT, "protocol": "TCP"},
+        {"name": "grpc", "containerPort": places.GRPC_PORT, "protocol": "TCP"},
         {"name": "control", "containerPort": places.CONTROL_PORT, "protocol": "TCP"},
     ]
     server["readinessProbe"] = _probe(f"/v2/models/{identity.name}/ready", period=2, timeout=2)

@@ -19,7 +19,7 @@ from perennial.runtime.server.model import Model, load
 from perennial.runtime.store import StoreUnreachableError
 from perennial.wire.serve import Serve, ServedModel
 
-PORTS = Ports("127.0.0.1", 0, 0)
+PORTS = Ports("127.0.0.1", 0, 0, 0)
 
 
 @pytest.fixture(autouse=True)
@@ -128,7 +128,7 @@ async def test_a_counts_folder_that_cannot_be_used_ends_the_process(tmp_path: Pa
 
 async def test_a_taken_port_ends_the_process(tmp_path: Path, models: ModuleType) -> None:
     async with living(Serve("flights", models.binary(tmp_path / "model")), tmp_path) as pod:
-        ports = Ports("127.0.0.1", pod.ports.inference, 0)
+        ports = Ports("127.0.0.1", pod.ports.inference, 0, 0)
         with pytest.raises(CannotServe, match="port"):
             await Pod(Serve("flights", models.binary(tmp_path / "m2")), tmp_path, ports).live(asyncio.Event())
 

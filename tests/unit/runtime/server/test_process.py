@@ -9,54 +9,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from types import SimpleNamespace as Process
 
+import grpc
 import msgspec
 import pytest
 
-from perennial.wire.serve import Serve, ServedModel
+from perennial.runtime.server.rpc.messages import message
 
 pytestmark = pytest.mark.process
 
 BODY = msgspec.json.encode({"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP64", "data": [0.75, 1]}]})
-
-
-class Process:
-    """A server process on ports of its own."""
-
-    def __init__(self, serve: bytes, folder: Path) -> None:
-        self.log = folder / "log"
-        self._output = self.log.open("wb")
-        command = [sys.executable, "-m", "perennial.runtime.server", "--host", "127.0.0.1"]
-        command += ["--port", "0", "--control-port", "0", "--counts", str(folder / "counts")]
-        environment = {**os.environ, "PERENNIAL_SERVE": serve.decode()}
-        self.process = subprocess.Popen(command, env=environment, stderr=self._output, stdout=self._output)
-
-    def wait_ready(self) -> None:
-        end = time.monotonic() + 20
-        while "ready:" not in self.log.read_text():
-            assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < end, self.log.read_text()
-            time.sleep(0.02)
-        words = self.log.read_text().partition("inference on port ")[2].split()
-        self.port, self.control = int(words[0].rstrip(",")), int(words[4])
-
-    def ask(self, port: int, path: str, body: Any = None) -> tuple[int, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        data = None if body is None else msgspec.json.encode(body)
-        connection.request("GET" if body is None else "POST", path, data)
-        answer = connection.getresponse()
-        found = msgspec.json.decode(answer.read())
-        connection.close()
-        return answer.status, found
-
-    def rows(self) -> int:
-        """Rows in all epochs, taken without acknowledgement."""
-        epochs = self.ask(self.control, "/perennial/v1/epochs", {})[1]["epochs"]
-        return sum(counts["rows"] for epoch in epochs for counts in epoch["models"].values())
 
 
 class Load:
@@ -101,22 +67,6 @@ class Load:
 
 
 Start = Callable[..., Process]
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    started: list[Process] = []
-
-    def begin(model: ServedModel) -> Process:
-        (tmp_path / "counts").mkdir(exist_ok=True)
-        process = Process(msgspec.json.encode(Serve("flights", model)), tmp_path)
-        started.append(process)
-        return process
-
-    yield begin
-    for process in started:
-        process.process.kill()
-        process.process.wait()
 
 
 def test_a_drain_loses_no_request_and_hands_over_its_counts(start: Start, tmp_path: Path, models: ModuleType) -> None:
@@ -193,7 +143,74 @@ def test_a_model_that_answers_otherwise_is_not_served(start: Start, tmp_path: Pa
     assert "example 0 of schema.json is answered 'yes', the published model said 'no'" in server.log.read_text()
 
 
-def test_a_configuration_that_says_nothing_is_said(tmp_path: Path) -> None:
-    process = Process(b"{}", tmp_path)
-    assert process.process.wait(20) == 64
-    assert "PERENNIAL_SERVE does not say what to serve" in process.log.read_text()
+def test_a_configuration_that_says_nothing_is_said() -> None:
+    command = [sys.executable, "-m", "perennial.runtime.server"]
+    environment = {**os.environ, "PERENNIAL_SERVE": "{}"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 64
+    assert "PERENNIAL_SERVE does not say what to serve" in done.stderr
+
+
+INFER = "/inference.GRPCInferenceService/ModelInfer"
+QUESTION = message("ModelInferRequest")(
+    model_name="flights",
+    inputs=[{"name": "x", "shape": [1, 2], "datatype": "FP64", "contents": {"fp64_contents": [0.75, 1]}}],
+).SerializeToString()
+
+
+def _is_loaded(process: Process, library: str) -> bool:
+    return library in Path(f"/proc/{process.process.pid}/maps").read_text()
+
+
+def test_grpc_is_loaded_for_its_first_client_only(start: Start, models: ModuleType, tmp_path: Path) -> None:
+    server = start(models.binary(tmp_path / "model"))
+    server.wait_ready()
+    assert server.ask(server.port, "/v2/models/flights/infer", msgspec.json.decode(BODY))[0] == 200
+    assert not _is_loaded(server, "cygrpc")
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as channel:
+        infer = channel.unary_unary(INFER)
+        answer = message("ModelInferResponse").FromString(infer(QUESTION, timeout=10))
+        assert answer.raw_output_contents[0] == b"\x03\0\0\0yes"
+        large = message("ModelInferRequest")(raw_input_contents=[bytes(17 * 2**20)]).SerializeToString()
+        for data, code in ((b"\xff", "INVALID_ARGUMENT"), (large, "RESOURCE_EXHAUSTED"), (b"", "NOT_FOUND")):
+            with pytest.raises(grpc.RpcError) as refusal:
+                infer(data, timeout=10)
+            assert refusal.value.code().name == code
+    assert _is_loaded(server, "cygrpc")
+    assert server.rows() == 2
+
+
+class RpcLoad(Load):
+    """The same over gRPC. Whoever finds nobody listening any more has lost nothing: the endpoint is gone."""
+
+    def _run(self) -> None:
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        with grpc.insecure_channel(f"127.0.0.1:{self._port}", options) as channel:
+            infer = channel.unary_unary(INFER)
+            while not self._stop.is_set():
+                try:
+                    infer(QUESTION, timeout=10)
+                except grpc.RpcError as error:
+                    if self._gone.is_set() and "Connection refused" in str(error.details()):
+                        return
+                    with self._lock:
+                        self.lost.append(f"{error.code()}: {error.details()}")
+                    return
+                with self._lock:
+                    self.answered += 1
+                time.sleep(0.001)
+
+
+def test_a_drain_loses_no_grpc_request(start: Start, models: ModuleType, tmp_path: Path) -> None:
+    server = start(models.binary(tmp_path / "model"))
+    server.wait_ready()
+    load = RpcLoad(server.grpc)
+    time.sleep(1.0)
+    before = server.rows()
+    server.process.send_signal(signal.SIGTERM)
+    time.sleep(2.0)
+    load.endpoint_gone()
+    assert server.process.wait(30) == 0
+    load.stop()
+    assert load.lost == []
+    assert load.answered > before > 0

@@ -134,7 +134,7 @@ REFUSED: list[tuple[Any, str]] = [
         b'{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP64","data":[1,1e999]}]}',
         "inputs[0].data[1]: Number out of range",
     ),
-    (b'{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP64","data":[1,NaN]}]}', "not valid JSON"),
+    (b'{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP64","data":[1,NaN]}]}', "NaN is no JSON: send null"),
     (b'{"x":' + b"[" * 50_000, "not valid JSON"),
 ]
 

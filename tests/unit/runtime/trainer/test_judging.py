@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,11 +12,11 @@ from hypothesis import strategies as st
 
 from perennial.runtime.trainer.bounds import upper_mean, upper_share
 from perennial.runtime.trainer.failures import InputError
-from perennial.runtime.trainer.gates import bound_gates, told
-from perennial.runtime.trainer.metrics import CLASSIFICATION, REGRESSION, Judged, check_bounds, compute
+from perennial.runtime.trainer.gates import bound_gates
+from perennial.runtime.trainer.metrics import CLASSIFICATION, REGRESSION, Judged, check_metrics, compute
 from perennial.runtime.trainer.overdispersion import chi2_low, phi
 from perennial.runtime.trainer.split import Keys, split
-from perennial.wire.run import Bound
+from perennial.wire.run import Bound, Champion, Run
 from perennial.wire.run import Test as HeldOut
 
 TRUTH = np.array([True, True, False, False, True, False])
@@ -76,11 +77,15 @@ def test_a_bound_may_have_two_sides_and_a_longer_name() -> None:
     judged = bound_gates([Bound("mean_absolute_error", min=0.5, max=0.9)], {"mae": 0.95}, {"mae": (0.85, 1.1)})
     assert [(gate.rule, gate.passed) for gate in judged] == [("min", True), ("max", False)]
     assert [gate.interval for gate in judged] == [(0.85, 1.1), (0.85, 1.1)]
-    assert told(judged[0]) == "gate: mean_absolute_error min 0.5: passed with 0.95 (0.85 to 1.1)"
-    assert told(judged[1]).endswith("max 0.9: FAILED with 0.95 (0.85 to 1.1; more rows would tell them apart)")
-    check_bounds([Bound("mean_absolute_error", max=1)], "regression")
+    assert judged[0].told == "mean_absolute_error is 0.95 (0.85 to 1.1), at least 0.5 is asked for"
+    assert judged[1].told.endswith("at most 0.9 is asked for; the held-out rows are too few to tell the two apart")
+    run = Run("air", "f", "u", 1, "s", "p", "i", "d", "FirstRun", metrics=[Bound("mean_absolute_error", max=1)])
+    check_metrics(run, "regression")
+    against_largest = msgspec.structs.replace(run, champion=Champion("max_error"))
+    with pytest.raises(InputError, match=r"champion\.metric: max_error hangs on a single row"):
+        check_metrics(against_largest, "regression")
     with pytest.raises(InputError, match=r"metrics\[0\]\.name: mean_absolute_error does not judge"):
-        check_bounds([Bound("mean_absolute_error", max=1)], "classification")
+        check_metrics(run, "classification")
 
 
 @given(st.integers(120, 300), st.floats(0.1, 0.5), st.integers(0, 5))

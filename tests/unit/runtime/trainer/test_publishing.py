@@ -23,7 +23,7 @@ from perennial.wire import places
 from perennial.wire.manifest import ONNX_FILE, REFERENCE_FILE, SKOPS_FILE
 from perennial.wire.reference import Reference
 from perennial.wire.result import Result
-from perennial.wire.run import Bound
+from perennial.wire.run import Accepted, Bound, Champion
 from perennial.wire.schema import LABEL, NUMBERS, PREDICTION, PROBABILITIES, SCHEMA_FILE, Feature, Schema
 from tests.unit.runtime.trainer.world import World
 
@@ -110,6 +110,29 @@ def test_a_skops_model_with_rows_is_gated_and_binned(container: Container) -> No
     assert reference.loss is not None
     assert reference.loss.mean == pytest.approx(1 - result.metrics["accuracy"])
     assert version.manifest.model.engine == "sklearn"
+
+
+def test_a_champion_is_compared_where_a_container_leaves_the_same_rows_again(container: Container) -> None:
+    model, rows = fitted()
+    container.leave(SKOPS_FILE, skops.dump(model))
+    container.leave_rows(rows)
+    first = container.publish()
+    assert first.model is not None
+    against = Accepted(1, first.model.uri, first.model.sha256, first.model.seal)
+    worse = LogisticRegression().fit(rows[["speed", "height"]], rows.label.to_numpy()[::-1])
+    container.leave(SKOPS_FILE, skops.dump(worse))
+    container.leave_rows(rows.assign(prediction=worse.predict(rows[["speed", "height"]])))
+    run = msgspec.structs.replace(
+        container.world.run(version=2, champion=Champion("accuracy", 0.01, against)), sklearn=None
+    )
+    second = publish(run, container.world.said.append)
+    assert second.outcome == "Rejected"
+    assert second.gates[0].note == "version 1 on the 200 rows that both held out"
+
+    container.leave_rows(rows.iloc[:150].assign(prediction=worse.predict(rows[["speed", "height"]])[:150]))
+    third = publish(msgspec.structs.replace(run, version=3, path="v3"), container.world.said.append)
+    assert third.outcome == "Accepted"
+    assert "without data.time nothing tells which of these are new" in (third.gates[0].note or "")
 
 
 def test_an_onnx_model_with_rows_is_served_by_onnx(container: Container) -> None:

@@ -41,7 +41,7 @@ def test_an_accepted_classifier_is_published_whole(world: World) -> None:
     version = world.version(result)
     assert set(version.manifest.files) == {
         "model.skops", "model.onnx", "schema.json", "reference.json", "expectations.json",
-        "metrics.json", "lineage.json", "card.md",
+        "metrics.json", "lineage.json", "card.md", "answers.npz",
     }  # fmt: skip
     model = version.manifest.model
     assert (model.engine, model.file, model.primary) == ("onnx", ONNX_FILE, SKOPS_FILE)

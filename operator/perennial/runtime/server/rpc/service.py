@@ -1,0 +1,157 @@
+"""What each method answers, from the bytes of its request to those of its answer: no sockets, no gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import msgspec
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from perennial.runtime.server import metadata
+from perennial.runtime.server.admission import Admission
+from perennial.runtime.server.answer import Answer
+from perennial.runtime.server.http import CLIENT_GONE
+from perennial.runtime.server.meter import Meter
+from perennial.runtime.server.raw import packed
+from perennial.runtime.server.refusal import Refusal
+from perennial.runtime.server.rpc.contents import question_of
+from perennial.runtime.server.rpc.messages import health, message
+from perennial.runtime.server.state import State
+
+INFERENCE_SERVICE = "inference.GRPCInferenceService"
+HEALTH_SERVICE = "grpc.health.v1.Health"
+SERVING, NOT_SERVING = 1, 2
+RECEIPTS = "receipts"
+"""Parameters of gRPC are no lists: receipts are an output more, when they are asked for."""
+
+_InferRequest, _InferResponse = message("ModelInferRequest"), message("ModelInferResponse")
+
+Method = Callable[[bytes], Awaitable[bytes]]
+
+
+class Service:
+    """Answers the methods of both services. Only requests for predictions are metered: probes are not load."""
+
+    def __init__(self, state: State, meter: Meter, admission: Admission) -> None:
+        self._state = state
+        self._meter = meter
+        self._admission = admission
+        self.methods: dict[str, dict[str, Method]] = {
+            INFERENCE_SERVICE: {
+                "ServerLive": _plain("ServerLive", self._server_live),
+                "ServerReady": _plain("ServerReady", self._server_ready),
+                "ServerMetadata": _plain("ServerMetadata", self._server_metadata),
+                "ModelReady": _plain("ModelReady", self._model_ready),
+                "ModelMetadata": _plain("ModelMetadata", self._model_metadata),
+                "ModelInfer": self._model_infer,
+            },
+            HEALTH_SERVICE: {"Check": self._check},
+        }
+
+    def _server_live(self, request: Any) -> dict[str, Any]:
+        return {"live": True}
+
+    def _server_ready(self, request: Any) -> dict[str, Any]:
+        return {"ready": self._state.ready}
+
+    def _server_metadata(self, request: Any) -> dict[str, Any]:
+        return msgspec.structs.asdict(metadata.DESCRIPTION)
+
+    def _model_ready(self, request: Any) -> dict[str, Any]:
+        self._admission.check(request.name, request.version or None)
+        return {"ready": self._state.ready}
+
+    def _model_metadata(self, request: Any) -> dict[str, Any]:
+        self._admission.check(request.name, request.version or None)
+        described: dict[str, Any] = msgspec.to_builtins(
+            metadata.describe(self._state.name, self._admission.predictor().model)
+        )
+        properties = described.pop("properties")
+        return described | {"properties": {name: value for name, value in properties.items() if isinstance(value, str)}}
+
+    async def _check(self, data: bytes) -> bytes:
+        known = ("", INFERENCE_SERVICE, self._state.name)
+        asked = _parsed(health("HealthCheckRequest"), data).service
+        if asked not in known:
+            raise Refusal(404, f"there is no service {asked!r} here; known are {', '.join(map(repr, known))}")
+        status = SERVING if self._state.ready else NOT_SERVING
+        return bytes(health("HealthCheckResponse")(status=status).SerializeToString())
+
+    async def _model_infer(self, data: bytes) -> bytes:
+        arrived = self._meter.arrive()
+        status = CLIENT_GONE
+        try:
+            answer = await self._infer(data)
+            status = 200
+            return answer
+        except Refusal as refusal:
+            status = refusal.status
+            raise
+        except Exception:
+            status = 500
+            raise
+        finally:
+            self._meter.leave(arrived, status)
+
+    async def _infer(self, data: bytes) -> bytes:
+        predictor = self._admission.predictor()
+        request = _parsed(_InferRequest, data)
+        self._admission.check(request.model_name, request.model_version or None)
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        predictor.infer(question_of(request), partial(_settle, answered), _Caller(answered))
+        return _written(await answered)
+
+
+@dataclass
+class _Caller:
+    """Who waits for an answer. gRPC cancels the method when the client goes and when its deadline passes."""
+
+    answered: asyncio.Future[Answer]
+    deadline: float = math.inf
+
+    @property
+    def gone(self) -> bool:
+        return self.answered.cancelled()
+
+
+def _settle(answered: asyncio.Future[Answer], answer: Answer | Exception) -> None:
+    if answered.cancelled():
+        return
+    if isinstance(answer, Exception):
+        answered.set_exception(answer)
+    else:
+        answered.set_result(answer)
+
+
+def _plain(name: str, answer: Callable[[Any], dict[str, Any]]) -> Method:
+    request, response = message(f"{name}Request"), message(f"{name}Response")
+
+    async def method(data: bytes) -> bytes:
+        return bytes(response(**answer(_parsed(request, data))).SerializeToString())
+
+    return method
+
+
+def _parsed(kind: Any, data: bytes) -> Any:
+    try:
+        return kind.FromString(data)
+    except DecodeError as error:
+        raise Refusal(400, f"this is no {kind.DESCRIPTOR.name}: {error}") from error
+
+
+def _written(answer: Answer) -> bytes:
+    """Values are always raw: that is what clients read."""
+    response = _InferResponse(model_name=answer.model, model_version=answer.version, id=answer.id or "")
+    for output in answer.outputs:
+        response.outputs.add(name=output.name, datatype=output.datatype, shape=output.values.shape)
+        response.raw_output_contents.append(packed(output.values, output.datatype))
+    if answer.receipts is not None:
+        response.outputs.add(name=RECEIPTS, datatype="BYTES", shape=[len(answer.receipts)])
+        response.raw_output_contents.append(packed(np.array(answer.receipts, object), "BYTES"))
+    return bytes(response.SerializeToString())
