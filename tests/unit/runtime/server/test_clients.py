@@ -6,12 +6,8 @@ both in one process fail, since each brings the protocol's messages.
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import json
-import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -20,9 +16,8 @@ from typing import Any
 
 import pytest
 
-from cluster.locks import locked
-from cluster.paths import cache_home
 from perennial.runtime.server.rpc.messages import message
+from tests.environments import commands
 
 pytestmark = pytest.mark.process
 
@@ -30,28 +25,12 @@ SCRIPTS = Path(__file__).with_name("clients")
 CLIENTS = {"triton": "tritonclient[http,grpc]==2.73.0", "kserve": "kserve==0.21.0"}
 
 
-@functools.cache
-def environment(client: str) -> Path:
-    """The Python of an environment with that client, made once for this Python and kept in the cache."""
-    wanted = f"{CLIENTS[client]} {sys.version}"
-    folder = cache_home() / "clients" / f"{client}-{hashlib.sha256(wanted.encode()).hexdigest()[:16]}"
-    with locked(folder.with_suffix(".lock")):
-        if not (folder / "whole").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            uv = str(Path(sys.executable).with_name("uv"))
-            python = str(folder / "bin" / "python")
-            subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
-            subprocess.run([uv, "pip", "install", "--quiet", "--python", python, CLIENTS[client]], check=True)
-            (folder / "whole").touch()
-    return folder / "bin" / "python"
-
-
 @pytest.fixture
 def told(
     start: Callable[..., Process], models: ModuleType, tmp_path: Path, request: pytest.FixtureRequest
 ) -> dict[str, Any]:
     """What the client was told by a server of each of two models."""
-    python = environment(request.param)
+    python = commands(CLIENTS[request.param]) / "python"
     servers = [start(models.mixed(tmp_path / "mixed")), start(models.binary(tmp_path / "binary"))]
     for server in servers:
         server.wait_ready()
