@@ -81,6 +81,19 @@ class Cost(Status):
     """GiB of memory times seconds."""
 
 
+class RunProgress(Status):
+    """How far a search is."""
+
+    done: int
+    """Fits that have ended."""
+    of: int
+    """Fits in all."""
+    metric: str
+    """What is searched for."""
+    best: float | None = None
+    """The best mean over the folds so far."""
+
+
 class SearchResult(Status):
     """What a search found."""
 
@@ -115,6 +128,8 @@ class Run(Status):
     """Metrics of the held-out rows."""
     gates: tuple[GateResult, ...] = ()
     """The gates as they were judged."""
+    progress: RunProgress | None = None
+    """How far the search is, while it goes on; the pod is asked every ten seconds."""
     search: SearchResult | None = None
     """What the search found."""
     trained_through: str | None = None

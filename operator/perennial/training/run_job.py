@@ -23,6 +23,7 @@ from perennial.wire import run as wire
 from .failures import BAD_INPUT
 from .names import PUBLISHER, TRAINER, Identity
 from .origin import Origin, to_annotation
+from .progress import PORT_NAME
 
 INTERNAL = 65
 """Exit code of a failure of ours that another attempt would repeat."""
@@ -106,6 +107,8 @@ def _built_in_pod(
         resources=spec.resources.to_manifest(),
         pull_policy=settings.image_pull_policy,
     )
+    if spec.sklearn and spec.sklearn.search:
+        trainer["ports"] = [{"name": PORT_NAME, "containerPort": places.CONTROL_PORT, "protocol": "TCP"}]
     return pod_template(labels=identity.labels(TRAINER), containers=[trainer], mounts=mounts, pod=pod)
 
 

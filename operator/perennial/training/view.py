@@ -9,8 +9,9 @@ from datetime import datetime
 from typing import cast, get_args
 
 from perennial.api.reasons import TrainingJobReason
-from perennial.api.trainingjob_status import Cost, GateResult, Run, RunFailure, RunModel, SearchResult
+from perennial.api.trainingjob_status import Cost, GateResult, Run, RunFailure, RunModel, RunProgress, SearchResult
 from perennial.api.trainingjob_status import Trigger as TriggerName
+from perennial.wire.progress import Progress
 from perennial.wire.result import Gate, Result, Searched
 
 from .failures import head, tail
@@ -77,6 +78,7 @@ def going_run(going: Going, origin: Origin | None) -> Run:
         started_at=told.started_at if told and told.started_at else made,
         message=head(going.message, WAIT_LIMIT) if going.message else None,
         pending_since=going.pending_since,
+        progress=_progress(going.progress) if going.progress else None,
     )
 
 
@@ -114,6 +116,11 @@ def _gate(gate: Gate) -> GateResult:
         passed=gate.passed,
         note=head(gate.note, NOTE_LIMIT) if gate.note else None,
     )
+
+
+def _progress(told: Progress) -> RunProgress:
+    best = None if told.best is None else _rounded(told.best)
+    return RunProgress(done=told.done, of=told.of, metric=told.metric, best=best)
 
 
 def _size(found: Searched | None) -> int:

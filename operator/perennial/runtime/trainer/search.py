@@ -6,14 +6,15 @@ on how many fits ran at once nor on which ended first.
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from perennial.runtime import limits
+from perennial.wire.progress import Progress
 from perennial.wire.run import Run, Search, Sklearn, Test
 from perennial.wire.schema import Feature
 
@@ -66,10 +67,16 @@ class Found:
 
 
 def searched(
-    run: Run, sklearn: Sklearn, search: Search, features: Sequence[Feature], rows: Rows, say: Callable[[str], None]
+    run: Run,
+    sklearn: Sklearn,
+    search: Search,
+    features: Sequence[Feature],
+    rows: Rows,
+    progress: Progress,
+    say: Callable[[str], None],
 ) -> Found:
     """Try every candidate on folds of these rows. Raises InputError where none can be fitted."""
-    each = _Search(run, sklearn, search, features, rows, say)
+    each = _Search(run, sklearn, search, features, rows, progress, say)
     with warnings.catch_warnings():
         # Once around all threads: Python's filters are one for all of them.
         warnings.simplefilter("ignore")
@@ -78,21 +85,28 @@ def searched(
 
 class _Search:
     def __init__(
-        self, run: Run, sklearn: Sklearn, search: Search, features: Sequence[Feature], rows: Rows, say: Any
+        self,
+        run: Run,
+        sklearn: Sklearn,
+        search: Search,
+        features: Sequence[Feature],
+        rows: Rows,
+        progress: Progress,
+        say: Callable[[str], None],
     ) -> None:
         self._run, self._sklearn, self._search, self._features, self._rows = run, sklearn, search, features, rows
-        self._say = say
+        self._progress, self._say = progress, say
+        self._scores: dict[int, list[float]] = {}
+        self._noting = threading.Lock()
         self._metric = known_as(search.metric)
         self._sign = -1.0 if self._metric in LESSER_IS_BETTER else 1.0
         self._parts = folds(run.data.test if run.data else Test(), search.folds, run.seed, rows.keys)
         self._workers = Workers(limits.cpus(), limits.memory(), _COPIES * _FLOAT * rows.frame.size)
-        self._ended = 0
-        self._of = 0
 
     def found(self) -> Found:
         every = [Trial(number, each) for number, each in enumerate(candidates(self._search, self._run.seed), 1)]
         rounds = _rounds(self._search, len(every), min(len(part.train) for part in self._parts))
-        left, self._of = every, _fits(len(every), len(rounds)) * len(self._parts)
+        left, self._progress.of = every, _fits(len(every), len(rounds)) * len(self._parts)
         for number, share in enumerate(rounds, 1):
             self._judge(left, share)
             left = sorted((trial for trial in left if trial.score is not None), key=self._rank)
@@ -101,9 +115,9 @@ class _Search:
             if number < len(rounds):
                 left = left[: -(-len(left) // ETA)]
         found = Found(
-            self._search.method, self._metric, len(self._parts), left[0], every, self._ended, self._workers.most
+            self._search.method, self._metric, len(self._parts), left[0], every, self._progress.done, self._workers.most
         )
-        self._say(f"search: {len(every)} trials, {self._ended} fits, {found.at_once} at once: best {found}")
+        self._say(f"search: {len(every)} trials, {found.fits} fits, {found.at_once} at once: best {found}")
         return found
 
     def _rank(self, trial: Trial) -> tuple[float, int]:
@@ -111,12 +125,12 @@ class _Search:
 
     def _judge(self, trials: list[Trial], share: float) -> None:
         jobs = [(trial, part) for trial in trials for part in self._parts]
-        before = self._ended
+        progress, before = self._progress, self._progress.done
 
         def told(done: int) -> None:
-            self._ended = before + done
-            if done == len(jobs) or self._ended * 10 // self._of > (self._ended - 1) * 10 // self._of:
-                self._say(f"search: {self._ended} of {self._of} fits")
+            passed, progress.done = progress.done, before + done
+            if done == len(jobs) or progress.done * 10 // progress.of > passed * 10 // progress.of:
+                self._say(f"search: {progress.done} of {progress.of} fits")
 
         answers = self._workers.map(lambda number: self._score(*jobs[number], share), len(jobs), told)
         for position, trial in enumerate(trials):
@@ -132,7 +146,20 @@ class _Search:
                 value = value_of(self._metric, judge(model, held.frame, held.target, rows.task), rows.task)
         except InputError as error:
             return error.message
-        return f"{self._metric} could not be computed" if value is None else value
+        if value is None:
+            return f"{self._metric} could not be computed"
+        if share == 1.0:
+            self._tell(trial, value)
+        return value
+
+    def _tell(self, trial: Trial, value: float) -> None:
+        """Let a trial of which every fold has ended be the best so far."""
+        with self._noting:
+            scores = self._scores.setdefault(trial.number, [])
+            scores.append(value)
+            best, mean = self._progress.best, sum(scores) / len(scores)
+            if len(scores) == len(self._parts) and (best is None or self._sign * mean > self._sign * best):
+                self._progress.best = mean
 
     def _some(self, train: Indices, share: float) -> Indices:
         """A share of the rows: the newest of a split by time, else picked by the seed; more hold all of fewer."""

@@ -15,6 +15,7 @@ from typing import Any
 from perennial.runtime import limits, skops
 from perennial.wire import places
 from perennial.wire import result as wire
+from perennial.wire.progress import Progress
 from perennial.wire.run import Data, Run, Sklearn
 from perennial.wire.schema import Schema
 
@@ -33,8 +34,9 @@ from .fitting import fitted, suited, threads_for
 from .importance import permutation_importance
 from .inferred import inferred
 from .judging import classes_of, judge, score_of
-from .metrics import check_metrics
+from .metrics import check_metrics, known_as
 from .onnx_form import onnx_form
+from .progress import telling
 from .resampling import Resampling
 from .rows import Rows, usable
 from .search import Found, searched
@@ -142,7 +144,8 @@ def _searched(setting: _Setting, learned: Rows) -> Found | None:
     search = setting.sklearn.search
     if search is None:
         return None
-    return searched(setting.run, setting.sklearn, search, setting.table.features, learned, setting.say)
+    with telling(progress := Progress(known_as(search.metric)), setting.say):
+        return searched(setting.run, setting.sklearn, search, setting.table.features, learned, progress, setting.say)
 
 
 def _cross_validated(setting: _Setting, sklearn: Sklearn, learned: Rows) -> dict[str, Spread]:
