@@ -201,6 +201,7 @@ def _wire_run(
         trigger=origin.trigger.type,
         data=_wire_data(spec.data) if spec.data else None,
         sklearn=_wire_sklearn(spec),
+        container=_wire_container(spec),
         seed=spec.seed,
         refit=spec.sklearn.refit if spec.sklearn else False,
         metrics=[wire.Bound(bound.name, bound.min, bound.max) for bound in spec.acceptance.metrics],
@@ -208,6 +209,13 @@ def _wire_run(
         champion=wire.Champion(rule.metric, rule.margin, champion) if rule else None,
         before=champion,
     )
+
+
+def _wire_container(spec: TrainingJobSpec) -> wire.Container | None:
+    if spec.template is None:
+        return None
+    own = spec.template.spec.containers[0]
+    return wire.Container(own.image, list(own.command), list(own.args))
 
 
 def _wire_data(data: Data) -> wire.Data:

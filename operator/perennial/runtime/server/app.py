@@ -66,6 +66,7 @@ class InferenceApp:
         if request.method != "POST":
             raise method_not_allowed(request.method, "POST")
         predictor = self._admission.predictor()
+        request.deadline = http.deadline(request)
         body = inflated(request.body, request.encoding, self.max_body) if request.encoding else request.body
         asked, question = decode(body, request.json_length)
         write = writer_of(asked, predictor.model.schema.classes)
@@ -76,7 +77,7 @@ class InferenceApp:
             except Exception as error:
                 reply(_failed(error))
 
-        predictor.infer(question, answered)
+        predictor.infer(question, answered, request)
 
     def _get(self, request: Request) -> Reply:
         respond = self._fixed(request.path) or self._of_model(request.path)
