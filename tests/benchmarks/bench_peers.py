@@ -2,9 +2,9 @@
 
 python -m tests.benchmarks.bench_peers [--seconds 3] [--connections 1 16 64] [--rows 1 100]
 
-Each server has one core to itself, wrk the other; on a busy machine processor time says more than rates. Ours counts for drift and has metrics on, as it always has. Every
-answer is compared with scikit-learn's before anything is timed. All give labels and probabilities; MLServer is asked
-for the probabilities alone, because it would compute twice for both.
+Each server has one core to itself, wrk the other; on a busy machine processor time says more than rates. Ours counts
+for drift and has metrics on, as it always has. Every answer is compared with scikit-learn's before anything is timed.
+All give labels and probabilities; MLServer is asked for the probabilities alone, since it would compute twice for both.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ MODELS = {
     "hist gradient boosting": Sklearn("sklearn.ensemble.HistGradientBoostingClassifier"),
     "logistic regression, scaled": Sklearn("sklearn.linear_model.LogisticRegression", {"max_iter": 1000}),
 }
-START_SECONDS = 60
+START_SECONDS = 180
 
 
 @dataclass(frozen=True)
@@ -185,10 +185,9 @@ def check(contender: Contender, running: Running, model: Pipeline, rows: NDArray
 
 
 def compare(what: str, estimator: Sklearn, python: Path, options: argparse.Namespace) -> None:
-    print(
-        f"\n{what}\n{'':12}{'rows':>5}{'connections':>13}{'req/s':>10}{'p50 ms':>9}{'p99 ms':>9}{'CPU us/req':>12}{'rate x':>8}{'CPU x':>8}",
-        flush=True,
-    )
+    print(f"\n{what}")
+    print(f"{'':12}{'rows':>5}{'connections':>13}{'req/s':>10}{'p50 ms':>9}{'p99 ms':>9}", end="")
+    print(f"{'CPU us/req':>12}{'rate x':>8}{'CPU x':>8}", flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         train(folder, estimator)
