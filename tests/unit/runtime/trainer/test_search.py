@@ -152,11 +152,19 @@ def test_no_held_out_row_is_ever_seen(world: World, monkeypatch: pytest.MonkeyPa
     assert result.rows is not None
     assert len(seen) == 18
     assert len(set().union(*seen)) <= result.rows.train
+    assert all(len(each) <= 0.85 * result.rows.train for each in seen), "nor is a fold's own"
     if split == "Time":
         assert max(map(max, seen)) < 300
 
 
-def test_halving_takes_the_best_third_on_to_more_rows(empty_world: World) -> None:
+def test_halving_takes_the_best_third_on_to_more_rows(empty_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    def noted(run: Any, sklearn: Any, features: Any, rows: Any, cpus: int) -> Any:
+        sizes.append(len(rows))
+        return fitting.fit(run, sklearn, features, rows, cpus)
+
+    monkeypatch.setattr(search, "fit", noted)
     empty_world.write(flights(1200))
     result = empty_world.train(search=msgspec.structs.replace(DEPTHS, method="Halving", trials=9))
     found = json.loads(empty_world.version(result).read("search.json"))
@@ -164,6 +172,7 @@ def test_halving_takes_the_best_third_on_to_more_rows(empty_world: World) -> Non
     assert shares == pytest.approx([1 / 3] * 6 + [1.0] * 3)
     assert found["best"]["share"] == 1.0
     assert found["fits"] == (9 + 3) * 3
+    assert sorted(sizes) == [200] * 27 + [600] * 9
 
 
 def test_a_trial_that_does_not_fit_is_told_and_passed_over(world: World) -> None:
