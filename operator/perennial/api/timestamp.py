@@ -10,7 +10,6 @@ from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, PlainSerializer, WithJsonSchema
 
-
 _UP_TO_SECONDS = len("2026-07-31T14:05:00")
 
 
