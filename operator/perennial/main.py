@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 def rooms(caches: Caches, settings: Settings, pods: PodClient) -> Controllers:
     """The three controllers, by the names that their metrics carry."""
     return {
-        "trainingjob": TrainingController(caches, settings),
+        "trainingjob": TrainingController(caches, settings, pods),
         "modeldeployment": ServingController(caches, settings, pods),
         "driftmonitor": MonitoringController(caches, pods),
     }

@@ -33,7 +33,7 @@ def rooms(installation: Installation) -> Mapping[str, Controller[Any]]:
     monitoring = MonitoringController(caches, pods, CollectorRegistry())
     monitoring._watcher._clock = monotonic
     return {
-        "trainingjob": TrainingController(caches, settings),
+        "trainingjob": TrainingController(caches, settings, pods, monotonic),
         "modeldeployment": ServingController(caches, settings, pods, lambda: server.now, monotonic),
         "driftmonitor": monitoring,
     }

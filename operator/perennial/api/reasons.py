@@ -114,6 +114,7 @@ class RunFailureReason(Reason):
         "DateFeature",
         "A feature is a date or time, which an estimator cannot take: derive numbers from it, or leave it out.",
     )
+    DATE_SLICE = "DateSlice", "A column of `acceptance.slices` is a date or time, of which each row may have another."
     NOT_A_NUMBER = "NotANumber", "A column that has to be numeric holds text."
     INFINITE_VALUE = "InfiniteValue", "A column has infinite values: leave them empty for missing."
     VALUES_MISSING = "ValuesMissing", "A column has missing values that the estimator does not take."

@@ -17,6 +17,24 @@ Column = Annotated[str, MinLen(1), MaxLen(256)]
 Argument = Annotated[str, MaxLen(8192)]
 
 
+class Search(Model):
+    """Which of the estimator's parameters are tried, within the rows that are learned from. The best ones make the
+    version."""
+
+    metric: Identifier
+    """What is the best: a metric by the names of `acceptance.metrics`, its mean over the folds."""
+    space: Annotated[dict[str, Any], MinLen(1), MaxLen(50)]
+    """By parameter a list of values, [3, 5, null], or a range {min: 0.01, max: 0.3, log: true}. Whole bounds give whole
+    numbers; log draws as many below the geometric mean as above it."""
+    method: Literal["Random", "Grid", "Halving"] = "Random"
+    """Random draws; Grid takes every combination of lists; Halving draws, begins with a part of the rows, and takes the
+    best third on to three times as many."""
+    trials: Annotated[int, Ge(1), Le(1000)] = 20
+    """How many combinations are tried at most. A grid that has more is refused."""
+    folds: Annotated[int, Ge(2), Le(10)] = 3
+    """Each trial is judged on so many folds, split as `data.test` says, and costs as many fits."""
+
+
 class Sklearn(Model):
     """The built-in trainer: a scikit-learn estimator with its preprocessing."""
 
@@ -29,6 +47,8 @@ class Sklearn(Model):
     calibration: Literal["Sigmoid", "Isotonic"] | None = None
     """Calibrate a classifier's probabilities, so that of rows with 0.8 eight in ten are of the class: Sigmoid has two
     parameters, Isotonic any rising curve and needs a thousand rows or more. It costs five more fits."""
+    search: Search | None = None
+    """Find the best parameters first."""
     refit: bool = True
     """Whether, after the gate, the estimator is fitted anew on all rows, so that the newest are learned from and not
     only tested on."""
@@ -224,6 +244,18 @@ class Champion(Model):
     noise, that it is worse by more."""
 
 
+class SliceGap(Model):
+    """A gate on how far a metric lies apart between the values of a column: airlines, countries, groups of people."""
+
+    column: Column
+    """The column; it need not be one of the features. Numbers of many values are sliced by their quartiles."""
+    metric: Identifier
+    """The metric that is compared."""
+    max_gap: Annotated[float, Ge(0)]
+    """The largest difference between two values that is acceptable, in the metric's own unit. The gate fails only where
+    the held-out rows show, beyond noise, that a difference is larger."""
+
+
 class Acceptance(Model):
     """When a version is good enough to be deployed. One that is not is kept, marked Rejected and never deployed."""
 
@@ -232,6 +264,8 @@ class Acceptance(Model):
     champion: Champion | None = None
     """Refuse a version that is worse than the newest accepted one, on rows that neither has learned from. What cannot
     be compared is said (NotComparable) and left to the other gates."""
+    slices: Annotated[tuple[SliceGap, ...], MaxLen(10), Keyed("column", "metric")] = ()
+    """Refuse a version that serves some values of a column much worse than others."""
 
 
 class Output(Model):

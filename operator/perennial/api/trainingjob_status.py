@@ -40,12 +40,14 @@ class GateResult(Status):
 
     metric: str
     """The metric."""
-    rule: Literal["min", "max", "champion"]
-    """Which bound; champion: by how much the metric may be worse than the champion's."""
+    rule: Literal["min", "max", "champion", "slice"]
+    """Which bound; champion: by how much the metric may be worse than the champion's; slice: how far it may lie apart
+    between two values of a column."""
     bound: float
     """The bound."""
     value: float | None = None
-    """The value on the held-out rows, for champion by how much it is worse; none where it could not be computed."""
+    """The value on the held-out rows, for champion by how much it is worse, for slice the largest difference; none
+    where it could not be computed."""
     interval: tuple[float, ...] = ()
     """Where the value lies, noise considered: both ends, with a confidence of 95%. Where the bound is between them, the
     held-out rows are too few to tell the value from it."""
@@ -79,6 +81,32 @@ class Cost(Status):
     """GiB of memory times seconds."""
 
 
+class RunProgress(Status):
+    """How far a search is."""
+
+    done: int
+    """Fits that have ended."""
+    of: int
+    """Fits in all."""
+    metric: str
+    """What is searched for."""
+    best: float | None = None
+    """The best mean over the folds so far."""
+
+
+class SearchResult(Status):
+    """What a search found."""
+
+    metric: str
+    """What was searched for."""
+    score: float
+    """The mean of the best trial over the folds of the rows learned from; the held-out rows' is in `metrics`."""
+    trials: int
+    """How many were tried."""
+    parameters: str
+    """The best ones, as far as they fit; all are in the version's search.json."""
+
+
 class Run(Status):
     """A run and the version that it yields."""
 
@@ -100,6 +128,10 @@ class Run(Status):
     """Metrics of the held-out rows."""
     gates: tuple[GateResult, ...] = ()
     """The gates as they were judged."""
+    progress: RunProgress | None = None
+    """How far the search is, while it goes on; the pod is asked every ten seconds."""
+    search: SearchResult | None = None
+    """What the search found."""
     trained_through: str | None = None
     """The newest row that was learned from, by `data.time`."""
     failure: RunFailure | None = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from perennial.api.labels import TRAININGJOB
@@ -14,6 +15,7 @@ from perennial.kube.plan import Key, Manifest, Plan, Problem
 from perennial.kube.resources import CONTROLLERREVISIONS, JOBS, NODES, PERSISTENTVOLUMECLAIMS, PODS
 from perennial.settings import Settings
 
+from .asking import Asking, Pods
 from .observe import Observed, is_for_everyone, observe
 from .plan import plan
 
@@ -25,12 +27,15 @@ _FOLLOWERS = "deployments of a TrainingJob"
 
 
 class TrainingController:
-    """Observes from caches alone and plans without side effects; the engine does the rest."""
+    """Observes from caches, and from pods that search how far they are; plans without side effects."""
 
     primary = TRAININGJOBS
 
-    def __init__(self, caches: Caches, settings: Settings) -> None:
+    def __init__(
+        self, caches: Caches, settings: Settings, pods: Pods, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._settings = settings
+        self._asking = Asking(pods, clock)
         self._primary = caches.of(TRAININGJOBS)
         self._jobs = caches.of(JOBS)
         self._pods = caches.of(PODS)
@@ -55,11 +60,13 @@ class TrainingController:
         if manifest is None:
             return None
         jobs = self._jobs.owned_by(manifest["metadata"]["uid"])
+        pods = [pod for job in jobs for pod in self._pods.owned_by(job["metadata"]["uid"])]
         return observe(
             manifest,
             settings=self._settings,
             jobs=jobs,
-            pods=[pod for job in jobs for pod in self._pods.owned_by(job["metadata"]["uid"])],
+            pods=pods,
+            progress=await self._asking.ask(pods),
             revisions=self._revisions.owned_by(manifest["metadata"]["uid"]),
             orphans=self._revisions.by(_ORPHANS, str(key)),
             monitors=self._monitors.by(_JUDGES, str(key)),

@@ -19,6 +19,11 @@ _FIELDS: dict[str, Any] = {
     "sklearn.parameters": {},
     "sklearn.preprocessing": "Auto",
     "sklearn.calibration": None,
+    "sklearn.search.metric": None,
+    "sklearn.search.space": None,
+    "sklearn.search.method": "Random",
+    "sklearn.search.trials": 20,
+    "sklearn.search.folds": 3,
     "sklearn.refit": True,
     "data.uri": None,
     "data.target": None,
@@ -34,6 +39,7 @@ _FIELDS: dict[str, Any] = {
     "acceptance.metrics": [],
     "acceptance.champion.metric": None,
     "acceptance.champion.margin": 0,
+    "acceptance.slices": [],
 }
 _CONTAINER_FIELDS: dict[str, Any] = {
     "image": None,

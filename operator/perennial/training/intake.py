@@ -15,6 +15,7 @@ from perennial.api.timestamp import to_text
 from perennial.api.trainingjob_status import RunState
 from perennial.kube.plan import Manifest
 from perennial.pods.creation import QUIET
+from perennial.wire.progress import Progress
 from perennial.wire.result import Result
 
 from .cost import cost_of
@@ -23,6 +24,7 @@ from .names import Identity
 from .observe import Bucket, RunSeen, failed, finished
 from .origin import Origin
 from .pending import Wait, why_pending
+from .progress import PERIOD, answers
 from .record import Failure, Record
 from .results import ended_at, exit_code, failed_result, failure_in, last_words, reported, state_of
 
@@ -64,6 +66,7 @@ class Going:
     needs_trial: bool = False
     recheck: float | None = None
     pending_since: datetime | None = None
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,8 @@ def _going(run: RunSeen, context: Context) -> Going | Ended:
     wait = why_pending(run.pods[-1])
     if wait:
         return _pending(run, wait, context)
-    return Going(run, "Running", _attempts(run))
+    recheck = PERIOD if answers(run.pods[-1]) else None
+    return Going(run, "Running", _attempts(run), progress=run.progress, recheck=recheck)
 
 
 def _without_pods(run: RunSeen, job: Manifest, context: Context) -> Going | Ended:

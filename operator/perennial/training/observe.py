@@ -6,7 +6,7 @@ status last said are put together by the version's number.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -18,6 +18,7 @@ from perennial.api.trainingjob_status import Run, TrainingJobStatus
 from perennial.api.validation import InvalidSpecError, parse_spec, parse_status, text_at, value_at
 from perennial.kube.plan import Manifest
 from perennial.settings import Settings
+from perennial.wire.progress import Progress
 
 from . import origin, record
 from .failures import condition_of
@@ -46,6 +47,7 @@ class RunSeen:
     version: int
     job: Manifest | None = None
     pods: tuple[Manifest, ...] = ()
+    progress: Progress | None = None
     report: Manifest | None = None
     report_pods: tuple[Manifest, ...] = ()
     record: Record | None = None
@@ -108,13 +110,15 @@ def observe(
     settings: Settings,
     jobs: Iterable[Manifest] = (),
     pods: Iterable[Manifest] = (),
+    progress: Mapping[str, Progress] | None = None,
     revisions: Iterable[Manifest] = (),
     orphans: Iterable[Manifest] = (),
     monitors: Iterable[Manifest] = (),
     deployments: Iterable[Manifest] = (),
     schedulable_nodes: int = 0,
 ) -> Observed:
-    """The record of a TrainingJob. Jobs and revisions are those that carry its uid as owner, pods those of such Jobs.
+    """The record of a TrainingJob. Jobs and revisions are those that carry its uid as owner, pods those of such Jobs;
+    `progress` is what pods said of themselves, by their uid.
 
     `orphans` are revisions that carry its label and no owner at all: what a backup leaves of them.
     """
@@ -130,7 +134,7 @@ def observe(
         spec=spec,
         invalid=invalid,
         status=status,
-        runs=_runs(identity, status, tuple(jobs), tuple(pods), tuple(revisions), left),
+        runs=_runs(identity, status, tuple(jobs), tuple(pods), progress or {}, tuple(revisions), left),
         orphans=left,
         monitors=_monitors(identity, monitors),
         in_use=frozenset(number for deployment in following for number in versions_in_use(identity.name, deployment)),
@@ -205,6 +209,7 @@ def _runs(
     status: TrainingJobStatus,
     jobs: tuple[Manifest, ...],
     pods: tuple[Manifest, ...],
+    progress: Mapping[str, Progress],
     revisions: tuple[Manifest, ...],
     orphans: tuple[Manifest, ...],
 ) -> tuple[RunSeen, ...]:
@@ -219,7 +224,8 @@ def _runs(
         RunSeen(
             version=number,
             job=run_jobs.get(number),
-            pods=_pods_of(run_jobs.get(number), pods),
+            pods=(of_run := _pods_of(run_jobs.get(number), pods)),
+            progress=progress.get(of_run[-1]["metadata"]["uid"]) if of_run else None,
             report=report_jobs.get(number),
             report_pods=_pods_of(report_jobs.get(number), pods),
             record=record.from_manifest(kept[number]) if number in kept else adopted.get(number),

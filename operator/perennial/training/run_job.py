@@ -23,6 +23,7 @@ from perennial.wire import run as wire
 from .failures import BAD_INPUT
 from .names import PUBLISHER, TRAINER, Identity
 from .origin import Origin, to_annotation
+from .progress import PORT_NAME
 
 INTERNAL = 65
 """Exit code of a failure of ours that another attempt would repeat."""
@@ -106,6 +107,8 @@ def _built_in_pod(
         resources=spec.resources.to_manifest(),
         pull_policy=settings.image_pull_policy,
     )
+    if spec.sklearn and spec.sklearn.search:
+        trainer["ports"] = [{"name": PORT_NAME, "containerPort": places.CONTROL_PORT, "protocol": "TCP"}]
     return pod_template(labels=identity.labels(TRAINER), containers=[trainer], mounts=mounts, pod=pod)
 
 
@@ -201,6 +204,7 @@ def _wire_run(
         seed=spec.seed,
         refit=spec.sklearn.refit if spec.sklearn else False,
         metrics=[wire.Bound(bound.name, bound.min, bound.max) for bound in spec.acceptance.metrics],
+        slices=[wire.Slices(each.column, each.metric, each.max_gap) for each in spec.acceptance.slices],
         champion=wire.Champion(rule.metric, rule.margin, champion) if rule else None,
     )
 
@@ -232,4 +236,10 @@ def _wire_sklearn(spec: TrainingJobSpec) -> wire.Sklearn | None:
     if spec.sklearn is None:
         return None
     said = spec.sklearn
-    return wire.Sklearn(said.estimator, said.parameters, said.preprocessing, said.calibration)
+    return wire.Sklearn(
+        said.estimator,
+        said.parameters,
+        said.preprocessing,
+        said.calibration,
+        wire.Search(**said.search.model_dump()) if said.search else None,
+    )

@@ -9,9 +9,10 @@ from datetime import datetime
 from typing import cast, get_args
 
 from perennial.api.reasons import TrainingJobReason
-from perennial.api.trainingjob_status import Cost, GateResult, Run, RunFailure, RunModel
+from perennial.api.trainingjob_status import Cost, GateResult, Run, RunFailure, RunModel, RunProgress, SearchResult
 from perennial.api.trainingjob_status import Trigger as TriggerName
-from perennial.wire.result import Gate, Result
+from perennial.wire.progress import Progress
+from perennial.wire.result import Gate, Result, Searched
 
 from .failures import head, tail
 from .intake import Going
@@ -19,13 +20,14 @@ from .origin import Origin, Trigger
 from .record import Failure, Record
 
 MESSAGE_LIMIT = 200
+SEARCH_LIMIT = 120
 WAIT_LIMIT = 600
 """Characters of what a run waits for: there is only one such run, and Pod Security has a lot to say."""
 ROOM = 512
 """Bytes of an entry. What of gates and metrics does not fit is in the record alone; one gate is always there."""
 NOTE_LIMIT = 100
 METRICS_LIMIT = 4
-_BARE, _GATE, _INTERVAL, _METRIC = 370, 64, 32, 13
+_BARE, _GATE, _INTERVAL, _METRIC, _SEARCH = 370, 64, 32, 13, 72
 """About the bytes that each takes as JSON, beside names and URI."""
 _DIGITS = 6
 _INTERVAL_DIGITS = 4
@@ -34,7 +36,7 @@ _INTERVAL_DIGITS = 4
 def finished_run(record: Record) -> Run:
     result, failure = record.result, record.failure
     model = result.model
-    gates, metrics = _judgement(result, ROOM - _BARE - (len(model.uri) if model else 0))
+    gates, metrics = _judgement(result, ROOM - _BARE - (len(model.uri) if model else 0) - _size(result.search))
     return Run(
         version=record.version,
         state=record.state,
@@ -45,6 +47,7 @@ def finished_run(record: Record) -> Run:
         model=RunModel(uri=model.uri, sha256=model.sha256, size=model.size, engine=model.engine) if model else None,
         metrics=metrics,
         gates=gates,
+        search=_search(result.search) if result.search else None,
         trained_through=result.trained_through,
         failure=_failure(failure) if failure else None,
         cost=_cost(record),
@@ -75,6 +78,7 @@ def going_run(going: Going, origin: Origin | None) -> Run:
         started_at=told.started_at if told and told.started_at else made,
         message=head(going.message, WAIT_LIMIT) if going.message else None,
         pending_since=going.pending_since,
+        progress=_progress(going.progress) if going.progress else None,
     )
 
 
@@ -111,6 +115,24 @@ def _gate(gate: Gate) -> GateResult:
         interval=tuple(_rounded(end, _INTERVAL_DIGITS) for end in gate.interval or ()),
         passed=gate.passed,
         note=head(gate.note, NOTE_LIMIT) if gate.note else None,
+    )
+
+
+def _progress(told: Progress) -> RunProgress:
+    best = None if told.best is None else _rounded(told.best)
+    return RunProgress(done=told.done, of=told.of, metric=told.metric, best=best)
+
+
+def _size(found: Searched | None) -> int:
+    return 0 if found is None else _SEARCH + min(len(found.parameters), SEARCH_LIMIT)
+
+
+def _search(found: Searched) -> SearchResult:
+    return SearchResult(
+        metric=found.metric,
+        score=_rounded(found.score),
+        trials=found.trials,
+        parameters=head(found.parameters, SEARCH_LIMIT),
     )
 
 

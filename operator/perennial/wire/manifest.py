@@ -20,6 +20,7 @@ REFERENCE_FILE = "reference.json"
 EXPECTATIONS_FILE = "expectations.json"
 CARD_FILE = "card.md"
 METRICS_FILE = "metrics.json"
+SEARCH_FILE = "search.json"
 LINEAGE_FILE = "lineage.json"
 ANSWERS_FILE = "answers.npz"
 

@@ -31,12 +31,13 @@ class Gate(msgspec.Struct, omit_defaults=True):
     """One acceptance rule as it was judged: `value` against `bound`.
 
     The value is the metric for `min` and `max`; for `champion` by how much the metric is worse than the champion's,
-    negative where it is better. `interval` is where the value lies, noise considered, with a confidence of 95%; None
-    where that cannot be told. `note` says what was compared, or begins with NotComparable and says why nothing was.
+    negative where it is better; for `slice` how far it lies apart between two values of a column. `interval` is where
+    the value lies, noise considered, with a confidence of 95%; None where that cannot be told. `note` says what was
+    compared, or begins with NotComparable and says why nothing was.
     """
 
     metric: str
-    rule: Literal["min", "max", "champion"]
+    rule: Literal["min", "max", "champion", "slice"]
     bound: float
     value: float | None
     passed: bool
@@ -50,6 +51,8 @@ class Gate(msgspec.Struct, omit_defaults=True):
             return f"{self.metric} {self.note or 'is not computable'}, {self._asked}"
         low, high = self.interval or (self.value, self.value)
         between = f" ({low:.4g} to {high:.4g})" if self.interval else ""
+        if self.rule == "slice":
+            return f"{self.metric} differs by {self.value:.4g}{between} between {self.note}, {self._asked}"
         if self.rule == "champion":
             worse = f"{self.metric} is {self.value:.4g} worse{between} than"
             return f"{worse} that of {self.note}, {self._asked}"
@@ -58,7 +61,7 @@ class Gate(msgspec.Struct, omit_defaults=True):
 
     @property
     def _asked(self) -> str:
-        if self.rule == "champion":
+        if self.rule in ("champion", "slice"):
             return f"{self.bound:g} is allowed"
         return f"{'at least' if self.rule == 'min' else 'at most'} {self.bound:g} is asked for"
 
@@ -77,6 +80,15 @@ class Rows(msgspec.Struct):
     test: int
 
 
+class Searched(msgspec.Struct):
+    """What a search found: the mean `score` of the best of the `trials` over the folds, and its parameters as text."""
+
+    metric: str
+    score: float
+    trials: int
+    parameters: str
+
+
 class Result(msgspec.Struct, omit_defaults=True):
     """The outcome of one run."""
 
@@ -88,5 +100,6 @@ class Result(msgspec.Struct, omit_defaults=True):
     rows: Rows | None = None
     trained_through: str | None = None
     failure: Failure | None = None
+    search: Searched | None = None
     notes: list[str] = []
     """What whoever reads the status should know of this version: no reference, why not ONNX, columns left out."""

@@ -7,6 +7,16 @@ from typing import Any, Literal
 import msgspec
 
 
+class Search(msgspec.Struct, omit_defaults=True):
+    """What is tried of the estimator's parameters: by name a list of values, or a range {min, max, log}."""
+
+    metric: str
+    space: dict[str, Any]
+    method: Literal["Random", "Grid", "Halving"] = "Random"
+    trials: int = 20
+    folds: int = 3
+
+
 class Sklearn(msgspec.Struct, omit_defaults=True):
     """The built-in trainer's part: an estimator of the allow-list and its parameters."""
 
@@ -14,6 +24,7 @@ class Sklearn(msgspec.Struct, omit_defaults=True):
     parameters: dict[str, Any] = {}
     preprocessing: Literal["Auto", "None"] = "Auto"
     calibration: Literal["Sigmoid", "Isotonic"] | None = None
+    search: Search | None = None
 
 
 class Test(msgspec.Struct, omit_defaults=True):
@@ -74,6 +85,14 @@ class Champion(msgspec.Struct, omit_defaults=True):
     against: Accepted | None = None
 
 
+class Slices(msgspec.Struct):
+    """A gate on how far a metric lies apart between the values of a column."""
+
+    column: str
+    metric: str
+    max_gap: float
+
+
 class Run(msgspec.Struct, omit_defaults=True):
     """One run of a TrainingJob. `store` is the root URI, `path` the version's folder below it.
 
@@ -95,3 +114,4 @@ class Run(msgspec.Struct, omit_defaults=True):
     refit: bool = True
     metrics: list[Bound] = []
     champion: Champion | None = None
+    slices: list[Slices] = []

@@ -32,8 +32,8 @@ class Comparison(msgspec.Struct):
 
 
 class Stats(msgspec.Struct):
-    """One pod's totals. `errors` are answers 5xx, and 422 (the model cannot work with rows that are well formed, or
-    that the version before it took), that were not refusals (503), which are `refused`.
+    """One pod's totals. `errors` are answers 500, and 422 (the model cannot work with rows that are well formed, or
+    that the version before it took). `refused` are 503 (too much waits) and 504 (it waited until its deadline).
 
     `busy_seconds` is the integral of requests in flight over time: its difference over a span, by the span, is the mean
     concurrency. `clock` is the pod's monotonic seconds, the span's measure.

@@ -17,7 +17,7 @@ from perennial.training.run_job import run_job
 from perennial.training.store import default_claim, store_of
 from perennial.training.trial import trial_pod
 from perennial.wire import places
-from perennial.wire.run import Accepted, Champion, Expectation, Run, Sklearn
+from perennial.wire.run import Accepted, Champion, Expectation, Run, Search, Sklearn, Slices
 from perennial.wire.run import Test as HeldOut
 from tests.unit.training.world import SETTINGS, SPEC
 
@@ -65,6 +65,7 @@ def test_the_built_in_trainer_is_told_its_whole_definition() -> None:
             "parameters": {"alpha": 2},
             "calibration": "Sigmoid",
             "refit": False,
+            "search": {"metric": "r2", "trials": 7, "space": {"tol": {"min": 0.1, "max": 1}}},
         },
         "data": {
             "uri": "s3://lake/*.parquet",
@@ -76,19 +77,28 @@ def test_the_built_in_trainer_is_told_its_whole_definition() -> None:
             "expect": {"columns": {"a": {"min": 0, "nulls": "5%"}, "c": {"values": ["x"], "unique": True}}},
         },
         "seed": 7,
-        "acceptance": {"metrics": [{"name": "r2", "min": 0.5}]},
+        "acceptance": {
+            "metrics": [{"name": "r2", "min": 0.5}],
+            "slices": [{"column": "carrier", "metric": "mae", "maxGap": 3}],
+        },
     }
     run = told(built(spec))
     assert (run.version, run.path, run.store) == (3, f"team-a/{IDENTITY.stem}/v3", "pvc://perennial-models")
     assert (run.namespace, run.name, run.uid, run.trigger) == ("team-a", "flights", "uid-flights", "Requested")
     assert (run.image, run.definition, run.seed, run.refit) == ("perennial-runtime:1", "v1:abc", 7, False)
     assert run.sklearn is not None
-    assert run.sklearn == Sklearn("sklearn.linear_model.Ridge", {"alpha": 2}, calibration="Sigmoid")
+    assert run.sklearn == Sklearn(
+        "sklearn.linear_model.Ridge",
+        {"alpha": 2},
+        calibration="Sigmoid",
+        search=Search("r2", {"tol": {"min": 0.1, "max": 1}}, trials=7),
+    )
     assert run.data is not None
     assert (run.data.features, run.data.window_seconds) == (["a", "b"], 28 * 86400)
     assert run.data.test == HeldOut(0.25, "Time", folds=5)
     assert run.data.expect == {"a": Expectation(min=0, nulls=0.05), "c": Expectation(values=["x"], unique=True)}
     assert [(bound.name, bound.min, bound.max) for bound in run.metrics] == [("r2", 0.5, None)]
+    assert run.slices == [Slices("carrier", "mae", 3.0)]
 
 
 def test_a_run_is_told_the_champion_only_where_the_gate_is_asked_for() -> None:

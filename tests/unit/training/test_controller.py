@@ -15,12 +15,13 @@ from perennial.training.observe import Bucket
 from tests.unit.training.world import SETTINGS, World
 
 KEY = Key("team-a", "flights")
+NO_PODS: Any = None  # none that answers is among them
 
 
-def filled(world: World) -> tuple[TrainingController, Caches]:
-    """A controller whose caches hold what is in this world."""
+def filled(world: World, pods: Any = None) -> tuple[TrainingController, Caches]:
+    """A controller whose caches hold what is in this world, and whom its pods answer."""
     caches = Caches()
-    controller = TrainingController(caches, SETTINGS)
+    controller = TrainingController(caches, SETTINGS, pods)
     places = {"Job": JOBS, "Pod": PODS, "ControllerRevision": CONTROLLERREVISIONS}
     put(caches, TRAININGJOBS, world.trainingjob)
     for (kind, _), manifest in world.objects.items():
@@ -72,7 +73,7 @@ async def test_a_job_of_the_same_name_that_another_uid_owns_is_not_ours() -> Non
 
 
 async def test_nothing_is_observed_of_what_is_gone() -> None:
-    assert await TrainingController(Caches(), SETTINGS).observe(KEY) is None
+    assert await TrainingController(Caches(), SETTINGS, NO_PODS).observe(KEY) is None
 
 
 def test_pods_and_orphaned_records_find_their_trainingjob_by_label() -> None:

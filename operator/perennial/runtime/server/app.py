@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-import msgspec
-
-from perennial.runtime.server import http, metadata
+from perennial.runtime.server import http, metadata, openapi
 from perennial.runtime.server.admission import Admission
 from perennial.runtime.server.answer import Answer, writer_of
 from perennial.runtime.server.encoding import inflated
@@ -28,12 +26,7 @@ from perennial.runtime.server.state import State
 logger = logging.getLogger(__name__)
 
 INFER = "/infer"
-
-
-class Health(msgspec.Struct, omit_defaults=True):
-    name: str | None = None
-    live: bool | None = None
-    ready: bool | None = None
+OPENAPI = "/openapi.json"
 
 
 Respond = Callable[[], Reply]
@@ -73,6 +66,7 @@ class InferenceApp:
         if request.method != "POST":
             raise method_not_allowed(request.method, "POST")
         predictor = self._admission.predictor()
+        request.deadline = http.deadline(request)
         body = inflated(request.body, request.encoding, self.max_body) if request.encoding else request.body
         asked, question = decode(body, request.json_length)
         write = writer_of(asked, predictor.model.schema.classes)
@@ -83,7 +77,7 @@ class InferenceApp:
             except Exception as error:
                 reply(_failed(error))
 
-        predictor.infer(question, answered)
+        predictor.infer(question, answered, request)
 
     def _get(self, request: Request) -> Reply:
         respond = self._fixed(request.path) or self._of_model(request.path)
@@ -95,10 +89,12 @@ class InferenceApp:
         ready = self._state.ready
         if path == "/v2":
             return lambda: Reply(encode(metadata.DESCRIPTION))
+        if path == OPENAPI:
+            return self._document
         if path == "/v2/health/live":
-            return lambda: Reply(encode(Health(live=True)))
+            return lambda: Reply(encode(metadata.Health(live=True)))
         if path == "/v2/health/ready":
-            return lambda: Reply(encode(Health(ready=ready)), _ready_status(ready))
+            return lambda: Reply(encode(metadata.Health(ready=ready)), _ready_status(ready))
         return None
 
     def _of_model(self, path: str) -> Respond:
@@ -106,8 +102,13 @@ class InferenceApp:
         self._check_model(base)
         name, ready = self._state.name, self._state.ready
         if base != path:
-            return lambda: Reply(encode(Health(name=name, ready=ready)), _ready_status(ready))
+            return lambda: Reply(encode(metadata.Health(name=name, ready=ready)), _ready_status(ready))
         return self._describe
+
+    def _document(self) -> Reply:
+        if self._state.predictor is None:
+            raise overloaded("the model is not loaded yet")
+        return Reply(encode(openapi.describe(self._state.name, self._state.predictor.model)))
 
     def _describe(self) -> Reply:
         if self._state.predictor is None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import http
 import logging
+import math
 import random
 import time
 from collections import deque
@@ -40,6 +41,8 @@ MAX_PIPELINED = 16
 JSON = b"application/json"
 BINARY = b"application/octet-stream"
 TEXT = b"text/plain; version=0.0.4; charset=utf-8"
+TIMEOUT = b"x-envoy-expected-rq-timeout-ms"
+"""What Envoy, and with it Istio and most gateways, tells of the route's timeout by itself."""
 CLIENT_GONE = 499
 """The code, in metrics only, of a request whose client did not wait for the answer."""
 
@@ -55,7 +58,9 @@ class Error(msgspec.Struct):
 @dataclass(slots=True)
 class Request:
     """A request that was read whole. `arrived` is monotonic seconds where the application meters it, `json_length` the
-    header that says how much of the body is JSON where not all of it is."""
+    header that says how much of the body is JSON where not all of it is, `timeout` the one that says how many
+    milliseconds the client waits; the application makes the `deadline` of it. `gone`: it waits no more.
+    """
 
     method: str
     path: str
@@ -63,7 +68,11 @@ class Request:
     encoding: bytes
     keep_alive: bool
     json_length: bytes = b""
+    timeout: bytes = b""
+    began: float = 0.0
     arrived: float = 0.0
+    deadline: float = math.inf
+    gone: bool = False
 
 
 @dataclass(slots=True)
@@ -105,6 +114,17 @@ def method_not_allowed(method: str, allowed: str) -> Refusal:
 def overloaded(message: str) -> Refusal:
     """503 that asks to come again in a second."""
     return Refusal(503, message, b"retry-after: 1\r\n")
+
+
+def deadline(request: Request) -> float:
+    """Until when, in monotonic seconds, a request is waited for. Raises Refusal 400 where the header says nonsense."""
+    if not request.timeout:
+        return math.inf
+    if not request.timeout.isdigit() or len(request.timeout) > 12:
+        said = request.timeout.decode("latin-1")
+        raise Refusal(400, f"header {TIMEOUT.decode()}: {said!r} is not a number of milliseconds")
+    milliseconds = int(request.timeout)
+    return request.began + milliseconds / 1000 if milliseconds else math.inf
 
 
 def too_large(limit: int) -> Refusal:
@@ -193,6 +213,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._closed = True
         self._server.connections.discard(self)
+        if self._current is not None:
+            self._current.gone = True
         for request in self._waiting:
             self._application.leave(request, CLIENT_GONE)
         self._waiting.clear()
@@ -237,6 +259,8 @@ class Connection(asyncio.Protocol):
             self._encoding = value.strip().lower()
         elif name == b"inference-header-content-length":
             self._json_length = value.strip()
+        elif name == TIMEOUT:
+            self._timeout = value.strip()
         elif name == b"expect":
             self._expects = value.lower() == b"100-continue"
 
@@ -274,6 +298,7 @@ class Connection(asyncio.Protocol):
         self._announced = 0
         self._encoding = b""
         self._json_length = b""
+        self._timeout = b""
         self._expects = False
         self._body: list[bytes] = []
         self._size = 0
@@ -294,7 +319,16 @@ class Connection(asyncio.Protocol):
             and now < self._ends
         )
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        return Request(parser.get_method().decode(), _path(self._url), body, self._encoding, keep, self._json_length)
+        return Request(
+            parser.get_method().decode(),
+            _path(self._url),
+            body,
+            self._encoding,
+            keep,
+            self._json_length,
+            self._timeout,
+            self._since,
+        )
 
     def _answer(self, request: Request) -> None:
         if self._closed:
@@ -358,7 +392,7 @@ class Connection(asyncio.Protocol):
 
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus}
-_HEADERS = (b"content-length", b"content-encoding", b"inference-header-content-length", b"expect")
+_HEADERS = (b"content-length", b"content-encoding", b"inference-header-content-length", TIMEOUT, b"expect")
 _LENGTHS = {len(name) for name in _HEADERS}
 
 

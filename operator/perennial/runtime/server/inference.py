@@ -27,7 +27,7 @@ from perennial.runtime.server.records import Reader
 from perennial.runtime.server.refusal import Refusal, invalid
 from perennial.runtime.server.request import Question
 from perennial.runtime.server.rows import Gatherer, Rows
-from perennial.runtime.server.scheduling import Scheduler, Scores
+from perennial.runtime.server.scheduling import Scheduler, Scores, Waiter
 from perennial.wire.schema import DECISIONS, LABEL, PREDICTION, PROBABILITIES, Schema
 
 logger = logging.getLogger(__name__)
@@ -48,15 +48,12 @@ class Asked:
     rows: Rows
     outputs: list[NamedOutput]
     answered: Answered
+    waiter: Waiter
 
     @property
     def alone(self) -> bool:
         """The decision function was not tried to be the same for rows that go together."""
         return DECISIONS in self.question.outputs
-
-
-def _nobody(answer: Answer | Exception) -> None:
-    """Who waits for the answer to a question that is only looked at."""
 
 
 class Intake:
@@ -67,15 +64,15 @@ class Intake:
         self._read = Reader(model.schema)
         self._default, self._named = _outputs(model.schema, decides=model.engine.decide is not None)
 
-    def __call__(self, question: Question, answered: Answered) -> Asked:
+    def __call__(self, question: Question) -> tuple[Rows, list[NamedOutput]]:
         """Raises Refusal 400 that names the field which does not fit."""
         records = question.records
         rows = self._gather(question.inputs) if records is None else self._read(records)
-        return Asked(question, rows, self._outputs_of(question.outputs), answered)
+        return rows, self._outputs_of(question.outputs)
 
     def fits(self, question: Question) -> bool:
         try:
-            self(question, _nobody)
+            self(question)
         except Refusal:
             return False
         return True
@@ -105,25 +102,26 @@ class Predictor:
         self._name = name
         self._counting = counting
         self._intake = Intake(model)
-        self._scheduler = Scheduler(self, inline_rows=model.inline_rows, batch_rows=model.batch_rows)
+        self.scheduler = Scheduler(self, inline_rows=model.inline_rows, batch_rows=model.batch_rows)
         self._comparing: set[asyncio.Task[None]] = set()
         self._companion_pool = ThreadPoolExecutor(1, "companion")
         self._receipt = _receipt_of(model)
         self._ids = Ids()
 
-    def infer(self, question: Question, answered: Answered) -> None:
+    def infer(self, question: Question, answered: Answered, waiter: Waiter) -> None:
         """Have a question answered: `answered` is called once, on the event loop, with the answer or with what went
-        wrong, a Refusal where it is not ours (422: the model cannot work with the rows).
+        wrong, a Refusal where it is not ours (422: the model cannot work with the rows; 504: the waiter's deadline
+        passed, or it is gone).
 
-        Raises Refusal 400 at once for what the client can mend.
+        Raises Refusal at once: 400 for what the client can mend, 503 where too much waits already.
         """
-        self._scheduler.submit(self._taken(question, answered))
+        self.scheduler.submit(self._taken(question, answered, waiter))
 
-    def _taken(self, question: Question, answered: Answered) -> Asked:
+    def _taken(self, question: Question, answered: Answered, waiter: Waiter) -> Asked:
         """A question that only the version before took is no client's mistake: this version breaks its clients, which
         a rollout has to see as errors."""
         try:
-            return self._intake(question, answered)
+            return Asked(question, *self._intake(question), answered, waiter)
         except Refusal as refusal:
             if self.predecessor is None or not self.predecessor.fits(question):
                 raise

@@ -26,6 +26,12 @@ DESCRIPTION = Description(
 )
 
 
+class Health(msgspec.Struct, omit_defaults=True):
+    name: str | None = None
+    live: bool | None = None
+    ready: bool | None = None
+
+
 class TensorMetadata(msgspec.Struct):
     """`shape` has -1 for the number of rows."""
 

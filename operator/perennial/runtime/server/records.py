@@ -25,21 +25,27 @@ _WANTED = {"numeric": "a number", "boolean": "true or false", "categorical": "te
 _PATH = re.compile(r"\$\[(\d+)\](?:\.(.*))?", re.DOTALL)
 
 
+def record_type(schema: Schema) -> type[msgspec.Struct]:
+    """The type of a row of this schema, its fields in the order of the features."""
+    # Names of features need not be names in Python.
+    names = {f"f{position}": feature for position, feature in enumerate(schema.features)}
+    return msgspec.defstruct(
+        "Record",
+        [(name, _TYPES[feature.kind]) for name, feature in names.items()],
+        rename={name: feature.name for name, feature in names.items()},
+        gc=False,
+    )
+
+
 class Reader:
     """Makes Rows of records for one model's schema. Fields that are no feature of it are passed over."""
 
     def __init__(self, schema: Schema) -> None:
         self._features = schema.features
-        # Names of features need not be names in Python.
-        names = {f"f{position}": feature for position, feature in enumerate(schema.features)}
-        row = msgspec.defstruct(
-            "Row",
-            [(name, _TYPES[feature.kind]) for name, feature in names.items()],
-            rename={name: feature.name for name, feature in names.items()},
-            gc=False,
-        )
+        row = record_type(schema)
         rows: Any = operator.getitem(Annotated, (GenericAlias(list, (row,)), Meta(max_length=MAX_ROWS)))
         self._decode = msgspec.json.Decoder(rows).decode
+        names = dict(zip(row.__struct_fields__, schema.features, strict=True))
         self._numbers = [name for name, feature in names.items() if feature.kind != "categorical"]
         self._texts = [name for name, feature in names.items() if feature.kind == "categorical"]
 

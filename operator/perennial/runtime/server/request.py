@@ -65,7 +65,7 @@ def decode(body: bytes, header: bytes) -> tuple[InferenceRequest, Question]:
     try:
         request = _decode(body if length == len(body) else memoryview(body)[:length])
     except (ValueError, RecursionError) as error:
-        raise _named(error) from error
+        raise _named(error, body) from error
     parameters = request.parameters
     outputs = [output.name for output in request.outputs] if request.outputs else ()
     receipt = parameters is not None and parameters.receipt
@@ -115,8 +115,11 @@ def _raw(tensor: AnyTensor, part: memoryview) -> RawTensor:
     return RawTensor(tensor.name, str(tensor.__struct_config__.tag), tensor.shape, part)
 
 
-def _named(error: ValueError | RecursionError) -> Refusal:
+def _named(error: ValueError | RecursionError, body: bytes) -> Refusal:
     refusal = malformed(error)
+    if "invalid character" in refusal.message and b"NaN" in body:
+        # What many JSON encoders write for a missing number, unasked.
+        return Refusal(400, f"{refusal.message}; NaN is no JSON: send null for a value that is missing")
     if refusal.message.endswith(".datatype: " + str(error).partition(" - at")[0]):
         refusal = Refusal(400, f"{refusal.message}; known are {', '.join(DATATYPES)}")
     return refusal

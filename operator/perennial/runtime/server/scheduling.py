@@ -2,12 +2,14 @@
 
 All that one turn of the event loop brought is predicted at its end: there is no timer, so a request that is alone waits
 for nobody. Predictions too long for the loop go to one thread beside it, and what arrives meanwhile is its next batch.
+What nobody waits for any more is not predicted, and how much may wait is bounded.
 Only as many rows go together as were seen to be answered, bit for bit, as each alone (see `exactness.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,9 +19,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.runtime.server.engine import Answers
+from perennial.runtime.server.http import overloaded
+from perennial.runtime.server.refusal import Refusal
 from perennial.runtime.server.rows import Rows, joined
 
+MAX_WAITING_ROWS = 65_536
+"""Seconds of work for most models: what comes beyond it is better sent to another pod, or later."""
+
 Scores = NDArray[np.float64] | None
+
+
+class Waiter(Protocol):
+    """Who waits for an answer: until when, in monotonic seconds, and whether they are gone already."""
+
+    @property
+    def deadline(self) -> float: ...
+    @property
+    def gone(self) -> bool: ...
 
 
 class Waits(Protocol):
@@ -29,6 +45,8 @@ class Waits(Protocol):
     def rows(self) -> Rows: ...
     @property
     def alone(self) -> bool: ...
+    @property
+    def waiter(self) -> Waiter: ...
 
 
 Asked = TypeVar("Asked", bound=Waits)
@@ -65,11 +83,22 @@ class Scheduler(Generic[Asked]):
         self._quick: Lane[Asked] = Lane(min(batch_rows, inline_rows))
         self._slow: Lane[Asked] = Lane(batch_rows)
         self._pool = ThreadPoolExecutor(1, "model")
+        self.waiting = 0
+        self.waiting_rows = 0
         self._turn_is_due = False
         self._beside: asyncio.Task[None] | None = None
 
     def submit(self, asked: Asked) -> None:
-        """Have a request predicted: at the end of this turn of the event loop, or beside it when its turn comes."""
+        """Have a request predicted: at the end of this turn of the event loop, or beside it when its turn comes.
+
+        Raises Refusal 503 where too many rows wait already. Alone, a request may have any number.
+        """
+        if self.waiting_rows and self.waiting_rows + asked.rows.count > MAX_WAITING_ROWS:
+            self._drop_abandoned()
+            if self.waiting_rows and self.waiting_rows + asked.rows.count > MAX_WAITING_ROWS:
+                raise overloaded(f"{self.waiting_rows} rows wait already; {MAX_WAITING_ROWS} may")
+        self.waiting += 1
+        self.waiting_rows += asked.rows.count
         if asked.rows.count > self._inline_rows:
             self._slow.put(asked)
             if self._beside is None:
@@ -86,16 +115,36 @@ class Scheduler(Generic[Asked]):
     def _turn(self) -> None:
         """Predict one batch; what is left has the next turn, so that probes and new requests come between."""
         self._turn_is_due = False
-        batch = self._quick.take()
+        batch = self._still_awaited(self._quick.take())
         if self._quick.waits:
             self._turn_soon()
-        self._settle(self._predicted(batch))
+        if batch:
+            self._settle(self._predicted(batch))
 
     async def _predict_beside(self) -> None:
         loop = asyncio.get_running_loop()
         while self._slow.waits:
-            self._settle(await loop.run_in_executor(self._pool, self._predicted, self._slow.take()))
+            if batch := self._still_awaited(self._slow.take()):
+                self._settle(await loop.run_in_executor(self._pool, self._predicted, batch))
         self._beside = None
+
+    def _still_awaited(self, batch: list[Asked]) -> list[Asked]:
+        """Those of a batch that somebody waits for; nobody's time goes into the others."""
+        self.waiting -= len(batch)
+        self.waiting_rows -= sum(asked.rows.count for asked in batch)
+        now = time.monotonic()
+        abandoned = [asked for asked in batch if asked.waiter.gone or asked.waiter.deadline < now]
+        if not abandoned:
+            return batch
+        self._fail(abandoned, Refusal(504, "the deadline passed while the request waited for its turn"))
+        return [asked for asked in batch if asked not in abandoned]
+
+    def _drop_abandoned(self) -> None:
+        for lane in (self._quick, self._slow):
+            for asked in self._still_awaited(lane.take_all()):
+                self.waiting += 1
+                self.waiting_rows += asked.rows.count
+                lane.put(asked)
 
     def _predicted(self, batch: list[Asked]) -> list[Predicted[Asked]]:
         """What a batch came to. Where the model fails, each request is tried alone: it may be one that spoils it."""
@@ -161,6 +210,13 @@ class Lane(Generic[Asked]):
     def put(self, asked: Asked) -> None:
         by_itself = asked.rows.count > self._batch_rows or asked.alone
         (self._large if by_itself else self._small).append(asked)
+
+    def take_all(self) -> list[Asked]:
+        """Everything, in the order in which it came within its size."""
+        everything = [*self._small, *self._large]
+        self._small.clear()
+        self._large.clear()
+        return everything
 
     def take(self) -> list[Asked]:
         """The next batch, of at least one request where some wait."""

@@ -10,6 +10,7 @@ from perennial.wire.run import Run
 from perennial.wire.schema import Schema
 
 from .resampling import RESAMPLES
+from .slices import SlicesReport
 from .verdict import Verdict
 
 _FEATURES_SHOWN = 40
@@ -33,6 +34,7 @@ def card(
         "## Judgement on held-out rows",
         _gates(verdict.gates),
         _metrics(verdict),
+        *(_slices(report) for report in verdict.slices),
         *(["## Cross-validation on the rows learned from", _list(spread)] if spread else []),
         "## Features",
         _features(schema, importance or {}),
@@ -92,6 +94,16 @@ def _metrics(verdict: Verdict) -> str:
     return "\n\n".join(part for part in (_table(("metric", "value", "95% interval"), rows), drawn) if part)
 
 
+def _slices(report: SlicesReport) -> str:
+    rows = [
+        (each.value, str(each.rows), "" if each.metric is None else f"{each.metric:.6g}", _interval(each.interval))
+        for each in report.slices
+    ]
+    return f"### {report.metric} by {report.column}\n\n" + _table(
+        (report.column, "rows", report.metric, "95% interval"), rows
+    )
+
+
 def _interval(interval: tuple[float, float] | None) -> str:
     return "" if interval is None else f"{interval[0]:.4g} to {interval[1]:.4g}"
 
@@ -99,7 +111,9 @@ def _interval(interval: tuple[float, float] | None) -> str:
 def _value(gate: Gate) -> str:
     if gate.value is None:
         return gate.note or "could not be computed"
-    return f"{gate.value:.6g}" + (f" worse than {gate.note}" if gate.note else "")
+    if gate.note is None:
+        return f"{gate.value:.6g}"
+    return f"{gate.value:.6g} {'worse than' if gate.rule == 'champion' else 'between'} {gate.note}"
 
 
 def _features(schema: Schema, importance: Mapping[str, float]) -> str:

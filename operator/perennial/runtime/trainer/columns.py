@@ -136,6 +136,24 @@ def groups_of(column: Column) -> NDArray[np.intp]:
     return np.asarray(codes, np.intp)
 
 
+def slice_values_of(column: Column) -> NDArray[np.float64] | NDArray[np.object_]:
+    """What rows are told apart by: numbers (NaN: missing), or texts (empty: missing), true and false among them.
+
+    Raises InputError for a date, of which each row may have another.
+    """
+    kind = common_kind(column)
+    if kind == "date":
+        raise InputError(
+            "DateSlice", f"acceptance.slices: {column.name!r} is a date: derive a month or a weekday from it"
+        )
+    if kind == "numeric":
+        return np.concatenate([_numbers(piece) for piece in column.pieces])
+    if kind == "boolean":
+        flags = np.concatenate([_numbers(piece) for piece in column.pieces])
+        return np.array(["" if np.isnan(flag) else "true" if flag else "false" for flag in flags], object)
+    return _texts(column)
+
+
 def _numbers(piece: pd.Series) -> NDArray[np.float64]:
     import pandas as pd
 

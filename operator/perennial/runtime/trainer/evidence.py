@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.wire.run import Data
 from perennial.wire.schema import Feature
 
 from .metrics import Judged
@@ -25,7 +24,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """Held-out rows, all in the same order. `digest` is of which rows they are: two runs that have the same one held
-    out the same rows. `seconds` orders them in time where there is one.
+    out the same rows. `seconds` orders them in time where there is one. `slices` are columns that they are told apart
+    by, which the model need not have.
     """
 
     judged: Judged
@@ -37,12 +37,12 @@ class Evidence:
     digest: str
     seconds: NDArray[np.float64] | None = None
     are_dates: bool = False
+    slices: Mapping[str, NDArray[np.float64] | NDArray[np.object_]] = field(default_factory=dict)
 
 
-def digest_of_split(data: Data, files: str, rows: int, held: NDArray[np.intp]) -> str:
-    """Of rows by their places: `held` of `rows` usable ones in the files with the digest `files`."""
-    said = msgspec.json.encode([files, data.target, data.time, data.window_seconds, rows])
-    return hashlib.sha256(said + held.astype("<i8").tobytes()).hexdigest()
+def digest_of_places(files: str, places: NDArray[np.intp]) -> str:
+    """Of rows by their places in the files with the digest `files`."""
+    return hashlib.sha256(files.encode() + places.astype("<i8").tobytes()).hexdigest()
 
 
 def digest_of_rows(frame: pd.DataFrame, truth: AnyArray) -> str:

@@ -23,16 +23,23 @@ SMALL_CELLS = 2_000_000
 
 def fitted(run: Run, sklearn: Sklearn, features: Sequence[Feature], rows: Rows, say: Callable[[str], None]) -> Any:
     """A new pipeline, fitted on these rows. Raises InputError where they do not suit the estimator."""
-    chosen = choose(sklearn, run.seed, limits.cpus())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = fit(run, sklearn, features, rows, limits.cpus())
+    for message in dict.fromkeys(str(warning.message).strip().splitlines()[0] for warning in caught):
+        say(f"fit: warning: {message}")
+    return model
+
+
+def fit(run: Run, sklearn: Sklearn, features: Sequence[Feature], rows: Rows, cpus: int) -> Any:
+    """What `fitted` does, on so many threads and silently: beside others, who share Python's filters of warnings."""
+    chosen = choose(sklearn, run.seed, cpus)
     weigh_classes(chosen.estimator, rows.target)
     model = pipeline(chosen, features, sklearn.preprocessing, rows.frame)
     test = run.data.test if run.data else Test()
     model.set_params(model=calibrated(sklearn, chosen.estimator, test, run.seed, rows))
-    with warnings.catch_warnings(record=True) as caught, suited(chosen.path):
-        warnings.simplefilter("always")
+    with suited(chosen.path):
         model.fit(rows.frame, rows.target)
-    for message in dict.fromkeys(str(warning.message).strip().splitlines()[0] for warning in caught):
-        say(f"fit: warning: {message}")
     for part in settled(model.named_steps["model"]):
         _forget_cpus(part)
     return model

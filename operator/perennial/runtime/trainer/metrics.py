@@ -178,18 +178,21 @@ _WITHOUT_NOISE = "max_error"
 def check_metrics(run: Run, task: Task) -> None:
     """Raises InputError for a metric that there is not, before anything is trained."""
     for position, bound in enumerate(run.metrics):
-        _check(f"spec.acceptance.metrics[{position}].name", bound.name, task)
+        check_metric(f"spec.acceptance.metrics[{position}].name", bound.name, task)
     if run.champion:
         _check_compared("spec.acceptance.champion.metric", run.champion.metric, task)
+    for position, rule in enumerate(run.slices):
+        _check_compared(f"spec.acceptance.slices[{position}].metric", rule.metric, task)
 
 
 def _check_compared(field: str, name: str, task: Task) -> None:
-    _check(field, name, task)
+    check_metric(field, name, task)
     if name == _WITHOUT_NOISE:
         raise InputError("UnknownMetric", f"{field}: {name} hangs on a single row: choose a metric of all, such as mae")
 
 
-def _check(field: str, given: str, task: Task) -> None:
+def check_metric(field: str, given: str, task: Task) -> None:
+    """Raises InputError where there is no such metric of a model of this task."""
     metrics, others = _metrics(task), _metrics("regression" if task == "classification" else "classification")
     name = known_as(given)
     if name in metrics:

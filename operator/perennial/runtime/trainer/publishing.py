@@ -108,6 +108,7 @@ def _evidence(run: Run, schema: Schema, rows: ForeignRows | None, judged: Judged
         rows.frame,
         rows.features,
         digest_of_rows(rows.frame, rows.truth),
+        slices={name: rows.frame[name].to_numpy() for name in rows.frame.columns},
     )
 
 

@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Features, targets, times and groups [rows], in the order of the data."""
+    """Features, targets, times and groups [rows], in the order of the data, and each row's place in it."""
 
     frame: pd.DataFrame
     target: AnyArray
     task: Task
+    places: NDArray[np.intp]
     seconds: NDArray[np.float64] | None = None
     are_dates: bool = False
     groups: NDArray[np.intp] | None = None
@@ -40,6 +41,7 @@ class Rows:
             self.frame.iloc[index].reset_index(drop=True),
             self.target[index],
             self.task,
+            self.places[index],
             None if self.seconds is None else self.seconds[index],
             self.are_dates,
             None if self.groups is None else _renumbered(self.groups[index]),
@@ -69,7 +71,7 @@ def usable(table: Table, data: Data, task: Task, say: Callable[[str], None]) -> 
         say(f"data: {int(recent.sum())} rows of {len(recent)} are within the window")
         chosen, target, seconds = chosen[recent], target[recent], seconds[recent]
     groups = None if table.groups is None else _renumbered(table.groups[chosen])
-    rows = Rows(table.frame.iloc[chosen].reset_index(drop=True), target, task, seconds, table.are_dates, groups)
+    rows = Rows(table.frame.iloc[chosen].reset_index(drop=True), target, task, chosen, seconds, table.are_dates, groups)
     _refuse_one_class(rows, data)
     return rows
 

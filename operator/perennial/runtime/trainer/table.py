@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,8 +82,12 @@ class Raw:
         return Column(name, [piece[name] for piece in self.pieces], places)
 
 
-def read_files(data: Data, secret: Path, say: Callable[[str], None], memory: int | None = None) -> Raw:
-    """Every row that `data` names. `memory` is the limit in bytes, by default the container's.
+def read_files(
+    data: Data, secret: Path, say: Callable[[str], None], memory: int | None = None, beside: Sequence[str] = ()
+) -> Raw:
+    """Every row that `data` names, also with the columns `beside`, which are judged by and not learned from.
+
+    `memory` is the limit in bytes, by default the container's.
 
     Raises InputError or TransientError.
     """
@@ -91,15 +95,22 @@ def read_files(data: Data, secret: Path, say: Callable[[str], None], memory: int
     sources = find(data.uri, secret)
     _refuse_too_large(sum(source.size or 0 for source in sources) // 4, limit)
     with tempfile.TemporaryDirectory(prefix="perennial-data-") as folder:
-        return _read_all(sources, data, Path(folder), limit, say)
+        return _read_all(sources, data, beside, Path(folder), limit, say)
 
 
-def _read_all(sources: list[Source], data: Data, scratch: Path, limit: int | None, say: Callable[[str], None]) -> Raw:
+def _read_all(
+    sources: list[Source],
+    data: Data,
+    beside: Sequence[str],
+    scratch: Path,
+    limit: int | None,
+    say: Callable[[str], None],
+) -> Raw:
     pieces, origins, needed = [], [], 0
     columns: list[str] = []
     for number, source in enumerate(sources, 1):
         file = examine(source.name, source.fetch(scratch / "file"))
-        columns = columns or _wanted(data, file)
+        columns = columns or _wanted(data, beside, file)
         needed += memory_needed(file, columns)
         _refuse_too_large(needed, limit)
         piece = read(file, columns)
@@ -109,7 +120,7 @@ def _read_all(sources: list[Source], data: Data, scratch: Path, limit: int | Non
     return Raw(pieces, origins)
 
 
-def _wanted(data: Data, file: File) -> list[str]:
+def _wanted(data: Data, beside: Sequence[str], file: File) -> list[str]:
     """The columns to read: the first file has them all."""
     named = {
         "data.target": [data.target],
@@ -117,6 +128,7 @@ def _wanted(data: Data, file: File) -> list[str]:
         "data.features": data.features,
         "data.test.group": [data.test.group] if data.test.group else [],
         "data.expect.columns": list(data.expect),
+        "acceptance.slices": beside,
     }
     for path, columns in named.items():
         for column in columns:

@@ -15,6 +15,7 @@ from typing import Any
 from perennial.runtime import limits, skops
 from perennial.wire import places
 from perennial.wire import result as wire
+from perennial.wire.progress import Progress
 from perennial.wire.run import Data, Run, Sklearn
 from perennial.wire.schema import Schema
 
@@ -22,20 +23,24 @@ from . import lineage, reference, resampling, table, version
 from .answers import packed
 from .calibration import FOLDS, check_calibration
 from .card import card, served_by
+from .columns import slice_values_of
 from .cross_validation import Spread, cross_validated
 from .data_report import refuse_unexpected
 from .estimators import choose
-from .evidence import Evidence, digest_of_split
+from .evidence import Evidence, digest_of_places
 from .examples import examples
 from .failures import RunError
 from .fitting import fitted, suited, threads_for
 from .importance import permutation_importance
 from .inferred import inferred
 from .judging import classes_of, judge, score_of
-from .metrics import check_metrics
+from .metrics import check_metrics, known_as
 from .onnx_form import onnx_form
+from .progress import telling
 from .resampling import Resampling
 from .rows import Rows, usable
+from .search import Found, searched
+from .search_space import check_search, with_parameters
 from .split import split
 from .table import Table
 from .verdict import Verdict, reach
@@ -52,6 +57,7 @@ class _Setting:
     data: Data
     table: Table
     rows: Rows
+    slices: dict[str, Any]
     started: datetime
     say: Say
 
@@ -66,6 +72,8 @@ class _Gated:
     evidence: Evidence
     verdict: Verdict
     spread: dict[str, Spread]
+    sklearn: Sklearn
+    found: Found | None = None
 
 
 def train(run: Run, say: Say, secret: Path = Path(places.DATA_SECRET)) -> wire.Result:
@@ -76,13 +84,14 @@ def train(run: Run, say: Say, secret: Path = Path(places.DATA_SECRET)) -> wire.R
     task = chosen.task
     check_calibration(sklearn, task, chosen.estimator)
     check_metrics(run, task)
+    check_search(sklearn, task, run.seed)
     if (before := version.published(run)) is not None:
         say(f"version {run.version} was published by an earlier attempt: nothing is left to do")
         return before
-    read = _read(run, data, secret, say)
+    read, slices = _read(run, data, secret, say)
     for name, why in read.left_out.items():
         say(f"data: column {name!r} is left out: {why}")
-    setting = _Setting(run, sklearn, data, read, usable(read, data, task, say), started, say)
+    setting = _Setting(run, sklearn, data, read, usable(read, data, task, say), slices, started, say)
     with threads_for(setting.rows.frame.size):
         gated = _gate(setting)
         model, learned = _final(setting, gated)
@@ -90,11 +99,13 @@ def train(run: Run, say: Say, secret: Path = Path(places.DATA_SECRET)) -> wire.R
     return version.seal(run, draft)
 
 
-def _read(run: Run, data: Data, secret: Path, say: Say) -> Table:
-    """The rows, once they are known to be as they should. What was read is let go of as soon as it has its form."""
-    raw = table.read_files(data, secret, say)
+def _read(run: Run, data: Data, secret: Path, say: Say) -> tuple[Table, dict[str, Any]]:
+    """The rows, once they are known to be as they should, and the columns that they are judged by. What was read is let
+    go of as soon as it has its form."""
+    columns = list(dict.fromkeys(rule.column for rule in run.slices))
+    raw = table.read_files(data, secret, say, beside=columns)
     refuse_unexpected(run, data, raw, say)
-    return table.assembled(raw, data)
+    return table.assembled(raw, data), {name: slice_values_of(raw.column(name)) for name in columns}
 
 
 def _definition(run: Run) -> tuple[Sklearn, Data]:
@@ -108,10 +119,12 @@ def _gate(setting: _Setting) -> _Gated:
     parts = split(setting.data.test, run.seed, rows.keys)
     say(f"split: {len(parts.train)} rows to learn from, {len(parts.test)} held out ({setting.data.test.split})")
     learned, held = rows.take(parts.train), rows.take(parts.test)
-    model = fitted(run, setting.sklearn, setting.table.features, learned, say)
+    found = _searched(setting, learned)
+    sklearn = with_parameters(setting.sklearn, found.best.parameters) if found else setting.sklearn
+    model = fitted(run, sklearn, setting.table.features, learned, say)
     with suited(setting.sklearn.estimator):
         judged = judge(model, held.frame, held.target, rows.task)
-        spread = _cross_validated(setting, learned)
+        spread = _cross_validated(setting, sklearn, learned)
     evidence = Evidence(
         judged,
         rows.task,
@@ -119,20 +132,29 @@ def _gate(setting: _Setting) -> _Gated:
         _drawn(setting, held),
         held.frame,
         setting.table.features,
-        digest_of_split(setting.data, setting.table.digest, len(rows), parts.test),
+        digest_of_places(setting.table.digest, held.places),
         held.seconds,
         held.are_dates,
+        {name: values[held.places] for name, values in setting.slices.items()},
     )
-    return _Gated(model, learned, held, evidence, reach(run, evidence, say), spread)
+    return _Gated(model, learned, held, evidence, reach(run, evidence, say), spread, sklearn, found)
 
 
-def _cross_validated(setting: _Setting, learned: Rows) -> dict[str, Spread]:
+def _searched(setting: _Setting, learned: Rows) -> Found | None:
+    search = setting.sklearn.search
+    if search is None:
+        return None
+    with telling(progress := Progress(known_as(search.metric)), setting.say):
+        return searched(setting.run, setting.sklearn, search, setting.table.features, learned, progress, setting.say)
+
+
+def _cross_validated(setting: _Setting, sklearn: Sklearn, learned: Rows) -> dict[str, Spread]:
     test, say = setting.data.test, setting.say
     if test.folds is None:
         return {}
 
     def fit(rows: Rows) -> Any:
-        return fitted(setting.run, setting.sklearn, setting.table.features, rows, say)
+        return fitted(setting.run, sklearn, setting.table.features, rows, say)
 
     found = cross_validated(test, setting.run.seed, learned, fit)
     say("cross-validation: " + ", ".join(f"{name} {spread}" for name, spread in found.items()))
@@ -152,7 +174,7 @@ def _final(setting: _Setting, gated: _Gated) -> tuple[Any, Rows]:
     """The model to publish and the rows it learned from: all of them, where that was asked for and the gates passed."""
     if not setting.run.refit or not gated.verdict.accepted:
         return gated.model, gated.learned
-    model = fitted(setting.run, setting.sklearn, setting.table.features, setting.rows, setting.say)
+    model = fitted(setting.run, gated.sklearn, setting.table.features, setting.rows, setting.say)
     if setting.rows.task == "classification" and classes_of(model) != classes_of(gated.model):
         setting.say("refit: a class is among the held-out rows only; the model that was judged is kept")
         return gated.model, gated.learned
@@ -201,6 +223,7 @@ def _draft(setting: _Setting, gated: _Gated, model: Any, learned: Rows) -> versi
         ),
         answers=packed(gated.evidence),
         spread=gated.spread,
+        found=gated.found,
         expectations=inferred(setting.rows, setting.table.features, setting.data.target),
         rows=wire.Rows(train=len(gated.learned), test=len(held)),
         trained_through=learned.through,
@@ -231,6 +254,10 @@ def _facts(setting: _Setting, gated: _Gated, learned: Rows) -> dict[str, str]:
         "held out": f"{len(gated.held)} rows of {len(setting.rows)} ({test.split}, fraction {test.fraction:g})",
         "learned from": f"{len(learned)} rows" + (f", the newest of {learned.through}" if learned.through else ""),
     }
+    if gated.found is not None:
+        facts["search"] = (
+            f"{gated.found.method}, {len(gated.found.trials)} trials on {gated.found.folds} folds: best {gated.found}"
+        )
     if setting.sklearn.calibration is not None:
         facts["calibration"] = f"{setting.sklearn.calibration}, on {FOLDS} folds of the rows learned from"
     if data.window_seconds is not None:

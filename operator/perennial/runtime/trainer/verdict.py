@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from perennial.wire.result import Gate
 from perennial.wire.run import Run
@@ -14,6 +14,7 @@ from .gates import bound_gates
 from .metrics import compute
 from .replicates import Interval, intervals
 from .resampling import CONFIDENCE, RESAMPLES
+from .slices import SlicesReport, judge_slices
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Verdict:
     intervals: dict[str, Interval]
     gates: list[Gate]
     drawn: str = ""
+    slices: list[SlicesReport] = field(default_factory=list)
 
     @property
     def accepted(self) -> bool:
@@ -36,6 +38,7 @@ class Verdict:
             "intervals": self.intervals,
             "bootstrap": {"confidence": CONFIDENCE, "resamples": RESAMPLES, "of": self.drawn},
             "gates": self.gates,
+            "slices": self.slices,
         }
 
 
@@ -52,14 +55,14 @@ def reach(run: Run, evidence: Evidence | None, say: Callable[[str], None]) -> Ve
     gates = bound_gates(run.metrics, metrics, ranges)
     if run.champion is not None:
         gates.append(champion_gate(run, run.champion, evidence))
+    slices = [judge_slices(rule, evidence) for rule in run.slices]
+    gates += [gate for _, gate in slices]
     for gate in gates:
         say(f"gate {'passed' if gate.passed else 'FAILED'}: {gate.told}")
-    return Verdict(metrics, ranges, gates, evidence.drawn.of)
+    return Verdict(metrics, ranges, gates, evidence.drawn.of, [report for report, _ in slices])
 
 
 def _without_rows(run: Run) -> list[Gate]:
-    rule = run.champion
-    if rule is None:
-        return []
     note = "NotComparable: there are no held-out rows"
-    return [Gate(rule.metric, "champion", rule.margin, None, passed=True, note=note)]
+    champion = [Gate(rule.metric, "champion", rule.margin, None, True, note=note) for rule in [run.champion] if rule]
+    return champion + [Gate(rule.metric, "slice", rule.max_gap, None, True, note=note) for rule in run.slices]

@@ -25,6 +25,7 @@ from perennial.wire.manifest import (
     METRICS_FILE,
     ONNX_FILE,
     REFERENCE_FILE,
+    SEARCH_FILE,
     SKOPS_FILE,
     Agreement,
     File,
@@ -33,13 +34,18 @@ from perennial.wire.manifest import (
     SealError,
 )
 from perennial.wire.reference import Reference
-from perennial.wire.result import Model, Result, Rows
+from perennial.wire.result import Model, Result, Rows, Searched
 from perennial.wire.run import Run
 from perennial.wire.schema import SCHEMA_FILE, Schema
 
 from .cross_validation import Spread
 from .failures import InputError, NoVersionError, RunError, TransientError
+from .search import Found
+from .search_space import shown
 from .verdict import Verdict
+
+_PARAMETERS = 500
+"""Characters of the best parameters that a result has; all are in search.json."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,7 @@ class Draft:
     reference: Reference | None = None
     answers: bytes | None = None
     spread: Mapping[str, Spread] = field(default_factory=dict)
+    found: Found | None = None
     expectations: dict[str, object] | None = None
     rows: Rows | None = None
     trained_through: str | None = None
@@ -122,6 +129,7 @@ def _files(draft: Draft) -> dict[str, bytes]:
         EXPECTATIONS_FILE: None if draft.expectations is None else pretty(draft.expectations),
         ANSWERS_FILE: draft.answers,
         METRICS_FILE: pretty({**draft.verdict.report(), "crossValidation": draft.spread}),
+        SEARCH_FILE: None if draft.found is None else pretty(draft.found),
         LINEAGE_FILE: pretty(draft.lineage),
         CARD_FILE: draft.card.encode(),
     }
@@ -148,6 +156,7 @@ def _manifest(run: Run, draft: Draft, files: Mapping[str, bytes]) -> Manifest:
         rows=draft.rows,
         trained_through=draft.trained_through,
         notes=draft.notes,
+        search=_told_search(draft.found),
     )
     return Manifest(
         format=FORMAT,
@@ -160,6 +169,12 @@ def _manifest(run: Run, draft: Draft, files: Mapping[str, bytes]) -> Manifest:
         model=model,
         result=result,
     )
+
+
+def _told_search(found: Found | None) -> Searched | None:
+    if found is None or found.best.score is None:
+        return None
+    return Searched(found.metric, found.best.score, len(found.trials), shown(found.best.parameters)[:_PARAMETERS])
 
 
 @contextmanager

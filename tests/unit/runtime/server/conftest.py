@@ -1,8 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import importlib.util
-from collections.abc import Callable
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -23,7 +28,7 @@ from perennial.runtime.server.model import load
 from perennial.runtime.server.state import State
 from perennial.wire.reference import Categorical, Loss, Numeric, Reference
 from perennial.wire.schema import Feature, Schema
-from perennial.wire.serve import ServedModel
+from perennial.wire.serve import Serve, ServedModel
 
 
 @pytest.fixture(scope="session")
@@ -180,3 +185,56 @@ def paired(tmp_path: Path, models: ModuleType) -> Served:
 def newer(tmp_path: Path, models: ModuleType) -> Served:
     """Another replica, of a newer version than `binary`."""
     return serve(models.binary(tmp_path / "newer", threshold=0.7, version=2), tmp_path / "newer-counts")
+
+
+class Process:
+    """A server process on ports of its own."""
+
+    def __init__(self, serve: bytes, folder: Path) -> None:
+        self.log = folder / "log"
+        self._output = self.log.open("wb")
+        command = [sys.executable, "-m", "perennial.runtime.server", "--host", "127.0.0.1"]
+        command += ["--port", "0", "--control-port", "0", "--grpc-port", "0", "--counts", str(folder / "counts")]
+        environment = {**os.environ, "PERENNIAL_SERVE": serve.decode()}
+        self.process = subprocess.Popen(command, env=environment, stderr=self._output, stdout=self._output)
+
+    def wait_ready(self) -> None:
+        end = time.monotonic() + 20
+        while "ready:" not in self.log.read_text():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < end, self.log.read_text()
+            time.sleep(0.02)
+        words = self.log.read_text().partition("inference on port ")[2].split()
+        self.port, self.control, self.grpc = (int(words[place].rstrip(",")) for place in (0, 4, 8))
+
+    def ask(self, port: int, path: str, body: Any = None) -> tuple[int, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        data = None if body is None else msgspec.json.encode(body)
+        connection.request("GET" if body is None else "POST", path, data)
+        answer = connection.getresponse()
+        found = msgspec.json.decode(answer.read())
+        connection.close()
+        return answer.status, found
+
+    def rows(self) -> int:
+        """Rows in all epochs, taken without acknowledgement."""
+        epochs = self.ask(self.control, "/perennial/v1/epochs", {})[1]["epochs"]
+        return sum(counts["rows"] for epoch in epochs for counts in epoch["models"].values())
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[ServedModel], Process]]:
+    started: list[Process] = []
+
+    def begin(model: ServedModel) -> Process:
+        # Of the model: a server that is started again finds the counts of the one before.
+        folder = tmp_path / f"server-{model.sha256[:8]}"
+        (folder / "counts").mkdir(parents=True, exist_ok=True)
+        process = Process(msgspec.json.encode(Serve("flights", model)), folder)
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        process.process.kill()
+        process.process.wait()

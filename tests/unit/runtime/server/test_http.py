@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,7 +11,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from perennial.runtime.server import http
-from perennial.runtime.server.http import CLIENT_GONE, Reply, Request, Respond, Server
+from perennial.runtime.server.http import CLIENT_GONE, Reply, Request, Respond, Server, deadline
 
 
 class Echo:
@@ -86,6 +87,17 @@ async def test_requests_follow_one_another_on_a_connection() -> None:
             assert (status, "connection" in headers) == (200, False)
             assert body.startswith(b"GET /")
         assert body.decode() == "GET /é "
+
+
+async def test_the_header_of_a_timeout_counts_from_the_request() -> None:
+    async with running() as (_, echo, client):
+        client.send(b"GET /a HTTP/1.1\r\nX-Envoy-Expected-Rq-Timeout-Ms: 250\r\n\r\nGET /b HTTP/1.1\r\n\r\n")
+        await client.receive()
+        await client.receive()
+        first, second = echo.arrived
+        assert deadline(first) == first.began + 0.25
+        assert 0 <= time.monotonic() - first.began < 5
+        assert deadline(second) == math.inf
 
 
 async def test_a_body_comes_in_pieces() -> None:
@@ -223,6 +235,7 @@ async def test_what_does_not_finish_in_time_is_cut() -> None:
         echo.release.set()
         await asyncio.sleep(0.05)
         assert echo.left == [("/slow", CLIENT_GONE)]
+        assert echo.arrived[0].gone
 
 
 async def test_every_request_that_arrived_leaves_though_its_client_is_gone() -> None:

@@ -9,56 +9,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from types import SimpleNamespace as Process
 
 import grpc
 import msgspec
 import pytest
 
 from perennial.runtime.server.rpc.messages import message
-from perennial.wire.serve import Serve, ServedModel
 
 pytestmark = pytest.mark.process
 
 BODY = msgspec.json.encode({"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP64", "data": [0.75, 1]}]})
-
-
-class Process:
-    """A server process on ports of its own."""
-
-    def __init__(self, serve: bytes, folder: Path) -> None:
-        self.log = folder / "log"
-        self._output = self.log.open("wb")
-        command = [sys.executable, "-m", "perennial.runtime.server", "--host", "127.0.0.1"]
-        command += ["--port", "0", "--control-port", "0", "--grpc-port", "0", "--counts", str(folder / "counts")]
-        environment = {**os.environ, "PERENNIAL_SERVE": serve.decode()}
-        self.process = subprocess.Popen(command, env=environment, stderr=self._output, stdout=self._output)
-
-    def wait_ready(self) -> None:
-        end = time.monotonic() + 20
-        while "ready:" not in self.log.read_text():
-            assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < end, self.log.read_text()
-            time.sleep(0.02)
-        words = self.log.read_text().partition("inference on port ")[2].split()
-        self.port, self.control, self.grpc = (int(words[place].rstrip(",")) for place in (0, 4, 8))
-
-    def ask(self, port: int, path: str, body: Any = None) -> tuple[int, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        data = None if body is None else msgspec.json.encode(body)
-        connection.request("GET" if body is None else "POST", path, data)
-        answer = connection.getresponse()
-        found = msgspec.json.decode(answer.read())
-        connection.close()
-        return answer.status, found
-
-    def rows(self) -> int:
-        """Rows in all epochs, taken without acknowledgement."""
-        epochs = self.ask(self.control, "/perennial/v1/epochs", {})[1]["epochs"]
-        return sum(counts["rows"] for epoch in epochs for counts in epoch["models"].values())
 
 
 class Load:
@@ -103,22 +67,6 @@ class Load:
 
 
 Start = Callable[..., Process]
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    started: list[Process] = []
-
-    def begin(model: ServedModel) -> Process:
-        (tmp_path / "counts").mkdir(exist_ok=True)
-        process = Process(msgspec.json.encode(Serve("flights", model)), tmp_path)
-        started.append(process)
-        return process
-
-    yield begin
-    for process in started:
-        process.process.kill()
-        process.process.wait()
 
 
 def test_a_drain_loses_no_request_and_hands_over_its_counts(start: Start, tmp_path: Path, models: ModuleType) -> None:
@@ -195,10 +143,12 @@ def test_a_model_that_answers_otherwise_is_not_served(start: Start, tmp_path: Pa
     assert "example 0 of schema.json is answered 'yes', the published model said 'no'" in server.log.read_text()
 
 
-def test_a_configuration_that_says_nothing_is_said(tmp_path: Path) -> None:
-    process = Process(b"{}", tmp_path)
-    assert process.process.wait(20) == 64
-    assert "PERENNIAL_SERVE does not say what to serve" in process.log.read_text()
+def test_a_configuration_that_says_nothing_is_said() -> None:
+    command = [sys.executable, "-m", "perennial.runtime.server"]
+    environment = {**os.environ, "PERENNIAL_SERVE": "{}"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 64
+    assert "PERENNIAL_SERVE does not say what to serve" in done.stderr
 
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"

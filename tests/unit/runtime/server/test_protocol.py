@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+import time
 from types import SimpleNamespace as Served
 from typing import Any
 
 import msgspec
 import pytest
+
+from perennial.runtime.server.http import Reply, Request
 
 
 def tensor(name: str, shape: list[int], data: list[Any], datatype: str = "FP64") -> dict[str, Any]:
@@ -130,7 +134,7 @@ REFUSED: list[tuple[Any, str]] = [
         b'{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP64","data":[1,1e999]}]}',
         "inputs[0].data[1]: Number out of range",
     ),
-    (b'{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP64","data":[1,NaN]}]}', "not valid JSON"),
+    (b'{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP64","data":[1,NaN]}]}', "NaN is no JSON: send null"),
     (b'{"x":' + b"[" * 50_000, "not valid JSON"),
 ]
 
@@ -252,6 +256,41 @@ def test_overload_is_refused(binary: Served) -> None:
     assert binary.infer(request(ONE)).status == 200
     stats = binary.operate("/perennial/v1/stats").body
     assert (stats["refused"], stats["errors"], stats["in_flight"]) == (1, 0, 0)
+
+
+def ask_in_time(served: Served, timeout: bytes, late: float) -> tuple[int, bytes]:
+    """Ask with a header of `timeout` milliseconds, in a request that began `late` seconds ago."""
+    replies: list[Reply] = []
+
+    async def play() -> None:
+        body = msgspec.json.encode(request(ONE))
+        asked = Request("POST", "/v2/models/flights/infer", body, b"", keep_alive=True, timeout=timeout)
+        asked.began = time.monotonic() - late
+        served.inference.arrive(asked)
+        served.inference.respond(asked, replies.append)
+        await asyncio.sleep(0.01)
+        served.inference.leave(asked, replies[0].status)
+
+    asyncio.run(play())
+    return replies[0].status, replies[0].body
+
+
+@pytest.mark.parametrize(
+    ("timeout", "late", "status"),
+    [(b"", 9, 200), (b"0", 9, 200), (b"8000", 1, 200), (b"500", 1, 504), (b"-1", 0, 400), (b"1.5", 0, 400)],
+)
+def test_a_deadline_that_passed_is_not_worked_for(binary: Served, timeout: bytes, late: float, status: int) -> None:
+    found, body = ask_in_time(binary, timeout, late)
+    assert found == status
+    assert status != 400 or b"x-envoy-expected-rq-timeout-ms" in body
+    stats = binary.operate("/perennial/v1/stats").body
+    assert (stats["rows"], stats["refused"], stats["errors"]) == (int(status == 200), int(status == 504), 0)
+
+
+@pytest.mark.parametrize("status", [400, 408, 413, 415, 422, 431, 499, 500, 503, 504])
+def test_every_answer_has_its_place_in_the_counts(binary: Served, status: int) -> None:
+    binary.meter.leave(binary.meter.arrive(), status)
+    assert f'code="{status}"'.encode() in binary.operate("/metrics").raw
 
 
 def test_a_failure_of_ours_is_a_500_without_details(binary: Served, caplog: pytest.LogCaptureFixture) -> None:

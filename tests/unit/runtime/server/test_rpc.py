@@ -175,6 +175,23 @@ def test_overload_and_a_model_that_is_not_there_are_503(binary: Served) -> None:
     assert (ask(binary, "ServerLive").live, ask(binary, "ServerReady").ready) == (True, False)
 
 
+def test_what_a_client_waits_no_more_for_is_not_predicted(binary: Served) -> None:
+    method = Service(binary.state, binary.meter, binary.admission).methods[INFERENCE_SERVICE]["ModelInfer"]
+    data = message("ModelInferRequest")(
+        model_name="flights", inputs=[typed("x", [1, 2], "FP64", fp64_contents=[0.75, 1])]
+    ).SerializeToString()
+
+    async def leave() -> None:
+        call = asyncio.ensure_future(method(data))
+        asyncio.get_running_loop().call_soon(call.cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+    asyncio.run(leave())
+    stats = binary.operate("/perennial/v1/stats").body
+    assert (stats["requests"], stats["rows"], stats["in_flight"]) == (1, 0, 0)
+
+
 def test_health_and_metadata(mixed: Served) -> None:
     assert ask(mixed, "ServerLive").live
     assert ask(mixed, "ServerReady").ready

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -13,10 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perennial.runtime.server.engine import Answers
+from perennial.runtime.server.refusal import Refusal
 from perennial.runtime.server.rows import Rows
-from perennial.runtime.server.scheduling import Scheduler, Scores
+from perennial.runtime.server.scheduling import MAX_WAITING_ROWS, Scheduler, Scores
 
 POISON = -1.0
+
+
+@dataclass
+class Waiter:
+    deadline: float = math.inf
+    gone: bool = False
 
 
 @dataclass
@@ -26,6 +35,7 @@ class Asked:
     value: float
     rows: Rows
     alone: bool = False
+    waiter: Waiter = field(default_factory=Waiter)
 
 
 def asked(value: float, rows: int = 1) -> Asked:
@@ -40,6 +50,7 @@ class Doubling:
     counted: int = 0
     answers: list[tuple[float, list[float]]] = field(default_factory=list)
     failures: list[float] = field(default_factory=list)
+    statuses: list[int] = field(default_factory=list)
     hold: threading.Event | None = None
 
     def compute(self, batch: Sequence[Asked], rows: Rows) -> Answers:
@@ -65,6 +76,7 @@ class Doubling:
 
     def fail(self, asked: Asked, error: Exception) -> None:
         self.failures.append(asked.value)
+        self.statuses.append(error.status if isinstance(error, Refusal) else 500)
 
 
 async def turns(count: int = 20) -> None:
@@ -185,6 +197,55 @@ async def test_a_quick_request_does_not_wait_for_a_slow_one() -> None:
     assert hold is not None
     hold.set()
     await until(lambda: len(model.answers) == 2)
+
+
+@pytest.mark.parametrize("inline_rows", [0, 64])
+async def test_what_nobody_waits_for_is_not_predicted(inline_rows: int) -> None:
+    model = Doubling()
+    scheduler = Scheduler(model, inline_rows=inline_rows, batch_rows=64)
+    late, gone = asked(1), asked(2)
+    late.waiter.deadline, gone.waiter.gone = time.monotonic() - 1, True
+    for one in (asked(0), late, gone):
+        scheduler.submit(one)
+    await until(lambda: len(model.answers) == 1)
+    assert (model.batches, model.failures, model.statuses) == ([[0]], [1, 2], [504, 504])
+    scheduler.submit(late)
+    await until(lambda: len(model.failures) == 3)
+    assert (scheduler.waiting, scheduler.waiting_rows) == (0, 0)
+
+
+async def test_what_waits_is_bounded_by_rows() -> None:
+    model = Doubling(hold=threading.Event())
+    assert model.hold is not None
+    scheduler = Scheduler(model, inline_rows=10, batch_rows=10)
+    scheduler.submit(asked(0, MAX_WAITING_ROWS + 1))
+    await turns()
+    assert (scheduler.waiting, scheduler.waiting_rows) == (0, 0)
+    scheduler.submit(asked(1, MAX_WAITING_ROWS))
+    with pytest.raises(Refusal) as refusal:
+        scheduler.submit(asked(2))
+    assert (refusal.value.status, refusal.value.headers) == (503, b"retry-after: 1\r\n")
+    model.hold.set()
+    await until(lambda: len(model.answers) == 2)
+    scheduler.submit(asked(3))
+    await until(lambda: len(model.answers) == 3)
+
+
+async def test_what_is_abandoned_makes_room() -> None:
+    model = Doubling(hold=threading.Event())
+    assert model.hold is not None
+    scheduler = Scheduler(model, inline_rows=10, batch_rows=10)
+    scheduler.submit(asked(0, 100))
+    await turns()
+    forgotten = asked(1, MAX_WAITING_ROWS - 20)
+    scheduler.submit(forgotten)
+    scheduler.submit(asked(2, 15))
+    forgotten.waiter.gone = True
+    scheduler.submit(asked(3, 1000))
+    assert (scheduler.waiting, scheduler.waiting_rows) == (2, 1015)
+    model.hold.set()
+    await until(lambda: len(model.answers) == 3)
+    assert model.failures == [1]
 
 
 @settings(max_examples=60, deadline=None)

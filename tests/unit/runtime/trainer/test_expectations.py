@@ -150,7 +150,7 @@ def test_what_the_rows_were_like_is_told_in_the_form_of_rules() -> None:
     frame = pd.DataFrame({
         "carrier": pd.Series(["AA", "", "BB"], dtype=object), "distance": [1.5, np.nan, 3.0], "wet": [0.0, 1.0, 1.0],
     })  # fmt: skip
-    rows = Rows(frame, np.array([True, False, True]), "classification")
+    rows = Rows(frame, np.array([True, False, True]), "classification", np.arange(3))
     features = [Feature("carrier", "categorical"), Feature("distance", "numeric"), Feature("wet", "boolean")]
     assert inferred(rows, features, "late") == {
         "rows": 3,

@@ -12,7 +12,7 @@ import pandas as pd
 from perennial.runtime.store import Version, open_version
 from perennial.runtime.trainer.training import train
 from perennial.wire.result import Result
-from perennial.wire.run import Bound, Champion, Data, Expectation, Run, Sklearn, Test
+from perennial.wire.run import Bound, Champion, Data, Expectation, Run, Search, Sklearn, Slices, Test
 
 FEATURES = ["carrier", "distance", "hour", "wet"]
 TREE = "sklearn.tree.DecisionTreeClassifier"
@@ -65,6 +65,7 @@ class World:
         bounds: list[Bound] | None = None,
         preprocessing: Any = "Auto",
         calibration: Any = None,
+        search: Search | None = None,
         refit: bool = True,
         seed: int = 0,
         uri: str | None = None,
@@ -73,6 +74,7 @@ class World:
         window_seconds: int | None = None,
         test: Test | None = None,
         champion: Champion | None = None,
+        slices: list[Slices] | None = None,
         expect: dict[str, Expectation] | None = None,
     ) -> Run:
         return Run(
@@ -94,11 +96,12 @@ class World:
                 test=test or Test(),
                 expect=expect or {},
             ),
-            sklearn=Sklearn(estimator, parameters or {}, preprocessing, calibration),
+            sklearn=Sklearn(estimator, parameters or {}, preprocessing, calibration, search),
             seed=seed,
             refit=refit,
             metrics=bounds or [],
             champion=champion,
+            slices=slices or [],
         )
 
     def train(self, run: Run | None = None, **options: Any) -> Result:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from perennial.runtime.server.counts.mapped import Mapped
 from perennial.wire.stats import LATENCY_BOUNDS
 
-CODES = (200, 400, 404, 405, 408, 413, 415, 499, 500, 503, 422)
+CODES = (200, 400, 404, 405, 408, 413, 415, 499, 500, 503, 422, 431, 504)
 
 _BUSY, _LATENCY_SUM, _COMPANION_SECONDS = 0, 1, 2
 _ROWS, _COMPARED, _DISAGREED, _SKIPPED = 8, 9, 10, 11
@@ -74,12 +74,12 @@ class PodTotals:
 
     @property
     def refused(self) -> int:
-        return self.codes[503]
+        return self.codes[503] + self.codes[504]
 
     @property
     def errors(self) -> int:
         """Failures of ours and of the model; a request that is wrong or comes at the wrong time is neither."""
-        return sum(count for code, count in self.codes.items() if code == 422 or (code >= 500 and code != 503))
+        return self.codes[422] + self.codes[500]
 
 
 def read(mapped: Mapped) -> PodTotals:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -102,8 +104,20 @@ class Service:
         request = _parsed(_InferRequest, data)
         self._admission.check(request.model_name, request.model_version or None)
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        predictor.infer(question_of(request), partial(_settle, answered))
+        predictor.infer(question_of(request), partial(_settle, answered), _Caller(answered))
         return _written(await answered)
+
+
+@dataclass
+class _Caller:
+    """Who waits for an answer. gRPC cancels the method when the client goes and when its deadline passes."""
+
+    answered: asyncio.Future[Answer]
+    deadline: float = math.inf
+
+    @property
+    def gone(self) -> bool:
+        return self.answered.cancelled()
 
 
 def _settle(answered: asyncio.Future[Answer], answer: Answer | Exception) -> None:
