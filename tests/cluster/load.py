@@ -1,7 +1,8 @@
-"""A load that counts: every request is answered, refused or lost, and it says which. Standard library only.
+"""A load that counts: every request is answered, refused or lost, and it says which.
 
-It runs in a pod of the cluster, against the Service, so that connections are spread as the cluster spreads them. Some
-workers keep their connection until an answer ends it, others open one for each request. With `--labels` the truth of
+It runs in a pod of the cluster with the runtime's image, against the Service, so that connections are spread as the
+cluster spreads them. Some workers keep their connection until an answer ends it, others open one for each request, and
+with `--rpc` some ask over gRPC. With `--labels` the truth of
 each row is sent to the control port with the receipt of its prediction. On SIGTERM, or after `--seconds`, it ends its
 requests under way and prints what it counted as one line of JSON.
 """
@@ -102,6 +103,41 @@ class Load:
         if self._options.labels:
             await self._label(control, told["parameters"]["receipts"], labels)
 
+    async def work_over_grpc(self) -> None:
+        """Imported here: it takes more than all the rest of the load."""
+        import grpc.aio
+
+        target = f"{self._options.host}:{self._options.grpc_port}"
+        async with grpc.aio.insecure_channel(target, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+            infer = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+            while not self.ending.is_set():
+                self.sent += 1
+                try:
+                    answer = await infer(self._message(), timeout=TIMEOUT_SECONDS)
+                except grpc.RpcError as error:
+                    self.lost[f"{error.code().name}: {error.details()}"[:240]] += 1
+                else:
+                    self.statuses[200] += 1
+                    self.versions[_rpc_message("ModelInferResponse").FromString(answer).model_version] += 1
+                await asyncio.sleep(self._options.pause)
+
+    def _message(self) -> bytes:
+        contents = {"FP64": "fp64_contents", "BYTES": "bytes_contents"}
+        inputs = []
+        for tensor in self._rows()[0]:
+            kind, data = tensor["datatype"], tensor["data"]
+            values = [text.encode() for text in data] if kind == "BYTES" else data
+            inputs.append(
+                {
+                    "name": tensor["name"],
+                    "datatype": kind,
+                    "shape": tensor["shape"],
+                    "contents": {contents[kind]: values},
+                }
+            )
+        request = _rpc_message("ModelInferRequest")(model_name=self._options.model, inputs=inputs)
+        return bytes(request.SerializeToString())
+
     def _body(self) -> tuple[bytes, list[int]]:
         inputs, labels = self._rows()
         return json.dumps({"parameters": {"receipt": self._options.labels}, "inputs": inputs}).encode(), labels
@@ -140,11 +176,18 @@ class Load:
         }
 
 
+def _rpc_message(name: str) -> Any:
+    from perennial.runtime.server.rpc.messages import message
+
+    return message(name)
+
+
 async def run(options: argparse.Namespace) -> dict[str, Any]:
     load = Load(options)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, load.ending.set)
     workers = [load.work(True) for _ in range(options.kept)] + [load.work(False) for _ in range(options.fresh)]
+    workers += [load.work_over_grpc() for _ in range(options.rpc)]
     tasks = [asyncio.create_task(worker) for worker in workers]
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(load.ending.wait(), options.seconds)
@@ -161,6 +204,8 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--kept", type=int, default=4, help="workers that keep their connection")
     parser.add_argument("--fresh", type=int, default=2, help="workers with a connection for each request")
+    parser.add_argument("--grpc-port", type=int, default=9000)
+    parser.add_argument("--rpc", type=int, default=0, help="workers that ask over gRPC")
     parser.add_argument("--pause", type=float, default=0.02, help="seconds between the requests of a worker")
     parser.add_argument("--rows", type=int, default=1)
     parser.add_argument("--same", action="store_true", help="one request again and again: the work is the server's")

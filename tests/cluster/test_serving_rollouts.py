@@ -96,10 +96,10 @@ def _scale_path(namespace: str, name: str) -> str:
     return f"/apis/perennial.dev/v1alpha1/namespaces/{namespace}/modeldeployments/{name}/scale"
 
 
-def test_rolling_and_scaling_down_lose_no_request(flights: Scene) -> None:
+def test_rolling_and_scaling_down_lose_no_request_over_http_and_grpc(flights: Scene) -> None:
     flights.apply(modeldeployment("rolling", replicas=2))
     flights.wait_stable("rolling", 1, replicas=2)
-    with flights.load("rolling") as counted:
+    with flights.load("rolling", rpc=2) as counted:
         time.sleep(3)
         flights.patch("rolling", model=pinned(2))
         flights.wait_stable("rolling", 2, replicas=2)

@@ -47,7 +47,7 @@ class BinarySize(msgspec.Struct):
 
 class OutputTensor(msgspec.Struct, omit_defaults=True):
     name: str
-    shape: list[int]
+    shape: tuple[int, ...]
     datatype: str
     data: list[Any] | UnsetType = UNSET
     parameters: BinarySize | None = None
@@ -96,7 +96,7 @@ def _in_binary(answer: Answer, wanted: list[bool]) -> Reply:
         part = packed(output.values, output.datatype)
         parts.append(part)
         size = BinarySize(len(part))
-        tensors.append(OutputTensor(output.name, list(output.values.shape), output.datatype, parameters=size))
+        tensors.append(OutputTensor(output.name, output.values.shape, output.datatype, parameters=size))
     head = encode(_response(answer, tensors))
     header = f"{HEADER}: {len(head)}\r\n".encode()
     return Reply(b"".join([head, *parts]), content_type=BINARY, headers=header)
@@ -139,7 +139,9 @@ def in_rows(answer: Answer, classes: list[Class]) -> Reply:
 
 
 def _tensor(output: Output) -> OutputTensor:
-    return OutputTensor(output.name, list(output.values.shape), output.datatype, output.values.ravel().tolist())
+    values = output.values
+    flat = values if values.ndim == 1 else values.ravel()
+    return OutputTensor(output.name, values.shape, output.datatype, flat.tolist())
 
 
 def _response(answer: Answer, tensors: list[OutputTensor]) -> InferenceResponse:

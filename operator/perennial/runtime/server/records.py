@@ -22,6 +22,7 @@ from perennial.wire.schema import Feature, Schema
 
 _TYPES = {"numeric": float | None, "boolean": bool | Literal[0, 1] | None, "categorical": str | None}
 _WANTED = {"numeric": "a number", "boolean": "true or false", "categorical": "text"}
+_decode_names = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
 _PATH = re.compile(r"\$\[(\d+)\](?:\.(.*))?", re.DOTALL)
 
 
@@ -76,16 +77,21 @@ class Reader:
             return invalid(f"rows[{row}].{field}", f"{message}; {_advice(feature)}")
         if not message.startswith("Object missing"):
             return invalid(f"rows[{row}]", f"{message}; a row is an object with a field for each feature")
-        return invalid(f"rows[{row}]", self._missing(msgspec.json.decode(raw)[row]))
+        return invalid(f"rows[{row}]", f"{self._missing(raw, row) or message}; send null for a value that is missing")
 
-    def _missing(self, record: dict[str, Any]) -> str:
+    def _missing(self, raw: msgspec.Raw, row: int) -> str | None:
+        """What a row lacks, and what it has instead; None where fields that nobody asked for cannot be read."""
+        try:
+            record = _decode_names(raw)[row]
+        except (ValueError, RecursionError):
+            return None
         names = [feature.name for feature in self._features]
         missing = [name for name in names if name not in record]
         unknown = sorted(record.keys() - set(names))
         said = f"there {'is no field' if len(missing) == 1 else 'are no fields'} {quoted(missing)}"
         if unknown:
             said += f", but {quoted(unknown)}, which the model does not know"
-        return f"{said}; send null for a value that is missing"
+        return said
 
 
 def _advice(feature: Feature) -> str:

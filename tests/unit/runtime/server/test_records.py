@@ -103,8 +103,10 @@ def test_tensors_and_rows_do_not_mix(binary: Served) -> None:
         (b'{"rows":[{"a":NaN,"b":1}]}', "not valid JSON"),
         (b'{"rows":' + b"[" * 50_000, "not valid JSON"),
         (b'{"rows":[{"a":' + b"[" * 900 + b"]" * 900 + b"}]}", "rows[0].a: Expected `float | null`, got `array`"),
+        (b'{"rows":[{"a":1,"\xc8":1}]}', "rows[0]: Object missing required field `b`; send null"),
+        (b'{"rows":[{"a":1},{"\xc8":1}]}', "rows[0]: Object missing required field `b`; send null"),
     ],
-    ids=["huge", "NaN", "deep", "nested"],
+    ids=["huge", "NaN", "deep", "nested", "no text", "a later one that is no text"],
 )
 def test_what_no_encoder_writes(binary: Served, body: bytes, said: str) -> None:
     answer = binary.infer(body)
