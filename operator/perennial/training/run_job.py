@@ -201,12 +201,21 @@ def _wire_run(
         trigger=origin.trigger.type,
         data=_wire_data(spec.data) if spec.data else None,
         sklearn=_wire_sklearn(spec),
+        container=_wire_container(spec),
         seed=spec.seed,
         refit=spec.sklearn.refit if spec.sklearn else False,
         metrics=[wire.Bound(bound.name, bound.min, bound.max) for bound in spec.acceptance.metrics],
         slices=[wire.Slices(each.column, each.metric, each.max_gap) for each in spec.acceptance.slices],
         champion=wire.Champion(rule.metric, rule.margin, champion) if rule else None,
+        before=champion,
     )
+
+
+def _wire_container(spec: TrainingJobSpec) -> wire.Container | None:
+    if spec.template is None:
+        return None
+    own = spec.template.spec.containers[0]
+    return wire.Container(own.image, list(own.command), list(own.args))
 
 
 def _wire_data(data: Data) -> wire.Data:

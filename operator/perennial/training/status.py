@@ -19,7 +19,7 @@ from .observe import Observed
 from .origin import Origin
 from .origins import origin_of
 from .triggers import Asked
-from .view import finished_run, going_run, starting_run, trigger_name
+from .view import NEWEST_ROOM, finished_run, going_run, starting_run, trigger_name
 
 _HISTORY = 10
 """Runs that are shown while the spec is too wrong to say how many."""
@@ -45,7 +45,9 @@ def status_of(standing: Standing, going: tuple[Going, ...], wanted: Asked, now: 
 def _runs(standing: Standing, going: tuple[Going, ...], now: datetime) -> tuple[Run, ...]:
     observed = standing.observed
     limit = observed.spec.version_history_limit if observed.spec else _HISTORY
-    shown = [finished_run(record) for record in standing.history.records]
+    records = standing.history.records
+    shown = [finished_run(record) for record in records[:-1]]
+    shown += [finished_run(record, NEWEST_ROOM) for record in records[-1:]]
     shown += [going_run(run, origin_of(observed, run.run)) for run in going]
     if standing.starting:
         shown.append(starting_run(standing.starting, now))

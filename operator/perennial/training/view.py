@@ -25,6 +25,8 @@ WAIT_LIMIT = 600
 """Characters of what a run waits for: there is only one such run, and Pod Security has a lot to say."""
 ROOM = 512
 """Bytes of an entry. What of gates and metrics does not fit is in the record alone; one gate is always there."""
+NEWEST_ROOM = 1024
+"""Bytes of the newest entry: there is one of it, and it is the one that people look at."""
 NOTE_LIMIT = 100
 METRICS_LIMIT = 4
 _BARE, _GATE, _INTERVAL, _METRIC, _SEARCH = 370, 64, 32, 13, 72
@@ -33,10 +35,10 @@ _DIGITS = 6
 _INTERVAL_DIGITS = 4
 
 
-def finished_run(record: Record) -> Run:
+def finished_run(record: Record, room: int = ROOM) -> Run:
     result, failure = record.result, record.failure
     model = result.model
-    gates, metrics = _judgement(result, ROOM - _BARE - (len(model.uri) if model else 0) - _size(result.search))
+    gates, metrics = _judgement(result, room - _BARE - (len(model.uri) if model else 0) - _size(result.search))
     return Run(
         version=record.version,
         state=record.state,

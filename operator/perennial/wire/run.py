@@ -93,10 +93,19 @@ class Slices(msgspec.Struct):
     max_gap: float
 
 
+class Container(msgspec.Struct, omit_defaults=True):
+    """An own container, as far as it can be told to everyone: its environment may hold what is secret."""
+
+    image: str
+    command: list[str] = []
+    args: list[str] = []
+
+
 class Run(msgspec.Struct, omit_defaults=True):
     """One run of a TrainingJob. `store` is the root URI, `path` the version's folder below it.
 
-    `sklearn` is None for an own container: the publisher then takes what it left in the output folder.
+    `before` is the newest accepted version, quarantined ones aside. `sklearn` is None for an own container: the
+    publisher then takes what `container` left in the output folder.
     """
 
     namespace: str
@@ -110,8 +119,10 @@ class Run(msgspec.Struct, omit_defaults=True):
     trigger: str
     data: Data | None = None
     sklearn: Sklearn | None = None
+    container: Container | None = None
     seed: int = 0
     refit: bool = True
     metrics: list[Bound] = []
     champion: Champion | None = None
+    before: Accepted | None = None
     slices: list[Slices] = []

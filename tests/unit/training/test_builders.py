@@ -17,7 +17,7 @@ from perennial.training.run_job import run_job
 from perennial.training.store import default_claim, store_of
 from perennial.training.trial import trial_pod
 from perennial.wire import places
-from perennial.wire.run import Accepted, Champion, Expectation, Run, Search, Sklearn, Slices
+from perennial.wire.run import Accepted, Champion, Container, Expectation, Run, Search, Sklearn, Slices
 from perennial.wire.run import Test as HeldOut
 from tests.unit.training.world import SETTINGS, SPEC
 
@@ -112,6 +112,11 @@ def test_a_run_is_told_the_champion_only_where_the_gate_is_asked_for() -> None:
     assert run(SPEC).champion is None
     assert run(SPEC | rule).champion == Champion("roc_auc", 0.0, accepted)
     assert run(OWN | rule).champion == Champion("roc_auc", 0.0, accepted)
+
+
+def test_the_publisher_is_told_what_ran_before_it() -> None:
+    assert told(built(OWN)).container == Container("mine:1", [], ["--epochs", "3"])
+    assert told(built(SPEC)).container is None
 
 
 def test_the_job_says_all_of_its_beginning() -> None:

@@ -19,6 +19,7 @@ from .preprocessing import pipeline
 from .rows import Rows
 
 SMALL_CELLS = 2_000_000
+LARGE_THREADS = 4
 
 
 def fitted(run: Run, sklearn: Sklearn, features: Sequence[Feature], rows: Rows, say: Callable[[str], None]) -> Any:
@@ -64,8 +65,14 @@ def suited(estimator: str) -> Iterator[None]:
 
 @contextmanager
 def threads_for(cells: int) -> Iterator[None]:
-    """One thread for small data: starting and joining several, on CPUs that are shared, takes longer than the work."""
+    """One thread for small data: starting and joining several, on CPUs that are shared, takes longer than the work.
+
+    For large data so many as that are the same wherever a run is: sums are rounded by how they are shared out among
+    threads, and with a thread a CPU another node would make another model. Forests take all CPUs all the same, a tree
+    each.
+    """
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(limits=1 if cells < SMALL_CELLS else None):
+    openmp = 1 if cells < SMALL_CELLS else LARGE_THREADS
+    with threadpool_limits(limits={"openmp": openmp, "blas": 1}):
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from perennial.runtime.store import Version
 from perennial.wire.result import Result
 from perennial.wire.run import Run
 from tests.unit.runtime.trainer.world import World, flights
@@ -50,6 +52,48 @@ def test_another_process_makes_the_same_model_and_a_report_tells_it_again(world:
     bare = msgspec.structs.replace(run, data=None, sklearn=None, definition="another")
     code, told, _ = execute(world, bare, "report")
     assert (code, told) == (0, first)
+
+
+ELSEWHERE = """
+import os, sys
+import perennial.runtime.trainer.fitting as fitting
+fitting.SMALL_CELLS = 0
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(os.environ["CPUS"])])
+from perennial.runtime.trainer.__main__ import main
+sys.exit(main([]))
+"""
+"""The trainer on a machine with so many CPUs, and with the threads that it uses for large data."""
+
+
+@pytest.mark.parametrize(
+    ("estimator", "parameters"),
+    [
+        ("sklearn.ensemble.HistGradientBoostingClassifier", {"max_iter": 10}),
+        ("sklearn.neural_network.MLPClassifier", {"max_iter": 3}),
+    ],
+)
+def test_what_the_lineage_says_makes_the_same_version_again_on_another_machine(
+    empty_world: World, estimator: str, parameters: dict[str, int]
+) -> None:
+    """Other threads, hashes and clocks: sums must not be rounded otherwise, nor anything depend on an order of sets."""
+    world = empty_world
+    world.write(flights(20_000))
+
+    def trained(run: Run, hash_seed: str, cpus: str, zone: str) -> Version:
+        env = environment(world, run) | {"PYTHONHASHSEED": hash_seed, "CPUS": cpus, "OMP_NUM_THREADS": cpus, "TZ": zone}
+        command = [sys.executable, "-c", ELSEWHERE]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=240, check=False)
+        assert done.returncode == 0, done.stderr
+        return world.version(msgspec.json.decode((world.root / "message").read_bytes(), type=Result))
+
+    first = trained(world.run(estimator=estimator, parameters=parameters, time="scheduled"), "1", "1", "UTC")
+    told = msgspec.convert(json.loads(first.read("lineage.json"))["run"], Run)
+    second = trained(msgspec.structs.replace(told, path="air/flights-abc123/v2"), "77", "2", "Asia/Tokyo")
+    assert second.manifest.model.sha256 == first.manifest.model.sha256
+    others = first.manifest.files.keys() - {"lineage.json"}
+    assert {name: first.manifest.files[name] for name in others} == {
+        name: second.manifest.files[name] for name in others
+    }
 
 
 def test_nothing_to_report_is_exit_66(world: World) -> None:

@@ -1,0 +1,50 @@
+"""Gates on a real cluster: what the status says of bounds, champion and slices, and that the champion comes from the
+store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster.harness import Harness
+from tests.cluster.operator_process import OperatorProcess, install_crds
+from tests.cluster.training_scene import Scene, configmap, rows, trainingjob
+
+ACCEPTANCE = {
+    "metrics": [{"name": "roc_auc", "min": 0.7}],
+    "champion": {"metric": "roc_auc", "margin": 0.01},
+    "slices": [{"column": "carrier", "metric": "accuracy", "maxGap": 0.5}],
+}
+DATA = {"uri": "configmap://rows/rows.csv", "target": "late", "features": ["a", "b"]}
+
+
+@pytest.fixture
+def operator(cluster: Harness, images: list[str], namespace: str, tmp_path: Path) -> Iterator[OperatorProcess]:
+    install_crds(cluster)
+    process = OperatorProcess(cluster, namespace, images[1], tmp_path / "operator.log")
+    process.start()
+    yield process
+    process.stop()
+
+
+def test_a_version_has_to_stand_up_to_the_champion(cluster: Harness, namespace: str, operator: OperatorProcess) -> None:
+    scene = Scene(cluster, namespace)
+    scene.apply(configmap("rows", rows_csv=rows(count=1200)), trainingjob("flights", data=DATA, acceptance=ACCEPTANCE))
+    first = {gate["rule"]: gate for gate in scene.wait_for_state("flights", "Succeeded")["gates"]}
+    assert first["champion"]["note"] == "NotComparable: no version was accepted before"
+
+    blind = DATA | {"features": ["b"]}
+    scene.apply(trainingjob("flights", data=blind, acceptance=ACCEPTANCE | {"metrics": [], "slices": []}))
+    scene.wait_for(lambda: scene.run("flights", 2), "a second run")
+    operator.kill()
+    operator.start()
+    (gate,) = scene.wait_for_state("flights", "Rejected", version=2)["gates"]
+    assert (gate["rule"], gate["passed"]) == ("champion", False)
+    assert gate["note"] == "version 1 on the 300 rows that both held out"
+    low, high = gate["interval"]
+    assert 0.01 < low < gate["value"] < high
+    assert "worse" in scene.condition("flights", "LastRunAccepted")["message"]
+    assert scene.condition("flights", "Ready")["status"] == "True"
+    assert scene.status("flights")["acceptedVersion"] == 1
