@@ -50,7 +50,10 @@ class Measured:
     cpu: float
 
 
-def train(folder: Path) -> ServedModel:
+FOREST = Sklearn("sklearn.ensemble.RandomForestClassifier", {"n_estimators": 100})
+
+
+def train(folder: Path, estimator: Sklearn = FOREST) -> ServedModel:
     """A version of the breast cancer data set, by the trainer."""
     features, target = load_breast_cancer(return_X_y=True)
     names = [f"f{i}" for i in range(features.shape[1])]
@@ -67,7 +70,7 @@ def train(folder: Path) -> ServedModel:
         definition="v1:bench",
         trigger="Requested",
         data=Data(uri=f"file://{folder}/data.csv", target="target"),
-        sklearn=Sklearn("sklearn.ensemble.RandomForestClassifier", {"n_estimators": 100}),
+        sklearn=estimator,
     )
     environment = {**os.environ, "PERENNIAL_RUN": msgspec.json.encode(run).decode()}
     subprocess.run([sys.executable, "-m", "perennial.runtime.trainer"], env=environment, check=True)
@@ -96,7 +99,11 @@ def script(version: Path, folder: Path) -> Path:
     schema = msgspec.json.decode((version / SCHEMA_FILE).read_bytes(), type=Schema)
     row = list(schema.examples[0].values)
     body = json.dumps({"inputs": [{"name": "rows", "shape": [1, len(row)], "datatype": "FP64", "data": row}]})
-    path = folder / "post.lua"
+    return post(body, folder / "post.lua")
+
+
+def post(body: str, path: Path) -> Path:
+    """wrk's script that posts `body`."""
     path.write_text(f'wrk.method="POST"\nwrk.body=[[{body}]]\nwrk.headers["Content-Type"]="application/json"\n')
     return path
 
@@ -126,16 +133,22 @@ def server(model: ServedModel, folder: Path, companion: ServedModel | None = Non
         process.wait()
 
 
-def measure(process: int, port: int, lua: Path, connections: int, seconds: int) -> Measured:
+INFER = "/v2/models/forest/infer"
+
+
+def measure(process: int, port: int, lua: Path, connections: int, seconds: int, path: str = INFER) -> Measured:
     command = ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(lua)]
+    command += ["--timeout", "30s"]
     before = processor_seconds(process)
     output = subprocess.run(
-        [*command, f"http://127.0.0.1:{port}/v2/models/forest/infer"], check=True, capture_output=True, text=True
+        [*command, f"http://127.0.0.1:{port}{path}"], check=True, capture_output=True, text=True
     ).stdout
     spent = processor_seconds(process) - before
     if "Non-2xx" in output or "Socket errors" in output:
         sys.exit(f"requests failed:\n{output}")
     requests = int(_found(r"(\d+) requests in", output))
+    if not requests:
+        sys.exit(f"nothing was answered in {seconds} s")
     return Measured(
         rate=float(_found(r"Requests/sec:\s+([\d.]+)", output)),
         p50=_milliseconds(_found(r"\n +50%\s+(\S+)", output)),

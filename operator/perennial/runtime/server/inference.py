@@ -144,6 +144,12 @@ class Predictor:
     def count(self, rows: Rows, answers: Answers) -> Scores:
         return self._counting.add(rows, answers)
 
+    def waited(self, seconds: float) -> None:
+        self._counting.totals.waited(seconds)
+
+    def predicted(self, rows: int, seconds: float) -> None:
+        self._counting.totals.batch(rows, seconds)
+
     def answer(self, asked: Asked, answers: Answers, scores: Scores) -> None:
         if self.companion is not None and asked.question.receipt:
             comparing = asyncio.get_running_loop().create_task(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from perennial.runtime.server import dashboards
 from perennial.runtime.server.counting import Counting
 from perennial.runtime.server.counts import slot as slots
 from perennial.runtime.server.counts import totals as counted
-from perennial.runtime.server.counts.totals import PodTotals
+from perennial.runtime.server.counts.totals import BATCH_BOUNDS, PodTotals
 from perennial.runtime.server.inference import Predictor
 from perennial.runtime.server.meter import Meter
 from perennial.runtime.server.state import State
@@ -86,6 +87,14 @@ class _Collector:
             return
         totals = counted.read(counting.mapped)
         yield from self._requests(totals)
+        yield from self._batches(totals, predictor)
+        yield from dashboards.families(
+            self._state.name,
+            predictor.model.version,
+            totals,
+            predictor.scheduler.waiting,
+            _buckets(LATENCY_BOUNDS, totals.latency),
+        )
         yield from self._model(predictor)
         yield from self._rows(totals, counting)
         yield from self._companion(totals, predictor)
@@ -101,10 +110,22 @@ class _Collector:
         latency = HistogramMetricFamily(
             "perennial_request_duration_seconds", "From a request read whole to its answer written.", labels=["model"]
         )
-        latency.add_metric([model], _buckets(totals.latency), totals.latency_seconds)
+        latency.add_metric([model], _buckets(LATENCY_BOUNDS, totals.latency), totals.latency_seconds)
         yield latency
         yield _counter(
             "perennial_busy_seconds", "Integral of requests in flight over time.", model, totals.busy_seconds
+        )
+
+    def _batches(self, totals: PodTotals, predictor: Predictor) -> Iterator[Metric]:
+        model, scheduler = self._state.name, predictor.scheduler
+        batches = HistogramMetricFamily("perennial_batch_rows", "Rows predicted together.", labels=["model"])
+        batches.add_metric([model], _buckets(BATCH_BOUNDS, totals.batches), totals.batch_rows)
+        yield batches
+        yield _counter("perennial_predict_seconds", "Time that the model took.", model, totals.predict_seconds)
+        yield _gauge("perennial_requests_waiting", "Requests whose turn has not come.", model, scheduler.waiting)
+        yield _gauge("perennial_rows_waiting", "Rows of those requests.", model, scheduler.waiting_rows)
+        yield _counter(
+            "perennial_waiting_seconds", "Time that all requests waited for their turn.", model, totals.waited
         )
 
     def _model(self, predictor: Predictor) -> Iterator[Metric]:
@@ -143,10 +164,10 @@ class _Collector:
         yield _counter("perennial_companion_seconds", "Time that the companion took.", model, totals.companion_seconds)
 
 
-def _buckets(cells: list[int]) -> list[tuple[str, float]]:
-    bounds = [*(str(bound) for bound in LATENCY_BOUNDS), "+Inf"]
+def _buckets(bounds: Sequence[float], cells: list[int]) -> list[tuple[str, float]]:
+    ends = [*(str(float(bound)) for bound in bounds), "+Inf"]
     total, buckets = 0, []
-    for bound, count in zip(bounds, cells, strict=True):
+    for bound, count in zip(ends, cells, strict=True):
         total += count
         buckets.append((bound, float(total)))
     return buckets

@@ -63,6 +63,12 @@ class Work(Protocol[Given]):
     def count(self, rows: Rows, answers: Answers) -> Scores:
         """Count rows that are answered now: once a batch, which is cheaper than once a request."""
 
+    def waited(self, seconds: float) -> None:
+        """Note how long requests waited for their turn, all of them together."""
+
+    def predicted(self, rows: int, seconds: float) -> None:
+        """Note that a prediction of so many rows took so long."""
+
     def answer(self, asked: Given, answers: Answers, scores: Scores) -> None:
         """Answer one request. Raises nothing."""
 
@@ -85,6 +91,8 @@ class Scheduler(Generic[Asked]):
         self._pool = ThreadPoolExecutor(1, "model")
         self.waiting = 0
         self.waiting_rows = 0
+        self.clock = time.monotonic
+        self._since = self.clock()
         self._turn_is_due = False
         self._beside: asyncio.Task[None] | None = None
 
@@ -97,6 +105,7 @@ class Scheduler(Generic[Asked]):
             self._drop_abandoned()
             if self.waiting_rows and self.waiting_rows + asked.rows.count > MAX_WAITING_ROWS:
                 raise overloaded(f"{self.waiting_rows} rows wait already; {MAX_WAITING_ROWS} may")
+        self._accrue()
         self.waiting += 1
         self.waiting_rows += asked.rows.count
         if asked.rows.count > self._inline_rows:
@@ -130,14 +139,22 @@ class Scheduler(Generic[Asked]):
 
     def _still_awaited(self, batch: list[Asked]) -> list[Asked]:
         """Those of a batch that somebody waits for; nobody's time goes into the others."""
+        now = self._accrue()
         self.waiting -= len(batch)
         self.waiting_rows -= sum(asked.rows.count for asked in batch)
-        now = time.monotonic()
         abandoned = [asked for asked in batch if asked.waiter.gone or asked.waiter.deadline < now]
         if not abandoned:
             return batch
         self._fail(abandoned, Refusal(504, "the deadline passed while the request waited for its turn"))
         return [asked for asked in batch if asked not in abandoned]
+
+    def _accrue(self) -> float:
+        """Bring the time that requests waited up to now, which it gives."""
+        now = self.clock()
+        if self.waiting:
+            self._work.waited(self.waiting * (now - self._since))
+        self._since = now
+        return now
 
     def _drop_abandoned(self) -> None:
         for lane in (self._quick, self._slow):
@@ -149,15 +166,18 @@ class Scheduler(Generic[Asked]):
     def _predicted(self, batch: list[Asked]) -> list[Predicted[Asked]]:
         """What a batch came to. Where the model fails, each request is tried alone: it may be one that spoils it."""
         rows = joined([asked.rows for asked in batch])
+        started = self.clock()
         try:
-            return [Predicted(batch, rows, self._work.compute(batch, rows))]
+            answers = self._work.compute(batch, rows)
+            return [Predicted(batch, rows, answers, self.clock() - started)]
         except Exception as error:
             if len(batch) == 1:
-                return [Predicted(batch, rows, error)]
+                return [Predicted(batch, rows, error, self.clock() - started)]
         return [predicted for asked in batch for predicted in self._predicted([asked])]
 
     def _settle(self, predicted: list[Predicted[Asked]]) -> None:
         for part in predicted:
+            self._work.predicted(part.rows.count, part.seconds)
             if isinstance(part.outcome, Exception):
                 self._fail(part.batch, part.outcome)
                 continue
@@ -184,12 +204,12 @@ class Scheduler(Generic[Asked]):
 
 
 class Predicted(Generic[Asked]):
-    """Requests that were predicted together, their rows, and what the model said, or how it failed."""
+    """Requests that were predicted together, their rows, what the model said, or how it failed, and its seconds."""
 
-    __slots__ = ("batch", "outcome", "rows")
+    __slots__ = ("batch", "outcome", "rows", "seconds")
 
-    def __init__(self, batch: list[Asked], rows: Rows, outcome: Answers | Exception) -> None:
-        self.batch, self.rows, self.outcome = batch, rows, outcome
+    def __init__(self, batch: list[Asked], rows: Rows, outcome: Answers | Exception, seconds: float) -> None:
+        self.batch, self.rows, self.outcome, self.seconds = batch, rows, outcome, seconds
 
 
 class Lane(Generic[Asked]):

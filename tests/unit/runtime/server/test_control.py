@@ -114,6 +114,35 @@ def test_metrics_are_prometheus_text(paired: Served) -> None:
     assert 'version="2"' in text
 
 
+def test_metrics_have_the_names_that_dashboards_ask_for(binary: Served) -> None:
+    binary.infer(BODY)
+    binary.infer({})
+    binary.meter.leave(binary.meter.arrive(), 503)
+    families = list(text_string_to_metric_families(binary.operate("/metrics").raw.decode()))
+    samples = {
+        (sample.name, sample.labels.get("reason") or sample.labels.get("le")): sample
+        for family in families
+        for sample in family.samples
+    }
+    values = {key: sample.value for key, sample in samples.items()}
+    assert samples["nv_inference_request_success", None].labels == {"model": "flights", "version": "1"}
+    assert values["nv_inference_request_success", None] == 1
+    assert values["nv_inference_request_failure", "OTHER"] == 1
+    assert values["nv_inference_request_failure", "REJECTED"] == 1
+    assert (values["nv_inference_count", None], values["nv_inference_exec_count", None]) == (2, 1)
+    assert values["nv_inference_compute_infer_duration_us", None] > 0
+    assert values["nv_inference_queue_duration_us", None] > 0
+    assert values["nv_inference_pending_request_count", None] == 0
+    assert values["model_infer_request_success_total", None] == 1
+    assert values["model_infer_request_failure_total", None] == 2
+    assert samples["request_predict_seconds_count", None].labels == {"model_name": "flights"}
+    assert values["request_predict_seconds_count", None] == 3
+    assert (values["perennial_batch_rows_bucket", "1.0"], values["perennial_batch_rows_bucket", "2.0"]) == (0, 1)
+    assert values["perennial_batch_rows_sum", None] == 2
+    assert (values["perennial_requests_waiting", None], values["perennial_rows_waiting", None]) == (0, 0)
+    assert sum(len(family.samples) for family in families) < 150
+
+
 @pytest.mark.parametrize(
     ("path", "method", "status"),
     [

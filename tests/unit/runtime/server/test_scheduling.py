@@ -51,6 +51,8 @@ class Doubling:
     answers: list[tuple[float, list[float]]] = field(default_factory=list)
     failures: list[float] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
+    waiting_seconds: float = 0.0
+    predictions: list[int] = field(default_factory=list)
     hold: threading.Event | None = None
 
     def compute(self, batch: Sequence[Asked], rows: Rows) -> Answers:
@@ -66,6 +68,12 @@ class Doubling:
     def count(self, rows: Rows, answers: Answers) -> Scores:
         self.counted += rows.count
         return answers.predictions + 1
+
+    def waited(self, seconds: float) -> None:
+        self.waiting_seconds += seconds
+
+    def predicted(self, rows: int, seconds: float) -> None:
+        self.predictions.append(rows)
 
     def answer(self, asked: Asked, answers: Answers, scores: Scores) -> None:
         assert scores is not None
@@ -197,6 +205,17 @@ async def test_a_quick_request_does_not_wait_for_a_slow_one() -> None:
     assert hold is not None
     hold.set()
     await until(lambda: len(model.answers) == 2)
+
+
+async def test_what_waits_is_measured() -> None:
+    model = Doubling()
+    scheduler = Scheduler(model, inline_rows=64, batch_rows=64)
+    scheduler.clock = iter([10.0, 11.0, 14.0, 14.5, 15.0]).__next__
+    scheduler.submit(asked(0))
+    scheduler.submit(asked(1, 3))
+    await asyncio.sleep(0)
+    assert model.waiting_seconds == 1 + 2 * 3
+    assert model.predictions == [4]
 
 
 @pytest.mark.parametrize("inline_rows", [0, 64])

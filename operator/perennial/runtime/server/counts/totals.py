@@ -1,4 +1,5 @@
-"""Cumulative totals of one worker, in its slot: answers by code, latency, rows, busy time, comparisons.
+"""Cumulative totals of one worker, in its slot: answers by code, latency, rows, batches, busy time,
+comparisons.
 
 Each is one word that its worker alone increments, so that any process can read it at any time and the sum over the
 slots is the pod's.
@@ -14,11 +15,16 @@ from perennial.wire.stats import LATENCY_BOUNDS
 
 CODES = (200, 400, 404, 405, 408, 413, 415, 499, 500, 503, 422, 431, 504)
 
-_BUSY, _LATENCY_SUM, _COMPANION_SECONDS = 0, 1, 2
+BATCH_BOUNDS = (1, 2, 4, 8, 16, 32, 64)
+"""Upper ends in rows of the batches' cells; one more counts larger requests, which go alone."""
+
+_BUSY, _LATENCY_SUM, _COMPANION_SECONDS, _WAITED, _PREDICT_SECONDS, _BATCH_ROWS = 0, 1, 2, 3, 4, 12
 _ROWS, _COMPARED, _DISAGREED, _SKIPPED = 8, 9, 10, 11
 _CODES = 16
 _LATENCY = 32
 _CELLS = len(LATENCY_BOUNDS) + 1
+_BATCHES = _LATENCY + 16
+_BATCH_CELLS = len(BATCH_BOUNDS) + 1
 
 
 class Totals:
@@ -39,6 +45,16 @@ class Totals:
 
     def predicted(self, rows: int) -> None:
         self._counts[_ROWS] += rows
+
+    def waited(self, seconds: float) -> None:
+        """How long requests waited for their turn, all of them together."""
+        self._seconds[_WAITED] += seconds
+
+    def batch(self, rows: int, seconds: float) -> None:
+        """A prediction of so many rows took so long."""
+        self._counts[_BATCHES + bisect_left(BATCH_BOUNDS, rows)] += 1
+        self._counts[_BATCH_ROWS] += rows
+        self._seconds[_PREDICT_SECONDS] += seconds
 
     def compared(self, rows: int, disagreed: int, seconds: float) -> None:
         """Rows that the companion scored too, in how many of them it disagreed, and what that took."""
@@ -62,6 +78,10 @@ class PodTotals:
     latency: list[int] = field(default_factory=lambda: [0] * _CELLS)
     latency_seconds: float = 0.0
     busy_seconds: float = 0.0
+    waited: float = 0.0
+    predict_seconds: float = 0.0
+    batches: list[int] = field(default_factory=lambda: [0] * _BATCH_CELLS)
+    batch_rows: int = 0
     rows: int = 0
     compared: int = 0
     disagreed: int = 0
@@ -92,6 +112,11 @@ def read(mapped: Mapped) -> PodTotals:
             total.codes[code] += counts[_CODES + position]
         for cell in range(_CELLS):
             total.latency[cell] += counts[_LATENCY + cell]
+        for cell in range(_BATCH_CELLS):
+            total.batches[cell] += counts[_BATCHES + cell]
+        total.batch_rows += counts[_BATCH_ROWS]
+        total.waited += seconds[_WAITED]
+        total.predict_seconds += seconds[_PREDICT_SECONDS]
         total.latency_seconds += seconds[_LATENCY_SUM]
         total.busy_seconds += seconds[_BUSY]
         total.companion_seconds += seconds[_COMPANION_SECONDS]
