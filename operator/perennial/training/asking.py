@@ -15,7 +15,7 @@ from perennial.kube.podclient import PodUnreachable
 from perennial.wire.places import CONTROL_PORT
 from perennial.wire.progress import PROGRESS_PATH, Progress
 
-from .progress import PERIOD, answers
+from .progress import PERIOD, is_up
 
 SILENCE = 300.0
 """Seconds at most between two questions to a pod that does not answer."""
@@ -49,7 +49,7 @@ class Asking:
     async def ask(self, pods: Iterable[Manifest]) -> dict[str, Progress]:
         """By the uid of the pod, of those that run and have said something."""
         return {
-            pod["metadata"]["uid"]: told for pod in pods if answers(pod) and (told := await self._told(pod)) is not None
+            pod["metadata"]["uid"]: told for pod in pods if is_up(pod) and (told := await self._told(pod)) is not None
         }
 
     async def _told(self, pod: Manifest) -> Progress | None:

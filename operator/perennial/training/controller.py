@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 
 from perennial.api.labels import TRAININGJOB
@@ -18,6 +18,7 @@ from perennial.settings import Settings
 from .asking import Asking, Pods
 from .observe import Observed, is_for_everyone, observe
 from .plan import plan
+from .progress import tells
 
 _ORPHANS = "orphans of a TrainingJob"
 _YES = "yes"
@@ -66,13 +67,16 @@ class TrainingController:
             settings=self._settings,
             jobs=jobs,
             pods=pods,
-            progress=await self._asking.ask(pods),
+            progress=await self._asking.ask(self._telling(jobs)),
             revisions=self._revisions.owned_by(manifest["metadata"]["uid"]),
             orphans=self._revisions.by(_ORPHANS, str(key)),
             monitors=self._monitors.by(_JUDGES, str(key)),
             deployments=self._deployments.by(_FOLLOWERS, str(key)),
             schedulable_nodes=self._nodes.count(_SCHEDULABLE, _YES),
         )
+
+    def _telling(self, jobs: Iterable[Manifest]) -> list[Manifest]:
+        return [pod for job in jobs if tells(job) for pod in self._pods.owned_by(job["metadata"]["uid"])]
 
     def plan(self, observed: Observed, problems: tuple[Problem, ...], now: datetime) -> Plan:
         return plan(observed, problems, now)

@@ -24,7 +24,7 @@ from .names import Identity
 from .observe import Bucket, RunSeen, failed, finished
 from .origin import Origin
 from .pending import Wait, why_pending
-from .progress import PERIOD, answers
+from .progress import PERIOD, tells
 from .record import Failure, Record
 from .results import ended_at, exit_code, failed_result, failure_in, last_words, reported, state_of
 
@@ -98,7 +98,7 @@ def _going(run: RunSeen, context: Context) -> Going | Ended:
     wait = why_pending(run.pods[-1])
     if wait:
         return _pending(run, wait, context)
-    recheck = PERIOD if answers(run.pods[-1]) else None
+    recheck = PERIOD if tells(run.job) else None
     return Going(run, "Running", _attempts(run), progress=run.progress, recheck=recheck)
 
 

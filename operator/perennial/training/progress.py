@@ -9,10 +9,13 @@ PERIOD = 10.0
 """Seconds between two questions to a pod."""
 
 
-def answers(pod: Manifest) -> bool:
-    """Whether this pod is of a run that searches, and runs."""
+def tells(job: Manifest) -> bool:
+    """Whether this Job's pods answer: its template says so, of which the cache keeps no more in the pods."""
+    containers = job["spec"]["template"]["spec"]["containers"]
+    return any(port.get("name") == PORT_NAME for container in containers for port in container.get("ports", []))
+
+
+def is_up(pod: Manifest) -> bool:
+    """Whether the pod can be asked."""
     status = pod.get("status", {})
-    if status.get("phase") != "Running" or not status.get("podIP") or pod["metadata"].get("deletionTimestamp"):
-        return False
-    ports = (port for container in pod["spec"]["containers"] for port in container.get("ports", []))
-    return any(port.get("name") == PORT_NAME for port in ports)
+    return status.get("phase") == "Running" and "podIP" in status and "deletionTimestamp" not in pod["metadata"]

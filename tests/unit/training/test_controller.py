@@ -10,6 +10,7 @@ from perennial.api.resources import DRIFTMONITORS, MODELDEPLOYMENTS, TRAININGJOB
 from perennial.kube.cache import Caches
 from perennial.kube.plan import Key
 from perennial.kube.resources import CONTROLLERREVISIONS, JOBS, NODES, PODS
+from perennial.kube.slim import slim
 from perennial.training.controller import TrainingController, labelled_trainingjob
 from perennial.training.observe import Bucket
 from tests.unit.training.world import SETTINGS, World
@@ -39,7 +40,7 @@ def filled(world: World, pods: Any = None) -> tuple[TrainingController, Caches]:
 def put(caches: Caches, resource: Any, manifest: dict[str, Any]) -> None:
     stored = copy.deepcopy(manifest)
     stored["metadata"]["resourceVersion"] = "1"
-    caches.of(resource).store(stored)
+    caches.of(resource).store(slim(stored))
 
 
 async def test_it_observes_what_the_world_holds() -> None:

@@ -33,7 +33,6 @@ class Answering:
 def pod(**changed: Any) -> dict[str, Any]:
     manifest: dict[str, Any] = {
         "metadata": {"uid": "p1"},
-        "spec": {"containers": [{"name": "trainer", "ports": [{"name": "progress", "containerPort": 8081}]}]},
         "status": {"phase": "Running", "podIP": "10.0.0.7"},
     }
     return {**manifest, **changed}
@@ -63,10 +62,9 @@ async def test_who_does_not_answer_yet_is_asked_less_and_less_often() -> None:
     assert told == {"p1": Progress("f1", 6, 1)}
 
 
-async def test_only_running_pods_of_runs_that_search_are_asked() -> None:
+async def test_only_running_pods_are_asked() -> None:
     pods = Answering()
     others = [
-        pod(spec={"containers": [{"name": "trainer"}]}),
         pod(status={"phase": "Pending"}),
         pod(status={"phase": "Running"}),
         pod(metadata={"uid": "p1", "deletionTimestamp": "2026-03-01T00:00:00Z"}),
