@@ -225,7 +225,7 @@ def run(folder: Path, minutes: float, seed: int) -> list[str]:
             for future in sent:
                 future.result()
             done = tested.result()
-        print(done.stdout[-2000:])
+        print(done.stdout[-2000:] if not done.returncode else done.stdout)
         print(", ".join(f"{name}: {count}" for name, count in sorted(damager.statuses.items())))
         return judge(servers, settled, damager, done.returncode)
     finally:

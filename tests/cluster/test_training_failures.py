@@ -28,6 +28,10 @@ def cases(image: str) -> dict[str, dict[str, Any]]:
     return {
         "missing-column": {"data": {**rows_csv, "target": "nosuch"}},
         "bad-data": {"data": {**rows_csv, "uri": "configmap://garbage/rows.csv"}},
+        "rejected-data": {
+            "data": {**rows_csv, "expect": {"columns": {"carrier": {"values": ["UA", "DL"]}, "a": {"nulls": "0%"}}}},
+            "backoffLimit": 3,
+        },
         "bad-estimator": {"sklearn": {"estimator": "sklearn.linear_model.NoSuch"}},
         "out-of-memory": {
             **own(image, "b = []\nwhile True: b.append(bytearray(10_000_000))"),
@@ -51,6 +55,7 @@ def cases(image: str) -> dict[str, dict[str, Any]]:
 EXPECTED: dict[str, tuple[str, str, int | None]] = {
     "missing-column": ("MissingColumn", "has no column 'nosuch'", 64),
     "bad-data": ("MissingColumn", "has no column 'late'", 64),
+    "rejected-data": ("DataRejected", "carrier: values UA, DL: ", 64),
     "bad-estimator": ("EstimatorNotAllowed", "sklearn.linear_model.NoSuch", 64),
     "out-of-memory": ("OutOfMemory", "limit of 48Mi (OOMKilled)", 137),
     "crash": ("Crashed", "RuntimeError: the GPU is on fire", 1),
@@ -96,6 +101,19 @@ def test_a_failure_is_told_in_the_words_of_who_knows(scene: Scene, name: str) ->
     assert (stalled["status"], stalled["reason"]) == ("True", "FirstRunFailed")
     assert words in stalled["message"]
     assert scene.condition(name, "Ready")["status"] == "False"
+
+
+def test_data_that_breaks_a_rule_is_not_tried_again_and_its_report_is_stored(scene: Scene) -> None:
+    scene.wait_for_state("rejected-data", "Failed")
+    (job,) = scene.jobs("rejected-data")
+    pods = scene.kubectl("get", "pods", "--selector", f"job-name={job}", "-o", "name").split()
+    assert len(pods) == 1
+    log = scene.kubectl("logs", *pods)
+    assert "expect: carrier: values UA, DL: " in log
+    message = scene.cluster.get("controllerrevisions", job, namespace=scene.namespace)["data"]["failure"]["message"]
+    assert "first configmap://rows/rows.csv, row " in message
+    assert message.endswith("/v1/data-report.json")
+    assert "cannot be stored" not in log
 
 
 @pytest.mark.parametrize("name", ["unschedulable", "no-image", "no-secret", "no-claim", "privileged"])

@@ -48,3 +48,25 @@ def test_a_version_has_to_stand_up_to_the_champion(cluster: Harness, namespace: 
     assert "worse" in scene.condition("flights", "LastRunAccepted")["message"]
     assert scene.condition("flights", "Ready")["status"] == "True"
     assert scene.status("flights")["acceptedVersion"] == 1
+
+
+def test_on_new_data_the_champion_is_asked_about_rows_that_it_has_not_seen(
+    cluster: Harness, namespace: str, operator: OperatorProcess
+) -> None:
+    scene = Scene(cluster, namespace)
+    acceptance = {"champion": {"metric": "accuracy", "margin": 0.05}}
+    data = DATA | {"time": "at", "test": {"split": "Time"}}
+    scene.apply(configmap("rows", rows_csv=dated(800)), trainingjob("flights", data=data, acceptance=acceptance))
+    assert scene.wait_for_state("flights", "Succeeded")["trainedThrough"] == "799"
+
+    scene.apply(configmap("rows", rows_csv=dated(1200)))
+    scene.kubectl("annotate", "trainingjob", "flights", "perennial.dev/run=new-rows")
+    (gate,) = scene.wait_for_state("flights", "Succeeded", version=2)["gates"]
+    assert gate["note"] == "version 1 on 300 rows newer than 799"
+    assert (gate["passed"], abs(gate["value"]) < 0.05) == (True, True)
+
+
+def dated(count: int) -> str:
+    """Rows with a number that orders them; fewer are the beginning of more."""
+    head, *lines = rows(count=count).splitlines()
+    return "\n".join([f"{head},at", *(f"{line},{place}" for place, line in enumerate(lines))])

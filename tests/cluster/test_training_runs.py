@@ -170,3 +170,33 @@ def test_deleting_it_leaves_nothing_but_the_store(scene: Scene, operator: Operat
         60,
     )
     assert scene.kubectl("get", "pvc", "-o", "name").strip() == "persistentvolumeclaim/perennial-models"
+
+
+def test_a_search_tells_how_far_it_is_and_its_calibrated_winner_is_served_exactly(scene: Scene) -> None:
+    sklearn = {
+        "estimator": "sklearn.ensemble.RandomForestClassifier",
+        "parameters": {"n_estimators": 60, "class_weight": {"1": 2, "0": 1}},
+        "calibration": "Sigmoid",
+        "search": {
+            "metric": "brier",
+            "trials": 12,
+            "space": {"max_depth": {"min": 1, "max": 9}, "max_features": [1, 2, None]},
+        },
+    }
+    data = {
+        "uri": "configmap://rows/rows.csv",
+        "target": "late",
+        "features": ["a", "b"],
+        "test": {"split": "Group", "group": "b", "folds": 3},
+    }
+    limited = {"requests": {"cpu": "20m", "memory": "200Mi"}, "limits": {"memory": "700Mi"}}
+    scene.apply(trainingjob("searched", sklearn=sklearn, data=data, resources=limited))
+    progress = scene.wait_for(lambda: scene.run("searched").get("progress"), "it tells how far it is")
+    assert progress["of"] in (0, 36), "0 while it reads"
+    assert progress["metric"] == "brier"
+    run = scene.wait_for_state("searched", "Succeeded")
+    assert "progress" not in run
+    assert (run["search"]["metric"], run["search"]["trials"]) == ("brier", 12)
+    assert "max_depth=" in run["search"]["parameters"]
+    assert 0 < run["search"]["score"] < 0.25
+    assert run["model"]["engine"] == "onnx"

@@ -30,8 +30,8 @@ class Rule:
         return {"rule": self.cel, "message": self.message}
 
 
-class Model(BaseModel):
-    """A piece of a spec. Unknown fields are ignored: a newer CRD may hold what this operator does not know."""
+class _Base(BaseModel):
+    """Unknown fields are ignored: a newer CRD may hold what this operator does not know."""
 
     model_config = ConfigDict(
         alias_generator=to_camel,
@@ -41,6 +41,11 @@ class Model(BaseModel):
         extra="ignore",
         use_attribute_docstrings=True,
     )
+
+
+class Model(_Base):
+    """A piece of a spec. `rules` are of its fields together."""
+
     rules: ClassVar[tuple[Rule, ...]] = ()
 
     def to_manifest(self) -> dict[str, Any]:
@@ -68,8 +73,8 @@ class OpenModel(Model):
     model_config = ConfigDict(extra="allow")
 
 
-class Status(Model):
-    """A status, or a piece of one. It is always written whole, without empty fields."""
+class Status(_Base):
+    """A status, or a piece of one. It keeps no rules, and is always written whole, without empty fields."""
 
     def to_manifest(self) -> dict[str, Any]:
         dumped: dict[str, Any] = _without_empty(self.model_dump(mode="json", by_alias=True, exclude_none=True))

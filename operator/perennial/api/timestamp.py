@@ -10,13 +10,15 @@ from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, PlainSerializer, WithJsonSchema
 
+_UP_TO_SECONDS = len("2026-07-31T14:05:00")
+
 
 def to_text(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{moment.astimezone(UTC).isoformat()[:_UP_TO_SECONDS]}Z"
 
 
 def _in_whole_seconds(moment: datetime) -> datetime:
-    return moment.astimezone(UTC).replace(microsecond=0)
+    return (moment.replace(microsecond=0) if moment.microsecond else moment).astimezone(UTC)
 
 
 Timestamp = Annotated[

@@ -79,6 +79,10 @@ class Cache:
         places = self._indexes[index].get(value, ())
         return [self._objects[place] for place in sorted(places)]
 
+    def count(self, index: str, value: str) -> int:
+        """How many objects `by` would give."""
+        return len(self._indexes[index].get(value, ()))
+
     def add_index(self, name: str, function: IndexFunction) -> None:
         """Another named index, over what is there already too. The same name twice must mean the same function."""
         if self._functions.get(name, function) is not function:

@@ -107,7 +107,8 @@ class Children:
             return _taken(child, live, owner)
         if _is_leaving(live):
             raise StillThere(f"{child.resource.kind} {key} is being deleted")
-        self._store(child.resource, live)
+        if live is not self._known(child.resource, key):
+            self._store(child.resource, live)
         return await self._apply(child, asked, live) if child.mode is Mode.APPLY else None
 
     async def _apply(self, child: Child, asked: Manifest, live: Manifest) -> Problem | None:

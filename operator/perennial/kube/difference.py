@@ -47,14 +47,16 @@ def difference(live: Manifest, asked: Manifest) -> str | None:
 
 def _in_mapping(live: Manifest, asked: Manifest, path: str, *, merges: bool, quantity: bool) -> str | None:
     for key, value in asked.items():
-        where = f"{path}.{key}" if path else key
-        if _is_nothing(value) and _is_nothing(live.get(key)):
+        found = live.get(key)
+        # By far the most is the same to the letter, which is told without a look at its parts.
+        if found == value or (_is_nothing(value) and _is_nothing(found)):
             continue
+        where = f"{path}.{key}" if path else key
         if key not in live:
             return where
-        found = _in_value(live[key], value, where, key, merges=merges, quantity=quantity or key in _QUANTITIES)
-        if found:
-            return found
+        differs_at = _in_value(found, value, where, key, merges=merges, quantity=quantity or key in _QUANTITIES)
+        if differs_at:
+            return differs_at
     return None
 
 

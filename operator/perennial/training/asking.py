@@ -1,7 +1,7 @@
 """Asking the pods of runs that search how far they are.
 
 It is told for people and decides nothing, so it may cost next to nothing: a pod is asked every few seconds at most, and
-one that does not answer, behind a network policy say, is left alone for minutes.
+one that does not answer, since it still reads its data or is behind a network policy, less and less often.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from perennial.wire.progress import PROGRESS_PATH, Progress
 from .progress import PERIOD, answers
 
 SILENCE = 300.0
+"""Seconds at most between two questions to a pod that does not answer."""
 _REMEMBERED = 1000
 """Pods, the last ones asked: who is forgotten is asked once more."""
 
@@ -33,6 +34,7 @@ class Pods(Protocol):
 @dataclass(slots=True)
 class _Memory:
     due: float
+    pause: float = PERIOD / 2
     told: Progress | None = None
 
 
@@ -58,9 +60,10 @@ class Asking:
             del self._memory[next(iter(self._memory))]
         if memory.due > now:
             return memory.told
-        memory.due = now + PERIOD
         try:
             memory.told = await self._pods.get_json(pod["status"]["podIP"], CONTROL_PORT, PROGRESS_PATH, Progress)
+            memory.pause = PERIOD
         except PodUnreachable:
-            memory.due = now + SILENCE if memory.told is None else memory.due
+            memory.pause = min(2 * memory.pause, SILENCE)
+        memory.due = now + memory.pause
         return memory.told

@@ -53,10 +53,12 @@ def _spent(observed: Observed, now: datetime) -> set[int]:
     """The versions beyond `versionHistoryLimit` that nobody needs."""
     if observed.spec is None:
         return set()
-    accepted = history_of(observed).accepted
-    needed = observed.in_use | ({accepted.version} if accepted else set())
     recorded = [run for run in observed.runs if run.record and run.revision]
     old = recorded[: -observed.spec.version_history_limit]
+    if not old:
+        return set()
+    accepted = history_of(observed).accepted
+    needed = observed.in_use | ({accepted.version} if accepted else set())
     return {run.version for run in old if run.version not in needed and not _is_of_today(run.record, now)}
 
 

@@ -16,11 +16,13 @@ from perennial.kube.resources import CONTROLLERREVISIONS, JOBS, NODES, PERSISTEN
 from perennial.settings import Settings
 
 from .asking import Asking, Pods
-from .observe import Observed, observe
+from .observe import Observed, is_for_everyone, observe
 from .plan import plan
 
 _ORPHANS = "orphans of a TrainingJob"
+_YES = "yes"
 _JUDGES = "monitors of a TrainingJob"
+_SCHEDULABLE = "nodes for every pod"
 _FOLLOWERS = "deployments of a TrainingJob"
 
 
@@ -42,6 +44,7 @@ class TrainingController:
         self._deployments = caches.of(MODELDEPLOYMENTS)
         self._nodes = caches.of(NODES)
         caches.of(PERSISTENTVOLUMECLAIMS)  # so that the default claim is known to be there and not asked for each time
+        self._nodes.add_index(_SCHEDULABLE, schedulable)
         self._revisions.add_index(_ORPHANS, orphaned_from)
         self._monitors.add_index(_JUDGES, judged_trainingjob)
         self._deployments.add_index(_FOLLOWERS, followed_trainingjobs)
@@ -68,11 +71,16 @@ class TrainingController:
             orphans=self._revisions.by(_ORPHANS, str(key)),
             monitors=self._monitors.by(_JUDGES, str(key)),
             deployments=self._deployments.by(_FOLLOWERS, str(key)),
-            nodes=self._nodes,
+            schedulable_nodes=self._nodes.count(_SCHEDULABLE, _YES),
         )
 
     def plan(self, observed: Observed, problems: tuple[Problem, ...], now: datetime) -> Plan:
         return plan(observed, problems, now)
+
+
+def schedulable(node: Manifest) -> Iterator[str]:
+    if is_for_everyone(node):
+        yield _YES
 
 
 def labelled_trainingjob(child: Manifest) -> Iterator[Key]:

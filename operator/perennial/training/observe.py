@@ -53,6 +53,8 @@ class RunSeen:
     record: Record | None = None
     revision: Manifest | None = None
     told: Run | None = None
+    origin: Origin | None = None
+    """What the run's Job says of its beginning, or its report Job, which was told it."""
 
     @property
     def bucket(self) -> Bucket:
@@ -65,12 +67,6 @@ class RunSeen:
         if self.job:
             return Bucket.ENDED if finished(self.job) else Bucket.GOING
         return Bucket.LOST
-
-    @property
-    def origin(self) -> Origin | None:
-        """What the run's Job says of its beginning, or its report Job, which was told it."""
-        found = (origin.from_job(job) for job in (self.job, self.report) if job)
-        return next((told for told in found if told), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +115,7 @@ def observe(
     orphans: Iterable[Manifest] = (),
     monitors: Iterable[Manifest] = (),
     deployments: Iterable[Manifest] = (),
-    nodes: Iterable[Manifest] = (),
+    schedulable_nodes: int = 0,
 ) -> Observed:
     """The record of a TrainingJob. Jobs and revisions are those that carry its uid as owner, pods those of such Jobs;
     `progress` is what pods said of themselves, by their uid.
@@ -143,7 +139,7 @@ def observe(
         monitors=_monitors(identity, monitors),
         in_use=frozenset(number for deployment in following for number in versions_in_use(identity.name, deployment)),
         quarantined=frozenset(digest for deployment in following for digest in quarantined_models(deployment)),
-        schedulable_nodes=sum(1 for node in nodes if is_for_everyone(node)),
+        schedulable_nodes=schedulable_nodes,
         settings=settings,
     )
 
@@ -235,9 +231,15 @@ def _runs(
             record=record.from_manifest(kept[number]) if number in kept else adopted.get(number),
             revision=kept.get(number),
             told=told.get(number),
+            origin=_origin(run_jobs.get(number), report_jobs.get(number)),
         )
         for number in sorted({*run_jobs, *report_jobs, *kept, *adopted, *missed})
     )
+
+
+def _origin(*jobs: Manifest | None) -> Origin | None:
+    found = (origin.from_job(job) for job in jobs if job)
+    return next((told for told in found if told), None)
 
 
 def _orphaned_records(orphans: Iterable[Manifest]) -> dict[int, Record]:

@@ -207,6 +207,7 @@ def _wire_run(
         metrics=[wire.Bound(bound.name, bound.min, bound.max) for bound in spec.acceptance.metrics],
         slices=[wire.Slices(each.column, each.metric, each.max_gap) for each in spec.acceptance.slices],
         champion=wire.Champion(rule.metric, rule.margin, champion) if rule else None,
+        before=champion,
     )
 
 

@@ -104,7 +104,8 @@ class Container(msgspec.Struct, omit_defaults=True):
 class Run(msgspec.Struct, omit_defaults=True):
     """One run of a TrainingJob. `store` is the root URI, `path` the version's folder below it.
 
-    `sklearn` is None for an own container: the publisher then takes what `container` left in the output folder.
+    `before` is the newest accepted version, quarantined ones aside. `sklearn` is None for an own container: the
+    publisher then takes what `container` left in the output folder.
     """
 
     namespace: str
@@ -123,4 +124,5 @@ class Run(msgspec.Struct, omit_defaults=True):
     refit: bool = True
     metrics: list[Bound] = []
     champion: Champion | None = None
+    before: Accepted | None = None
     slices: list[Slices] = []

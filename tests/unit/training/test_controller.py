@@ -88,3 +88,17 @@ def test_a_monitors_event_concerns_the_trainingjob_that_it_judges() -> None:
     monitor = {"metadata": {"namespace": "team-a", "name": "d"}, "status": {"trainingJob": "flights"}}
     assert list(watch.keys(monitor)) == [KEY]
     assert list(watch.keys({"metadata": {"namespace": "team-a", "name": "d"}})) == []
+
+
+async def test_a_node_that_is_cordoned_is_no_longer_counted() -> None:
+    world = World()
+    world.nodes.append({"metadata": {"name": "n2"}, "spec": {}})
+    controller, caches = filled(world)
+    observed = await controller.observe(KEY)
+    assert observed is not None
+    assert observed.schedulable_nodes == 2
+    cordoned = {"metadata": {"name": "n2", "resourceVersion": "2"}, "spec": {"unschedulable": True}}
+    caches.of(NODES).store(cordoned)
+    observed = await controller.observe(KEY)
+    assert observed is not None
+    assert observed.schedulable_nodes == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from perennial.kube.podclient import PodUnreachable
@@ -42,20 +43,24 @@ async def test_a_pod_is_asked_every_few_seconds_and_remembered_between() -> None
     pods = Answering(Progress("f1", 6, 1), Progress("f1", 6, 4, 0.8), None, Progress("f1", 6, 6))
     asking = Asking(pods, lambda: pods.now)
     told = []
-    for pods.now in (0.0, PERIOD - 1, PERIOD, 2 * PERIOD, 3 * PERIOD):
+    for pods.now in (0.0, PERIOD - 1, PERIOD, 2 * PERIOD, 4 * PERIOD):
         told.append((await asking.ask([pod()]))["p1"].done)
     assert told == [1, 1, 4, 4, 6]
     assert pods.asked == [("10.0.0.7", 8081, PROGRESS_PATH)] * 4
 
 
-async def test_who_never_answers_is_left_alone() -> None:
-    pods = Answering(None, Progress("f1", 6, 1))
+async def test_who_does_not_answer_yet_is_asked_less_and_less_often() -> None:
+    pods = Answering(*[None] * 8, Progress("f1", 6, 1))
     asking = Asking(pods, lambda: pods.now)
-    for pods.now in (0.0, PERIOD, SILENCE - 1):
-        assert await asking.ask([pod()]) == {}
-    assert len(pods.asked) == 1
-    pods.now = SILENCE
-    assert await asking.ask([pod()]) == {"p1": Progress("f1", 6, 1)}
+    asked_at = []
+    while pods.answers:
+        count = len(pods.asked)
+        told = await asking.ask([pod()])
+        asked_at += [pods.now] * (len(pods.asked) - count)
+        pods.now += PERIOD
+    pauses = [later - earlier for earlier, later in pairwise(asked_at)]
+    assert pauses == [10, 20, 40, 80, 160, SILENCE, SILENCE, SILENCE]
+    assert told == {"p1": Progress("f1", 6, 1)}
 
 
 async def test_only_running_pods_of_runs_that_search_are_asked() -> None:

@@ -18,7 +18,7 @@ import msgspec
 
 from perennial.kube.plan import Child, Deletion, Mode, Plan, Problem
 from perennial.settings import Settings
-from perennial.training.observe import Observed, observe
+from perennial.training.observe import Observed, is_for_everyone, observe
 from perennial.training.plan import plan
 from perennial.wire.result import Model, Result
 
@@ -90,7 +90,7 @@ class World:
             orphans=[revision for revision in revisions if not revision["metadata"].get("ownerReferences")],
             monitors=list(self.monitors.values()),
             deployments=self.deployments,
-            nodes=self.nodes,
+            schedulable_nodes=sum(is_for_everyone(node) for node in self.nodes),
         )
 
     def reconcile(self, writes: int | None = None) -> int:

@@ -67,7 +67,7 @@ class Request:
     body: bytes
     encoding: bytes
     keep_alive: bool
-    json_length: bytes = b""
+    json_length: bytes | None = None
     timeout: bytes = b""
     began: float = 0.0
     arrived: float = 0.0
@@ -204,6 +204,7 @@ class Connection(asyncio.Protocol):
         self._current: Request | None = None
         self._reading = False
         self._closed = False
+        self._json_length: bytes | None
         self._begin()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -297,7 +298,7 @@ class Connection(asyncio.Protocol):
         self._head = 0
         self._announced = 0
         self._encoding = b""
-        self._json_length = b""
+        self._json_length = None
         self._timeout = b""
         self._expects = False
         self._body: list[bytes] = []

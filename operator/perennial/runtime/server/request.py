@@ -59,9 +59,9 @@ class Question(msgspec.Struct):
 _decode = msgspec.json.Decoder(InferenceRequest).decode
 
 
-def decode(body: bytes, header: bytes) -> tuple[InferenceRequest, Question]:
-    """The request in `body`; `header` is HEADER's value, empty without. Raises Refusal 400 that names the field."""
-    length = _json_length(header, len(body)) if header else len(body)
+def decode(body: bytes, header: bytes | None) -> tuple[InferenceRequest, Question]:
+    """The request in `body`; `header` is HEADER's value, None without. Raises Refusal 400 that names the field."""
+    length = len(body) if header is None else _json_length(header, len(body))
     try:
         request = _decode(body if length == len(body) else memoryview(body)[:length])
     except (ValueError, RecursionError) as error:
@@ -74,7 +74,7 @@ def decode(body: bytes, header: bytes) -> tuple[InferenceRequest, Question]:
     if request.rows:
         raise Refusal(400, "there are both `inputs` and `rows`: send tensors, or records")
     inputs: Sequence[Given] = request.inputs
-    if header:
+    if header is not None:
         inputs = _with_bytes(request.inputs, memoryview(body)[length:])
     return request, Question(inputs, None, outputs, receipt, request.id)
 

@@ -7,6 +7,7 @@ anything is fitted.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ from . import lineage, reference, resampling, table, version
 from .answers import packed
 from .calibration import FOLDS, check_calibration
 from .card import card, served_by
+from .changes import changes
 from .columns import slice_values_of
 from .cross_validation import Spread, cross_validated
 from .data_report import refuse_unexpected
@@ -59,6 +61,7 @@ class _Setting:
     rows: Rows
     slices: dict[str, Any]
     started: datetime
+    progress: Progress | None
     say: Say
 
 
@@ -88,15 +91,21 @@ def train(run: Run, say: Say, secret: Path = Path(places.DATA_SECRET)) -> wire.R
     if (before := version.published(run)) is not None:
         say(f"version {run.version} was published by an earlier attempt: nothing is left to do")
         return before
-    read, slices = _read(run, data, secret, say)
-    for name, why in read.left_out.items():
-        say(f"data: column {name!r} is left out: {why}")
-    setting = _Setting(run, sklearn, data, read, usable(read, data, task, say), slices, started, say)
+    progress = Progress(known_as(sklearn.search.metric)) if sklearn.search else None
+    with telling(progress, say) if progress else nullcontext():
+        read, slices = _read(run, data, secret, say)
+        for name, why in read.left_out.items():
+            say(f"data: column {name!r} is left out: {why}")
+        rows = usable(read, data, task, say)
+        return _carried_out(_Setting(run, sklearn, data, read, rows, slices, started, progress, say))
+
+
+def _carried_out(setting: _Setting) -> wire.Result:
     with threads_for(setting.rows.frame.size):
         gated = _gate(setting)
         model, learned = _final(setting, gated)
         draft = _draft(setting, gated, model, learned)
-    return version.seal(run, draft)
+    return version.seal(setting.run, draft)
 
 
 def _read(run: Run, data: Data, secret: Path, say: Say) -> tuple[Table, dict[str, Any]]:
@@ -141,11 +150,10 @@ def _gate(setting: _Setting) -> _Gated:
 
 
 def _searched(setting: _Setting, learned: Rows) -> Found | None:
-    search = setting.sklearn.search
-    if search is None:
+    search, progress = setting.sklearn.search, setting.progress
+    if search is None or progress is None:
         return None
-    with telling(progress := Progress(known_as(search.metric)), setting.say):
-        return searched(setting.run, setting.sklearn, search, setting.table.features, learned, progress, setting.say)
+    return searched(setting.run, setting.sklearn, search, setting.table.features, learned, progress, setting.say)
 
 
 def _cross_validated(setting: _Setting, sklearn: Sklearn, learned: Rows) -> dict[str, Spread]:
@@ -196,7 +204,9 @@ def _draft(setting: _Setting, gated: _Gated, model: Any, learned: Rows) -> versi
     form = onnx_form(model, schema, held.frame)
     served = served_by(form.agreement, form.why_not)
     setting.say(f"serving: {served}")
-    notes = [f"{name}: left out, {why}" for name, why in setting.table.left_out.items()]
+    rules = inferred(setting.rows, setting.table.features, setting.data.target)
+    notes = changes(run, rules, setting.say)
+    notes += [f"{name}: left out, {why}" for name, why in setting.table.left_out.items()]
     if form.why_not is not None:
         notes.append(f"scikit-learn serves: {form.why_not}")
     importance = permutation_importance(gated.model, held.frame, held.target, task, run.seed)
@@ -224,7 +234,7 @@ def _draft(setting: _Setting, gated: _Gated, model: Any, learned: Rows) -> versi
         answers=packed(gated.evidence),
         spread=gated.spread,
         found=gated.found,
-        expectations=inferred(setting.rows, setting.table.features, setting.data.target),
+        expectations=rules,
         rows=wire.Rows(train=len(gated.learned), test=len(held)),
         trained_through=learned.through,
         why_not_onnx=form.why_not,

@@ -111,7 +111,7 @@ class Served:
         method: str = "POST",
         *,
         encoding: bytes = b"",
-        json_length: bytes = b"",
+        json_length: bytes | None = None,
     ) -> Answer:
         return ask(self.inference, path, body, method, encoding, json_length)
 
@@ -123,7 +123,7 @@ class Served:
 
 
 def ask(
-    application: Application, path: str, body: Any, method: str, encoding: bytes = b"", json_length: bytes = b""
+    application: Application, path: str, body: Any, method: str, encoding: bytes = b"", json_length: bytes | None = None
 ) -> Answer:
     data = body if isinstance(body, bytes) else msgspec.json.encode(body)
     request = Request(method, path, data, encoding, keep_alive=True, json_length=json_length)

@@ -184,7 +184,7 @@ def test_texts_that_are_cut_wrongly_are_named(mixed: Served, raw: bytes, said: s
     assert (answer.status, said in answer.body["error"]) == (400, True), answer.body
 
 
-@pytest.mark.parametrize("length", [b"x", b"-1", b"1.5", b"9" * 30, b"\xb2", b"100000"])
+@pytest.mark.parametrize("length", [b"", b"x", b"-1", b"1.5", b"9" * 30, b"\xb2", b"100000"])
 def test_a_wrong_length_of_the_json_is_named(binary: Served, length: bytes) -> None:
     answer = binary.infer(body_of([MATRIX])[0], json_length=length)
     assert (answer.status, "Inference-Header-Content-Length: " in answer.body["error"]) == (400, True)

@@ -165,6 +165,20 @@ def test_data_beyond_the_memory_is_refused_before_it_is_read(world: World) -> No
     assert world.said == []
 
 
+def test_a_packed_file_is_measured_by_what_it_holds(empty_world: World) -> None:
+    """Fifty megabytes of the same line again and again are packed into as many kilobytes."""
+    (empty_world.root / "lake").mkdir()
+    (empty_world.root / "lake" / "flights.csv.gz").write_bytes(
+        gzip.compress(b"late,distance\n" + b"1,1234567890.5\n0,1234567890.5\n" * 1_700_000, 1, mtime=0)
+    )
+    run = empty_world.run(features=["distance"])
+    assert isinstance(run.data, Data)
+    with pytest.raises(InputError, match="the container has 512 MiB") as caught:
+        table.read_files(run.data, Path("/nowhere"), empty_world.said.append, memory=512 << 20)
+    assert caught.value.reason == "DataTooLarge"
+    assert empty_world.said == []
+
+
 def test_a_file_that_changes_under_the_reader_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     read = reading.read
 

@@ -11,12 +11,14 @@ import time
 from pathlib import Path
 
 import msgspec
+import numpy as np
+import pandas as pd
 import pytest
 
 from perennial.runtime.store import Version
 from perennial.wire.result import Result
 from perennial.wire.run import Run
-from tests.unit.runtime.trainer.world import World, flights
+from tests.unit.runtime.trainer.world import FEATURES, World, flights
 
 pytestmark = pytest.mark.process
 
@@ -77,7 +79,10 @@ def test_what_the_lineage_says_makes_the_same_version_again_on_another_machine(
 ) -> None:
     """Other threads, hashes and clocks: sums must not be rounded otherwise, nor anything depend on an order of sets."""
     world = empty_world
-    world.write(flights(20_000))
+    numbers = np.random.default_rng(0).normal(size=(20_000, 60))
+    columns = [f"c{place}" for place in range(60)]
+    world.write(flights(20_000).join(pd.DataFrame(numbers, columns=columns)))
+    asked = world.run(estimator=estimator, parameters=parameters, time="scheduled", features=[*FEATURES, *columns])
 
     def trained(run: Run, hash_seed: str, cpus: str, zone: str) -> Version:
         env = environment(world, run) | {"PYTHONHASHSEED": hash_seed, "CPUS": cpus, "OMP_NUM_THREADS": cpus, "TZ": zone}
@@ -86,7 +91,7 @@ def test_what_the_lineage_says_makes_the_same_version_again_on_another_machine(
         assert done.returncode == 0, done.stderr
         return world.version(msgspec.json.decode((world.root / "message").read_bytes(), type=Result))
 
-    first = trained(world.run(estimator=estimator, parameters=parameters, time="scheduled"), "1", "1", "UTC")
+    first = trained(asked, "1", "1", "UTC")
     told = msgspec.convert(json.loads(first.read("lineage.json"))["run"], Run)
     second = trained(msgspec.structs.replace(told, path="air/flights-abc123/v2"), "77", "2", "Asia/Tokyo")
     assert second.manifest.model.sha256 == first.manifest.model.sha256

@@ -12,7 +12,7 @@ import pandas as pd
 from perennial.runtime.store import Version, open_version
 from perennial.runtime.trainer.training import train
 from perennial.wire.result import Result
-from perennial.wire.run import Bound, Champion, Data, Expectation, Run, Search, Sklearn, Slices, Test
+from perennial.wire.run import Accepted, Bound, Champion, Data, Expectation, Run, Search, Sklearn, Slices, Test
 
 FEATURES = ["carrier", "distance", "hour", "wet"]
 TREE = "sklearn.tree.DecisionTreeClassifier"
@@ -66,6 +66,7 @@ class World:
         preprocessing: Any = "Auto",
         calibration: Any = None,
         search: Search | None = None,
+        before: Accepted | None = None,
         refit: bool = True,
         seed: int = 0,
         uri: str | None = None,
@@ -99,6 +100,7 @@ class World:
             sklearn=Sklearn(estimator, parameters or {}, preprocessing, calibration, search),
             seed=seed,
             refit=refit,
+            before=before,
             metrics=bounds or [],
             champion=champion,
             slices=slices or [],
