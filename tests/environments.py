@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from cluster.locks import locked
@@ -38,4 +39,6 @@ def schemathesis(url: str, *options: str, seconds: float) -> subprocess.Complete
     command = [str(commands(SCHEMATHESIS) / "schemathesis"), "run", url, "--phases", "examples,coverage,fuzzing"]
     # That shape and data of a tensor fit one another is nothing that a JSON schema can say.
     command += ["--exclude-checks", "positive_data_acceptance", "--no-color", *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+    # It leaves a folder of its own where it runs.
+    with tempfile.TemporaryDirectory() as folder:
+        return subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False, cwd=folder)
