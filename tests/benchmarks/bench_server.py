@@ -104,7 +104,7 @@ def script(version: Path, folder: Path) -> Path:
 
 def post(body: str, path: Path) -> Path:
     """wrk's script that posts `body`."""
-    path.write_text(f'wrk.method="POST"\nwrk.body=[[{body}]]\nwrk.headers["Content-Type"]="application/json"\n')
+    path.write_text(f'wrk.method="POST"\nwrk.body=[==[{body}]==]\nwrk.headers["Content-Type"]="application/json"\n')
     return path
 
 
