@@ -69,7 +69,7 @@ class InferenceApp:
         request.deadline = http.deadline(request)
         body = inflated(request.body, request.encoding, self.max_body) if request.encoding else request.body
         asked, question = decode(body, request.json_length)
-        write = writer_of(asked, predictor.model.schema.classes)
+        write = writer_of(asked, predictor.model.schema)
 
         def answered(answer: Answer | Exception) -> None:
             try:

@@ -37,6 +37,7 @@ class Model:
     several requests at a time.
     """
 
+    served: ServedModel
     digest: str
     version: str
     manifest: Manifest
@@ -64,6 +65,7 @@ def load(served: ServedModel) -> Model:
     check_examples(engine, schema)
     row, batch = _timed(engine, schema)
     return Model(
+        served=served,
         digest=manifest.model.sha256,
         version=str(served.version or manifest.version),
         manifest=manifest,
