@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -23,6 +24,10 @@ _VERBS = {
 
 def run() -> None:
     """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that has no letter for a bar must not cost the answer.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     sys.exit(main(sys.argv[1:]))
 
 
@@ -43,6 +48,8 @@ def parser() -> argparse.ArgumentParser:
     whole = argparse.ArgumentParser(prog=PROGRAM, description="Looks after models that Perennial keeps alive.")
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
     _status(commands)
+    _report(commands)
+    _backtest(commands)
     for verb in _VERBS:
         _verb(commands, verb)
     return whole
@@ -57,6 +64,50 @@ def _status(commands: Commands) -> None:
     command.add_argument("resource", nargs="?", metavar="TYPE/NAME", help="one of its resources; all loops without it")
     _where(command)
     command.set_defaults(command=_show_status)
+
+
+def _report(commands: Commands) -> None:
+    said = "what a DriftMonitor has found, as one HTML page"
+    command = commands.add_parser("report", help=said, description=f"Writes {said} that needs nothing else.")
+    command.add_argument("resource", metavar="dm/NAME", help="the monitor")
+    command.add_argument("-o", "--output", metavar="FILE", help="where to (default: NAME-report.html), - for stdout")
+    _where(command)
+    command.set_defaults(command=_write_report)
+
+
+def _backtest(commands: Commands) -> None:
+    said = "what a DriftMonitor would have found and done on a file of rows, and when"
+    command = commands.add_parser(
+        "backtest", help=said, description=f"Shows {said}: the controller's own policy, without a cluster if need be."
+    )
+    command.add_argument("resource", nargs="?", metavar="dm/NAME", help="whose policy; optional with -f")
+    command.add_argument("-f", "--filename", metavar="FILE", help="take the policy from a manifest, - for stdin")
+    command.add_argument(
+        "--data", required=True, help="CSV or Parquet: a file, a folder or a URI; or counts, see --save-counts"
+    )
+    normal = command.add_mutually_exclusive_group()
+    normal.add_argument(
+        "--reference",
+        metavar="PLACE",
+        help="a version's folder in the store (path or URI): its reference and its model; or its reference.json alone "
+        "(default: what the cluster's monitor judges)",
+    )
+    normal.add_argument(
+        "--baseline-rows", type=int, metavar="N", help="the first N rows are what is normal, the others are watched"
+    )
+    command.add_argument("--time", metavar="COLUMN", help="when each row was served (default: the column of dates)")
+    command.add_argument("--label", metavar="COLUMN", help="what came true (default: the version's target)")
+    command.add_argument("--prediction", metavar="COLUMN", help="what the model said, where there is no model to ask")
+    command.add_argument(
+        "--score", metavar="COLUMN", help="its probability of the positive class, or of the class that it predicted"
+    )
+    command.add_argument("--picture", metavar="FILE.svg", help="write a picture over time")
+    command.add_argument("--html", metavar="FILE", help="write all of it as one HTML page")
+    command.add_argument(
+        "--save-counts", metavar="FILE", help="write the counts, to try other policies without the rows"
+    )
+    _where(command)
+    command.set_defaults(command=_replay)
 
 
 def _verb(commands: Commands, verb: str) -> None:
@@ -78,6 +129,18 @@ def _show_status(options: argparse.Namespace) -> int:
     from . import status
 
     return status.run(options)
+
+
+def _write_report(options: argparse.Namespace) -> int:
+    from .report import command
+
+    return command.run(options)
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from .backtest import command
+
+    return command.run(options)
 
 
 def _ask(options: argparse.Namespace) -> int:

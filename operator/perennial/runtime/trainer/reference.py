@@ -47,7 +47,7 @@ def build(schema: Schema, held: HeldOut, model: str) -> Reference:
         rows=len(held.judged.truth),
         features=columns,
         score=_score(schema, held.judged),
-        loss=_loss(schema, held.judged),
+        loss=loss_of(schema, held.judged),
         classes=[scoring.label_text(label) for label in schema.classes],
         chi2_low=chi2_low(),
     )
@@ -93,7 +93,7 @@ def _score(schema: Schema, judged: Judged) -> Column:
     return _numeric(SCORE, scoring.numeric_scores(schema.score, answers))
 
 
-def _loss(schema: Schema, judged: Judged) -> Loss:
+def loss_of(schema: Schema, judged: Judged) -> Loss:
     if schema.task == "classification":
         return _wrong_labels(judged)
     errors = np.abs(judged.truth - judged.predictions)
