@@ -50,13 +50,16 @@ class FeatureDrift(Status):
     """A feature that differs."""
 
     name: str
-    """Its name; the model's own output is `(score)`."""
+    """Its name; the model's own output is `(score)`. How features go together is watched as `a * b`, `(component 1)`
+    and `(reconstruction error)`."""
     effect: float
     """How much it differs, in cumulative probability."""
     statistic: float
     """How certain that is: the signed root of the likelihood ratio."""
     kind: str
-    """What differs: Distribution, Category, Missing, Unseen or Range."""
+    """What differs: Distribution, Category, Missing, Unseen, Range or Joint."""
+    together: tuple[str, ...] = ()
+    """The features that go together otherwise than before, for Joint: those that matter most first, at most ten."""
 
 
 class LossChange(Status):

@@ -20,7 +20,7 @@ from . import baseline as baselines
 from .baseline import Baseline
 from .checkpoint import Checkpoint, Judged, Open, Tally
 from .counts import fold
-from .faults import Finding, finding
+from .faults import Finding, finding, unexplained
 from .harm import Harm, game, step
 from .history import Bucket, lengths, push, stretches
 from .layout import Ints, Layout, layout_of
@@ -169,10 +169,10 @@ def _compared_with_training(
     dispersion = np.maximum(trained.dispersion, baseline.dispersion)
     scan = _scanner(layout, Normal(np.asarray(trained.cells), dispersion), spec)
     served = np.asarray(baseline.cells)[None, :]
-    found = [
+    found = unexplained(
         finding(scan, peak, served[0], n=baseline.rows, since=baseline.since, materiality=spec.materiality)
         for peak in scan.peaks(scan.statistics(served))
-    ]
+    )
     verdict = skew(found, model=model.sha256, closed=checkpoint.closed, since=baseline.since, n=baseline.rows)
     return msgspec.structs.replace(checkpoint, triage=checkpoint.triage.replace("TrainServeSkew", verdict))
 
@@ -192,7 +192,7 @@ def _triaged(
 
     def findings(within: int | None) -> list[Finding]:
         few = len(windows) if within is None else sum(length <= within for length in windows)
-        found = [
+        found = unexplained(
             finding(
                 scan,
                 peak,
@@ -202,7 +202,7 @@ def _triaged(
                 materiality=spec.materiality,
             )
             for peak in scan.peaks(statistics[:few])
-        ]
+        )
         return [each for each in found if each.state == "DataFault"] if only_faults else found
 
     model = checkpoint.model.sha256 if checkpoint.model else ""

@@ -37,6 +37,9 @@ SILENT_WINDOWS = 32
 FEW_LABELS = 100
 """Labels before which the absence of harm is not claimed."""
 
+TOGETHER = 10
+"""Features shown of a joint change."""
+
 
 def status(
     observed: Observed,
@@ -244,7 +247,11 @@ def _course(verdict: Verdict, decision: Decision | None, checkpoint: Checkpoint)
 
 def _feature(finding: DriftFinding) -> FeatureDrift:
     return FeatureDrift(
-        name=finding.name, effect=round(finding.effect, 3), statistic=round(finding.statistic, 1), kind=finding.kind
+        name=finding.name,
+        effect=round(finding.effect, 3),
+        statistic=round(finding.statistic, 1),
+        kind=finding.kind,
+        together=finding.together[:TOGETHER],
     )
 
 

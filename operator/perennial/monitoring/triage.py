@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from .faults import Finding, FindingState
+from .faults import Finding, FindingState, unexplained
 from .harm import Harm
 from .verdict import Loss, State, Verdict, identify
 
@@ -109,9 +109,9 @@ def _new_to(after: Triage, state: FindingState, found: Sequence[Finding]) -> lis
 
 
 def _with(verdict: Verdict, findings: Sequence[Finding]) -> Verdict:
-    """The verdict with these features, which replace what it knew of them."""
+    """The verdict with these features, which replace what it knew of them, and explain joint changes that it had."""
     features = {(feature.name, feature.kind): feature for feature in (*verdict.features, *findings)}
-    largest = sorted(features.values(), key=lambda feature: -feature.effect)[:SHOWN]
+    largest = sorted(unexplained(features.values()), key=lambda feature: -feature.effect)[:SHOWN]
     n = max((finding.n for finding in findings), default=verdict.n)
     return msgspec.structs.replace(verdict, features=tuple(largest), n=n)
 

@@ -14,6 +14,7 @@ from perennial.runtime import binning, scoring
 from perennial.wire.reference import Categorical, Column, Loss, Numeric, Reference
 from perennial.wire.schema import Feature, Schema
 
+from . import joint
 from .bounds import upper_mean, upper_share
 from .metrics import Judged
 from .overdispersion import chi2_low, phi
@@ -48,6 +49,7 @@ def build(schema: Schema, held: HeldOut, model: str) -> Reference:
         features=columns,
         score=_score(schema, held.judged),
         loss=_loss(schema, held.judged),
+        joint=joint.joint(schema, held.learned, held.rows),
         classes=[scoring.label_text(label) for label in schema.classes],
         chi2_low=chi2_low(),
     )
