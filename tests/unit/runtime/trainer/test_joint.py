@@ -126,6 +126,17 @@ def test_a_server_counts_held_out_rows_as_the_trainer_did(blocks: list[int]) -> 
     assert found.columns[-1].counts[-1] == 0 or "a" in found.columns[-1].name
 
 
+def test_tied_values_stay_in_their_cells_however_many_rows_come() -> None:
+    """Of features that are all discrete, every value lies on an edge: sums of weights must not miss it by a bit."""
+    held = rows(800, 4).round(0)
+    found = joint(schema_of(*NAMES), rows(2000).round(0), held)
+    assert found is not None
+    values = held[found.features].to_numpy().T
+    together = Recipe(found)(values)
+    one_by_one = np.concatenate([Recipe(found)(values[:, [row]]) for row in range(len(held))], axis=1)
+    np.testing.assert_array_equal(together, one_by_one)
+
+
 def test_other_features_than_the_schema_has_are_refused() -> None:
     found = made()
     reference = reference_of(found)
