@@ -63,12 +63,12 @@ class FeatureDrift(Status):
 
 
 class LossChange(Status):
-    """The loss of labelled rows."""
+    """The loss of labelled rows, or what scores let expect of it."""
 
     reference: float
     """Of the held-out rows of the run."""
     now: float
-    """Since the change began."""
+    """Since the change began; under `expectedLoss`, in the last window."""
 
 
 class Verdict(Status):
@@ -76,7 +76,7 @@ class Verdict(Status):
 
     id: str
     """Its name, for requests and Events."""
-    state: Literal["DataFault", "TrainServeSkew", "MinorDrift", "Drift", "Harm"]
+    state: Literal["DataFault", "TrainServeSkew", "MinorDrift", "Drift", "HarmSuspected", "Harm"]
     """What was found."""
     since: Timestamp
     """When the change is estimated to have begun."""
@@ -149,6 +149,8 @@ class DriftMonitorStatus(Status):
     """Labels counted for this model."""
     coverage: float | None = None
     """The share of served rows that was counted."""
+    expected_loss: LossChange | None = None
+    """What the scores let expect, without labels; absent where they do not tell the loss."""
     windows: WindowCount | None = None
     """The windows so far."""
     verdicts: tuple[Verdict, ...] = ()

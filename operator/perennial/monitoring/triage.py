@@ -8,6 +8,7 @@ clean run are asked.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -15,7 +16,7 @@ from .faults import Finding, FindingState, unexplained
 from .harm import Harm
 from .verdict import Loss, State, Verdict, identify
 
-CLEAN: dict[State, int] = {"DataFault": 8, "Drift": 32, "MinorDrift": 32, "Harm": 32}
+CLEAN: dict[State, int] = {"DataFault": 8, "Drift": 32, "MinorDrift": 32, "HarmSuspected": 32, "Harm": 32}
 """Clean windows (for harm: steps of labels) after which a verdict is over. A fault holds training, so it goes
 sooner."""
 
@@ -24,6 +25,8 @@ SHOWN = 20
 
 Findings = Callable[[int | None], list[Finding]]
 """What the scan finds in stretches of at most so many windows; in all for None."""
+
+HarmState = Literal["HarmSuspected", "Harm"]
 
 _FOUND: tuple[FindingState, ...] = ("DataFault", "Drift", "MinorDrift")
 
@@ -57,19 +60,21 @@ def triage(before: Triage, findings: Findings, *, model: str, opened: float, clo
     return _without_repetition(after)
 
 
-def triage_harm(before: Triage, harm: Harm, reference: float, *, model: str, closed: float) -> Triage:
-    """The verdicts after one more step of labels."""
-    known = before.of("Harm")
+def triage_harm(
+    before: Triage, harm: Harm, reference: float, *, state: HarmState = "Harm", model: str, closed: float
+) -> Triage:
+    """The verdicts after one more step of the bet, on labels or on what scores let expect."""
+    known = before.of(state)
     if not harm.alarm and known is None:
         return before
-    if known and harm.clean >= CLEAN["Harm"]:
-        return before.replace("Harm", None)
+    if known and harm.clean >= CLEAN[state]:
+        return before.replace(state, None)
     if not harm.alarm:
         return before
     leader = harm.leader
     loss = Loss(reference, harm.tolerated, leader.loss / max(leader.labels, 1))
-    verdict = known or Verdict(identify(model, "Harm", closed), "Harm", leader.since, closed, leader.labels)
-    return before.replace("Harm", msgspec.structs.replace(verdict, loss=loss, n=leader.labels))
+    verdict = known or Verdict(identify(model, state, closed), state, leader.since, closed, leader.labels)
+    return before.replace(state, msgspec.structs.replace(verdict, loss=loss, n=leader.labels))
 
 
 def skew(findings: Iterable[Finding], *, model: str, closed: float, since: float, n: int) -> Verdict | None:

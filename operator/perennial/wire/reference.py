@@ -84,6 +84,19 @@ class Loss(msgspec.Struct):
     scale: float = 1.0
 
 
+class Expected(msgspec.Struct):
+    """What scores say of the loss, without labels: `values` has the mean loss of the held-out rows by the score's cell.
+
+    They were tried on the newer half of the held-out rows: `estimated` is its loss by the values that the older half
+    gives, `measured` its loss by labels, `doubt` two standard errors of the difference.
+    """
+
+    values: list[float]
+    estimated: float
+    measured: float
+    doubt: float
+
+
 class Reference(msgspec.Struct, omit_defaults=True):
     """All that drift is judged against. Counts of a window are one flat list: the features' cells in order, then the
     joint columns', then the score's."""
@@ -97,6 +110,8 @@ class Reference(msgspec.Struct, omit_defaults=True):
     classes: list[str] = []
     joint: Joint | None = None
     """None where fewer than two features take part, and in references of earlier releases."""
+    expected: Expected | None = None
+    """None for a model without probabilities, with too few held-out rows, and in references of earlier releases."""
     chi2_low: list[float] = []
     """chi2.ppf(0.1, k) for k = 1..64: what the overdispersion of a baseline taken from serving needs."""
 

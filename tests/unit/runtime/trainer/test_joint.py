@@ -120,7 +120,7 @@ def test_a_server_counts_held_out_rows_as_the_trainer_did(blocks: list[int]) -> 
     tally = Tally(reference_of(found), schema)
     table = np.column_stack([held.to_numpy(), np.zeros(len(held))])
     ends = np.cumsum(blocks)[:-1]
-    counted = sum(tally(block) for block in np.split(table, ends))
+    counted = np.sum([tally(block) for block in np.split(table, ends)], axis=0)
     start = 3 * len(NAMES)
     assert counted[start:-3].tolist() == [count for column in found.columns for count in column.counts]
     assert found.columns[-1].counts[-1] == 0 or "a" in found.columns[-1].name
