@@ -31,7 +31,7 @@ def scores(rng: np.random.Generator, n: int, unsure: float = 0.0) -> np.ndarray:
 
 
 def wrong_of(rng: np.random.Generator, drawn: np.ndarray) -> np.ndarray:
-    return (rng.random(len(drawn)) < np.minimum(drawn, 1 - drawn)).astype(np.intp)
+    return np.asarray(rng.random(len(drawn)) < np.minimum(drawn, 1 - drawn), np.intp)
 
 
 def reference_of(rng: np.random.Generator, n: int = 10_000, unsure: float = 0.1) -> Reference:
