@@ -113,6 +113,19 @@ class RetrainRequest(Status):
     """What became of it."""
 
 
+class RetrainProposal(Status):
+    """A run that would be asked of the TrainingJob if a person agreed, as `spec.governor.approval` wants it."""
+
+    id: str
+    """What `perennial.dev/approve` has to be."""
+    training_job: str
+    """The TrainingJob that would be asked."""
+    reason: str
+    """Why."""
+    created_at: Timestamp
+    """When it was proposed."""
+
+
 class GovernorStatus(Status):
     """What keeps the loop from running away."""
 
@@ -127,6 +140,8 @@ class HandledVerbs(Status):
 
     release: str | None = None
     """Of `perennial.dev/release`: what is served from then on is normal, and the governor starts anew."""
+    approve: str | None = None
+    """Of `perennial.dev/approve`: the proposal that became a request."""
 
 
 class DriftMonitorStatus(Status):
@@ -157,6 +172,8 @@ class DriftMonitorStatus(Status):
     """What was found, newest first."""
     requests: tuple[RetrainRequest, ...] = ()
     """What is asked of the TrainingJob."""
+    proposal: RetrainProposal | None = None
+    """What waits for a person's approval."""
     governor: GovernorStatus | None = None
     """What keeps the loop from running away."""
     next_window: Timestamp | None = None

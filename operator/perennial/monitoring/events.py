@@ -46,6 +46,11 @@ def events(
         if request.id not in asked:
             message = f"asked TrainingJob {request.training_job} for a retrain: {request.reason}"
             yield _event("Normal", DriftMonitorReason.RETRAIN_REQUESTED, message)
+    if told.proposal and (before.proposal is None or before.proposal.id != told.proposal.id):
+        message = (
+            f"a retrain of TrainingJob {told.proposal.training_job} waits for perennial.dev/approve={told.proposal.id}"
+        )
+        yield _event("Warning", DriftMonitorReason.RETRAIN_PROPOSED, f"{message}: {told.proposal.reason}")
     yield from _announced(decisions, before)
 
 

@@ -15,6 +15,7 @@ from perennial.api.driftmonitor_status import (
     HandledVerbs,
     JudgedModel,
     LossChange,
+    RetrainProposal,
     RetrainRequest,
     WindowCount,
 )
@@ -25,7 +26,7 @@ from .baseline import FEWEST_WINDOWS
 from .checkpoint import Checkpoint
 from .counts import coverage
 from .faults import Finding as DriftFinding
-from .governor import Decision, Request
+from .governor import Decision, Proposal, Request
 from .observed import Observed
 from .suspicion import mean_loss, why_not
 from .triage import CLEAN
@@ -34,6 +35,9 @@ from .words import at, describe, moment
 
 SILENT_WINDOWS = 32
 """Windows without a label after which a monitor that shall act on harm says that it cannot see any."""
+
+_TIMES = {"Cooldown": " at", "Braked": "; one is possible at"}
+"""How a decision's time is said; of all others it is until when they hold."""
 
 FEW_LABELS = 100
 """Labels before which the absence of harm is not claimed."""
@@ -89,9 +93,10 @@ def status(
             _verdict(verdict, decisions.get(verdict.id), checkpoint) for verdict in _newest_first(checkpoint)
         ),
         requests=tuple(_request(request) for request in checkpoint.governor.requests),
+        proposal=_proposal(checkpoint.governor.proposal),
         governor=_governor(checkpoint, now),
         next_window=moment(window.opened + period) if window else None,
-        handled=HandledVerbs(release=checkpoint.released),
+        handled=HandledVerbs(release=checkpoint.released, approve=checkpoint.governor.approved),
     )
 
 
@@ -253,11 +258,7 @@ def _verdict(verdict: Verdict, decision: Decision | None, checkpoint: Checkpoint
 def _course(verdict: Verdict, decision: Decision | None, checkpoint: Checkpoint) -> tuple[str | None, str]:
     """What was done about a verdict and what comes next."""
     if decision:
-        until = f" at {at(decision.until)}" if decision.kind == "Cooldown" and decision.until else ""
-        until = (
-            f" until {at(decision.until)}" if decision.kind in ("Requested", "InFlight") and decision.until else until
-        )
-        return decision.action, f"{decision.next}{until}"
+        return decision.action, f"{decision.next}{_when(decision)}"
     over = f"over after {_clean_windows(verdict, checkpoint)} more clean windows, or with a new baseline"
     if verdict.state == "DataFault":
         return "automatic training is held", over
@@ -275,6 +276,12 @@ def _clean_windows(verdict: Verdict, checkpoint: Checkpoint) -> int:
     bets = {"Harm": checkpoint.tally.harm, "HarmSuspected": checkpoint.suspicion}
     bet = bets.get(verdict.state)
     return CLEAN.get(verdict.state, 0) - (bet.clean if bet else verdict.clean)
+
+
+def _when(decision: Decision) -> str:
+    if decision.until is None:
+        return ""
+    return f"{_TIMES.get(decision.kind, ' until')} {at(decision.until)}"
 
 
 def _feature(finding: DriftFinding) -> FeatureDrift:
@@ -297,6 +304,17 @@ def _request(request: Request) -> RetrainRequest:
         created_at=moment(request.created),
         expires_at=moment(request.expires),
         state=request.state,
+    )
+
+
+def _proposal(proposal: Proposal | None) -> RetrainProposal | None:
+    if proposal is None:
+        return None
+    return RetrainProposal(
+        id=proposal.id,
+        training_job=proposal.training_job,
+        reason=proposal.reason,
+        created_at=moment(proposal.created),
     )
 
 

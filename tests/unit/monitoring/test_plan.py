@@ -19,7 +19,7 @@ from perennial.kube.plan import Plan, Problem
 from perennial.monitoring import judge
 from perennial.monitoring.checkpoint import Checkpoint, Judged, Tally, decode, encode
 from perennial.monitoring.faults import Finding
-from perennial.monitoring.governor import Governor, Request
+from perennial.monitoring.governor import Brake, Governor, Request
 from perennial.monitoring.history import Bucket
 from perennial.monitoring.names import Identity
 from perennial.monitoring.observed import Deployment, Look, Observed
@@ -173,6 +173,7 @@ def test_no_harm_is_claimed_only_with_labels() -> None:
     assert condition(plan(observed(labelled), (), NOW), "Harmful") == ("False", "NoHarm")
 
 
+APPROVAL = {"governor": {"approval": "Required"}}
 RETRAIN_ON_DRIFT = {"actions": [{"state": "Drift", "action": "Retrain"}]}
 RETRAIN_ON_SUSPICION = {"actions": [{"state": "HarmSuspected", "action": "Retrain"}]}
 EXPECTED = Expected([0.1] * REFERENCE.score.cells, estimated=0.1, measured=0.1, doubt=0.01)
@@ -251,6 +252,13 @@ ROLLED_BACK = Deployment(
         (observed(with_verdicts("Harm"), training=NEWER, deployment=ROLLED_BACK), True, "takes the request until"),
         (observed(with_verdicts("Harm"), deployment=ROLLING), False, "version 4 is being rolled out"),
         (observed(with_verdicts("Harm"), deployment=Deployment(DEPLOYMENT.status)), False, "follows no TrainingJob"),
+        (observed(with_verdicts("Harm"), spec=APPROVAL), False, "perennial.dev/approve="),
+        (observed(with_verdicts("Harm"), brake=Brake("switched off")), False, "nothing: switched off"),
+        (
+            observed(with_verdicts("Harm"), brake=Brake("used up", NOW.timestamp() + 60)),
+            False,
+            "nothing: used up; one is possible at 2026-03-01T12:01:00Z",
+        ),
     ],
 )
 def test_acting(case: Observed, asks: bool, next_word: str) -> None:
@@ -285,6 +293,30 @@ def test_a_request_is_made_once_and_followed() -> None:
     (harm,) = told(after).verdicts
     assert request.id in (harm.action or "")
     assert "after the cooldown at 2026-03-01T13:00:00Z" in (harm.next or "")
+
+
+def test_a_person_approves_what_is_proposed() -> None:
+    case = observed(with_verdicts("Harm"), spec=APPROVAL)
+    first = plan(case, (), NOW)
+    proposal = told(first).proposal
+    assert proposal is not None
+    assert proposal.reason.startswith("Harm: the loss is 0.25")
+    assert [event.message for event in first.events if event.reason == "RetrainProposed"]
+    waiting = replace(case, checkpoint=remembered(first), status=told(first))
+    again = plan(waiting, (), NOW + timedelta(hours=5))
+    assert told(again).proposal == proposal
+    assert not again.events
+    waiting.manifest["metadata"]["annotations"] = {"perennial.dev/approve": proposal.id}
+    approved = told(plan(waiting, (), NOW + timedelta(hours=5)))
+    assert [request.id for request in approved.requests] == [proposal.id]
+    assert approved.proposal is None
+    assert approved.handled.approve == proposal.id
+
+
+def test_a_proposal_goes_with_what_asked_for_it() -> None:
+    first = plan(observed(with_verdicts("Harm"), spec=APPROVAL), (), NOW)
+    calm = msgspec.structs.replace(remembered(first), triage=Triage())
+    assert told(plan(observed(calm, spec=APPROVAL, status=told(first)), (), NOW)).proposal is None
 
 
 def test_nothing_new_writes_nothing() -> None:
