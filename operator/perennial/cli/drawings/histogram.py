@@ -7,20 +7,26 @@ seen however skewed the values are. Grey bars are before, the line is now.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 
 from perennial.monitoring.layout import Ints
 from perennial.wire.reference import Categorical, Numeric
 
 from .svg import Scale, number_ticks, shortened, tag, text
 
-WIDTH = 380.0
+WIDTH = 330.0
 _HEIGHT = 150.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 8.0, 10.0, 34.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 20.0, 10.0, 34.0
 _BIN_LABELS = 5
+_TELLING = 0.0005
+"""The share of rows from which a cell that is no bin is shown."""
+_APART = 3.0
+"""Its width in bins."""
 _CATEGORIES = 10
 _ROW = 30.0
-_NAMES = 120.0
+_NAMES = 116.0
 
 
 def histogram(column: Numeric | Categorical, before: Ints, now: Ints, label: str) -> str:
@@ -40,63 +46,91 @@ def number(value: float) -> str:
     return f"{value:.2g}"
 
 
+@dataclass(frozen=True)
+class _Slot:
+    """A cell's place on the axis. `name` is empty for a bin between two edges."""
+
+    left: float
+    width: float
+    name: str
+    span: str
+    before: float
+    now: float
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Of its bar: cells that are no bins stand apart."""
+        inset = self.width * 0.2 if self.name else 0.0
+        return round(self.left + inset, 1), round(self.left + self.width - inset, 1)
+
+
 def _numeric(column: Numeric, before: Sequence[float], now: Sequence[float], label: str) -> str:
-    bins = len(column.edges) - 1
-    names = ["below", *[""] * bins, "above", "missing"]
-    spans = [
-        f"below {number(column.edges[0])}",
-        *(f"{number(low)} to {number(high)}" for low, high in zip(column.edges, column.edges[1:], strict=False)),
-        f"above {number(column.edges[-1])}",
-        "missing",
-    ]
-    # Cells beyond the range and missing ones take room only where there are any.
-    shown = [cell for cell in range(len(names)) if 1 <= cell <= bins or before[cell] or now[cell]]
-    wide = {cell: 3.0 for cell in shown if names[cell]}
-    unit = (WIDTH - _LEFT - _RIGHT) / (sum(wide.get(cell, 1.0) for cell in shown) * 1.0)
-    unit = min(unit, 48.0 if wide else unit)
-    lefts, x = {}, _LEFT
-    for cell in shown:
-        lefts[cell] = x
-        x += unit * wide.get(cell, 1.0)
-    lefts[len(names)] = x
+    slots = _slots(column, before, now)
     value = Scale(0.0, max(*before, *now, 0.01) * 1.08, _HEIGHT - _BOTTOM, _TOP)
-    parts = _grid(value)
-    outline: list[str] = []
-    for cell in shown:
-        left, width = lefts[cell], unit * wide.get(cell, 1.0)
-        inset = width * 0.2 if names[cell] else 0.5
-        title = tag("title", escape(f"{spans[cell]}: {before[cell]:.1%} before, {now[cell]:.1%} now"))
-        top = value(before[cell])
-        bar = tag(
-            "rect",
-            x=round(left + inset, 2),
-            y=top,
-            width=round(width - 2 * inset, 2),
-            height=value(0) - top,
-            class_="before",
-        )
-        hover = tag("rect", x=round(left, 2), y=_TOP, width=round(width, 2), height=value(0) - _TOP, opacity=0)
-        parts.append(tag("g", title, bar, hover))
-        start, end = round(left + inset, 2), round(left + width - inset, 2)
-        begins = "M" if names[cell] or not outline or names[cell - 1] else "L"
-        outline.append(f"{begins}{start:g} {value(now[cell]):g} L{end:g} {value(now[cell]):g}")
-        if names[cell]:
-            parts.append(text(names[cell], left + width / 2, _HEIGHT - _BOTTOM + 14, class_="faint", anchor="middle"))
-    parts.append(tag("path", d=" ".join(outline), class_="curve"))
-    parts += _edge_labels(column, {cell: lefts[cell] for cell in range(1, bins + 1)}, unit)
+    parts = [*_grid(value), *(_before(slot, value) for slot in slots)]
+    parts.append(tag("path", d=_outline(slots, value), class_="curve"))
+    for slot in slots:
+        if slot.name:
+            middle = slot.left + slot.width / 2
+            parts.append(text(slot.name, middle, _HEIGHT - _BOTTOM + 14, class_="faint", anchor="middle"))
+    parts += _edges(column, [slot for slot in slots if not slot.name])
     return _picture(parts, _HEIGHT, label)
 
 
-def _edge_labels(column: Numeric, lefts: dict[int, float], unit: float) -> list[str]:
-    bins = len(lefts)
-    chosen = sorted({round(place * bins / (_BIN_LABELS - 1)) for place in range(_BIN_LABELS)}) if bins else []
-    parts, taken = [], -1e9
+def _slots(column: Numeric, before: Sequence[float], now: Sequence[float]) -> list[_Slot]:
+    """The bins, and cells beyond the range and missing ones where there are rows in them."""
+    edges = [number(edge) for edge in column.edges]
+    bins = [("", f"{low} to {high}") for low, high in pairwise(edges)]
+    cells = [("below", f"below {edges[0]}"), *bins, ("above", f"above {edges[-1]}"), ("missing", "missing")]
+    shown = [
+        (name, span, was, is_)
+        for (name, span), was, is_ in zip(cells, before, now, strict=True)
+        if not name or max(was, is_) >= _TELLING
+    ]
+    unit = (WIDTH - _LEFT - _RIGHT) / sum(_APART if name else 1.0 for name, *_ in shown)
+    slots, left = [], _LEFT
+    for name, span, was, is_ in shown:
+        width = unit * (_APART if name else 1.0)
+        slots.append(_Slot(left, width, name, span, was, is_))
+        left += width
+    return slots
+
+
+def _before(slot: _Slot, value: Scale) -> str:
+    """The bar of before, and over its whole height the words for who points at it."""
+    start, end = slot.ends
+    top, foot = value(slot.before), value(0)
+    title = tag("title", escape(f"{slot.span}: {slot.before:.1%} before, {slot.now:.1%} now"))
+    bar = tag("rect", x=start + 0.5, y=top, width=round(end - start - 1, 1), height=foot - top, class_="before")
+    over = tag("rect", x=start, y=_TOP, width=round(end - start, 1), height=foot - _TOP, opacity=0)
+    return tag("g", title, bar, over)
+
+
+def _outline(slots: Sequence[_Slot], value: Scale) -> str:
+    """Along the tops of the bins, and around each cell that stands apart."""
+    path: list[str] = []
+    for place, slot in enumerate(slots):
+        (start, end), top, foot = slot.ends, value(slot.now), value(0)
+        if slot.name:
+            path.append(f"M{start:g} {foot:g} V{top:g} H{end:g} V{foot:g}")
+        elif place == 0 or slots[place - 1].name:
+            path.append(f"M{start:g} {top:g} H{end:g}")
+        else:
+            path.append(f"V{top:g} H{end:g}")
+    return " ".join(path)
+
+
+def _edges(column: Numeric, bins: Sequence[_Slot]) -> list[str]:
+    """The values at some of the edges, as far as they do not touch."""
+    places = [*(slot.left for slot in bins), bins[-1].left + bins[-1].width]
+    chosen = sorted({round(each * len(bins) / (_BIN_LABELS - 1)) for each in range(_BIN_LABELS)})
+    parts: list[str] = []
+    free = 0.0
     for edge in chosen:
-        words = number(column.edges[edge])
-        x = lefts[edge + 1] if edge < bins else lefts[bins] + unit
-        if x - taken < 4 + 7 * len(words):
+        words, x = number(column.edges[edge]), places[edge]
+        if x - 3.5 * len(words) < free:
             continue
-        taken = x + 3.5 * len(words)
+        free = x + 3.5 * len(words) + 4
         parts.append(tag("line", x1=x, x2=x, y1=_HEIGHT - _BOTTOM, y2=_HEIGHT - _BOTTOM + 4, class_="axis"))
         parts.append(text(words, x, _HEIGHT - 6, class_="faint", anchor="middle"))
     return parts
@@ -131,7 +165,7 @@ def _categorical(column: Categorical, before: Sequence[float], now: Sequence[flo
             tag(
                 "g",
                 title,
-                text(shortened(name, 17), _NAMES - 8, y + 16, anchor="end"),
+                text(shortened(name, 15), _NAMES - 8, y + 16, anchor="end"),
                 tag("rect", x=_NAMES, y=y + 1, width=value(was) - _NAMES, height=11, class_="before"),
                 tag("rect", x=_NAMES, y=y + 13, width=value(is_) - _NAMES, height=11, class_="now"),
                 text(_percent(was), value(was) + 5, y + 11, class_="faint"),

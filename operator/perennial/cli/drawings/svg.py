@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from html import escape
+from os.path import commonprefix
 
 
 def tag(name: str, *children: str, **attributes: object) -> str:
@@ -28,6 +30,22 @@ def shortened(content: str, length: int) -> str:
         return content
     head = (length - 1) // 2
     return f"{content[:head]}…{content[len(content) - (length - 1 - head) :]}"
+
+
+def told_apart(names: Sequence[str], length: int) -> list[str]:
+    """Texts that fit; those that would look the same without their middles show where they differ."""
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(shortened(name, length), []).append(name)
+    return [_told_apart(name, alike[shortened(name, length)], length) for name in names]
+
+
+def _told_apart(name: str, alike: list[str], length: int) -> str:
+    if len(set(alike)) == 1:
+        return shortened(name, length)
+    same = len(commonprefix(alike))
+    head = min(length // 3, same)
+    return f"{name[:head]}…{name[same : same + length - head - 1]}"
 
 
 @dataclass(frozen=True)

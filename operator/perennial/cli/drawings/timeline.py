@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from perennial.monitoring.words import at
 
-from .svg import Scale, number_ticks, shortened, tag, text, time_ticks
+from .svg import Scale, number_ticks, tag, text, time_ticks, told_apart
 
 WIDTH = 960.0
-LEFT, RIGHT = 190.0, 12.0
+LEFT, RIGHT = 190.0, 112.0
 _LANE = 24.0
 _ROW = 18.0
 _LOSS = 150.0
@@ -58,7 +58,7 @@ class Heat:
 @dataclass(frozen=True)
 class Timeline:
     """All panels. `marks` are the moments at which a retrain was asked for; `learned` is when the baseline was whole,
-    where it was learned within the time that is shown."""
+    where it was learned within the time that is shown; `merged` says that the older a stretch, the longer it is."""
 
     start: float
     end: float
@@ -69,6 +69,7 @@ class Timeline:
     tolerated: float | None = None
     heat: Heat | None = None
     learned: float | None = None
+    merged: bool = False
 
 
 def timeline(line: Timeline, label: str) -> str:
@@ -103,9 +104,7 @@ def _ticks(line: Timeline) -> list[tuple[float, str]]:
 
 
 def _tick(x: float, y: float, words: str) -> str:
-    # A date at either end must not be cut off.
-    anchor = "end" if x > WIDTH - RIGHT - 30 else "middle"
-    return text(words, x, y, class_="faint", anchor=anchor)
+    return text(words, x, y, class_="faint", anchor="middle")
 
 
 def _lanes(line: Timeline, time: Scale, y: float) -> tuple[list[str], float]:
@@ -174,21 +173,34 @@ def _loss(line: Timeline, time: Scale, y: float) -> tuple[list[str], float]:
         text("mean loss of", 0, y + 16),
         text("labelled rows", 0, y + 32),
     ]
-    limits = (("reference", line.reference, "reference", "faint"), ("tolerated", line.tolerated, "limit", "limit-text"))
-    for words, level, kind, colour in limits:
-        if level is None:
-            continue
-        parts.append(tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=value(level), y2=value(level), class_=kind))
-        below = words == "reference"
-        place = value(level) + (14 if below else -5)
-        parts.append(text(f"{words} {level:.3g}", LEFT + 6, place, class_=colour))
+    parts += _levels(line, value)
     if len(points) == 1:
         parts.append(tag("circle", cx=time(points[0].end), cy=value(points[0].loss), r=4, class_="now"))
-    path = " ".join(
-        f"{'L' if number else 'M'}{time((point.start + point.end) / 2):g} {value(point.loss):g}"
-        for number, point in enumerate(points)
-    )
-    return [*parts, tag("path", d=path, class_="curve")], _LOSS + _GAP
+    return [*parts, tag("path", d=_curve(points, time, value, steps=line.merged), class_="curve")], _LOSS + _GAP
+
+
+def _curve(points: Sequence[Point], time: Scale, value: Scale, *, steps: bool) -> str:
+    """From middle to middle, or in steps where stretches are of unlike lengths."""
+    if steps:
+        places = [(time(at_), value(point.loss)) for point in points for at_ in (point.start, point.end)]
+    else:
+        places = [(time((point.start + point.end) / 2), value(point.loss)) for point in points]
+    return " ".join(f"{'L' if number else 'M'}{x:g} {y:g}" for number, (x, y) in enumerate(places))
+
+
+def _levels(line: Timeline, value: Scale) -> list[str]:
+    """The reference's loss and what is tolerated, named at the right, one above the other."""
+    parts, x, between = [], WIDTH - RIGHT + 8, 0.0
+    if line.reference is not None:
+        y = value(line.reference)
+        parts.append(tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y, class_="reference"))
+        parts.append(text(f"reference {line.reference:.3g}", x, y + 4, class_="faint"))
+        between = max(13.0 - (y - value(line.tolerated)), 0.0) if line.tolerated is not None else 0.0
+    if line.tolerated is not None:
+        y = value(line.tolerated)
+        parts.append(tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y, class_="limit"))
+        parts.append(text(f"tolerated {line.tolerated:.3g}", x, y + 4 - between, class_="limit-text"))
+    return parts
 
 
 def _merged(line: Timeline) -> list[Point]:
@@ -210,9 +222,9 @@ def _heat(line: Timeline, time: Scale, y: float) -> tuple[list[str], float]:
     if heat is None or not heat.names:
         return [], 0.0
     parts = []
-    for row, name in enumerate(heat.names):
+    for row, (name, short) in enumerate(zip(heat.names, told_apart(heat.names, 23), strict=True)):
         top = y + row * _ROW
-        label = text(shortened(name, 26), LEFT - 12, top + 13, anchor="end")
+        label = text(short, LEFT - 12, top + 13, anchor="end")
         parts.append(tag("g", tag("title", escape(name)), label))
         parts.append(tag("rect", x=LEFT, y=top + 1, width=WIDTH - RIGHT - LEFT, height=_ROW - 2, class_="lane"))
         parts += _cells(heat, row, time, top)

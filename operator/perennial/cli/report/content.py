@@ -10,6 +10,7 @@ import numpy as np
 from perennial.api.conditions import ConditionType, find
 from perennial.api.driftmonitor import DriftMonitorSpec
 from perennial.api.driftmonitor_status import DriftMonitorStatus
+from perennial.api.timestamp import to_text
 from perennial.cli.drawings.timeline import Bar, Heat, Point, Timeline
 from perennial.cli.measure import Measured, measure
 from perennial.monitoring import baseline as baselines
@@ -181,7 +182,7 @@ def _explained(gravest: Verdict | None, status: DriftMonitorStatus) -> str:
     if gravest:
         return sentence(describe(gravest))
     ready = find(status.conditions, ConditionType.READY)
-    return sentence(ready.message) if ready else ""
+    return f"{ready.message[:1].upper()}{ready.message[1:]}." if ready else ""
 
 
 def _found(verdict: Verdict, status: DriftMonitorStatus) -> Found:
@@ -197,8 +198,9 @@ def _found(verdict: Verdict, status: DriftMonitorStatus) -> Found:
 
 
 def sentence(words: str) -> str:
-    """With a capital and a full stop."""
-    return f"{words[:1].upper()}{words[1:]}{'' if words.endswith('.') else '.'}"
+    """With a full stop, and with a capital unless it begins with the name of a feature."""
+    capital = words[:1].upper() if words.startswith("the ") else words[:1]
+    return f"{capital}{words[1:]}{'' if words.endswith('.') else '.'}"
 
 
 def _timeline(
@@ -219,6 +221,7 @@ def _timeline(
         reference=rules.reference if rules else None,
         tolerated=rules.tolerated if rules else None,
         heat=_heat(checkpoint.history, scan, spec.materiality) if scan and checkpoint.history else None,
+        merged=True,
     )
 
 
@@ -272,8 +275,8 @@ def _baseline(spec: DriftMonitorSpec, checkpoint: Checkpoint) -> list[tuple[str,
     if baseline is None:
         return []
     of = "" if baseline.complete else f" of {spec.baseline.rows:,}"
-    source = "the run's held-out rows" if baseline.source == "Training" else f"served from {at(baseline.since)} on"
-    return [("Baseline", f"{baseline.rows:,}{of} rows, {source}")]
+    source = "of the reference" if baseline.source == "Training" else f"served from {at(baseline.since)} on"
+    return [("Baseline", f"{baseline.rows:,}{of} rows {source}")]
 
 
 def _bounds(scan: Scan) -> list[tuple[str, str]]:
@@ -297,7 +300,7 @@ def _harm(spec: DriftMonitorSpec, checkpoint: Checkpoint) -> list[tuple[str, str
     told = [("Reference loss", f"{rules.reference:.4g}"), ("Tolerated loss", f"{rules.tolerated:.4g}")]
     if tally.harm:
         limit = float(np.log(judge.looks(spec, judge.HARM_SHARE)))
-        told.append(("Evidence of harm", f"{max(tally.harm.evidence, 0.0):.1f} of {limit:.1f} (logarithms)"))
+        told.append(("Evidence of harm", f"{max(tally.harm.evidence, 0.0):.1f}, alarms from {limit:.1f} on"))
     return told
 
 
@@ -311,11 +314,11 @@ def _allowed(spec: DriftMonitorSpec, status: DriftMonitorStatus) -> list[tuple[s
     if spec.dry_run:
         told.append(("Dry run", "actions are named and not taken"))
     if status.governor and status.governor.cooldown_until:
-        told.append(("Nothing before", f"{status.governor.cooldown_until:%Y-%m-%d %H:%M:%S} UTC"))
+        told.append(("Nothing before", to_text(status.governor.cooldown_until)))
     if status.governor and status.governor.retrains:
         told.append(("Retrains that did not help", str(status.governor.retrains)))
     told += [
-        (f"Request {request.id}", f"{request.state}, {request.created_at:%Y-%m-%d %H:%M:%S} UTC: {request.reason}")
+        (f"Request {request.id}", f"{request.state}, made at {to_text(request.created_at)}")
         for request in status.requests
     ]
     return told

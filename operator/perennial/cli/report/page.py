@@ -45,7 +45,7 @@ td.name { overflow-wrap: anywhere; max-width: 260px; } td.number { white-space: 
 td svg { display: block; width: 150px; height: 16px; margin-top: 3px; }
 .grid { display: grid; gap: 22px 26px; margin-top: 12px;
   grid-template-columns: repeat(auto-fill, minmax(min(300px, 100%), 1fr)); }
-.grid figure { margin: 0; break-inside: avoid; } .grid.facts { gap: 8px 34px; }
+.grid figure { margin: 0; break-inside: avoid; } .grid.facts { gap: 8px 34px; } .facts th { width: 42%; }
 .key span { display: inline-block; margin-right: 18px; }
 .key i { display: inline-block; width: 14px; margin-right: 6px; }
 .key i.before { height: 11px; background: var(--before); }
@@ -53,8 +53,9 @@ td svg { display: block; width: 150px; height: 16px; margin-top: 3px; }
 details { margin-top: 14px; } summary { cursor: pointer; color: var(--faint); }
 footer { margin-top: 44px; font-size: 13px; color: var(--faint); }
 @page { margin: 14mm; }
-@media print { body { font-size: 11pt; } main { max-width: none; padding: 0; } h2 { break-after: avoid; }
-  tr, .found, .verdict { break-inside: avoid; } .grid { grid-template-columns: repeat(2, 1fr); }
+@media print { body { font-size: 10pt; } table { font-size: 9pt; } td.name { max-width: 300px; }
+  main { max-width: none; padding: 0; } h2 { break-after: avoid; }
+  tr, .found, .verdict, .facts > div { break-inside: avoid; } .grid { grid-template-columns: repeat(2, 1fr); }
   .verdict, .found { border: 1px solid var(--line); border-left-width: 6px; } }
 """
 
@@ -123,7 +124,8 @@ def _one(found: Found) -> str:
 def _course(content: Content) -> str:
     if content.timeline is None:
         return ""
-    note = "Times are UTC. Older windows are kept merged, so they are drawn wider."
+    merged = " Older windows are kept merged: they are drawn as one." if content.timeline.merged else ""
+    note = f"Times are UTC.{merged}"
     return "".join(
         (
             tag("h2", "Over time"),
@@ -164,14 +166,13 @@ def _table(features: Sequence[Feature], scale: float, materiality: float) -> str
 def _row(feature: Feature, scale: float, materiality: float) -> str:
     evidence = "-" if feature.excess is None else f"{feature.excess:.2f}"
     kind = tag("span", escape(feature.state), class_=f"tag {feature.state}") + ": " if feature.state else ""
-    since = f", since {at(feature.since)}" if feature.state else ""
     return tag(
         "tr",
         tag("td", escape(feature.name), class_="name"),
         tag("td", f"{feature.effect:.2f}" if feature.effect else "-", class_="number"),
         tag("td", _bar(feature.effect, scale, materiality)),
         tag("td", evidence, class_="number"),
-        tag("td", kind + escape(f"{feature.words}{since}")),
+        tag("td", kind + escape(feature.words)),
     )
 
 
