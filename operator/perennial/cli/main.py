@@ -19,6 +19,7 @@ _VERBS = {
         "md/NAME or dm/NAME",
         "lift a ModelDeployment's quarantine, or take what a DriftMonitor sees now as normal",
     ),
+    "approve": ("dm/NAME", "make the retrain that a DriftMonitor proposes"),
 }
 
 

@@ -181,6 +181,9 @@ def _monitor(manifest: Manifest, now: datetime, paint: Paint) -> Iterator[str]:
     seen += [f"coverage {status.coverage:.1%}"] if status.coverage is not None else []
     if seen:
         yield f"  seen       {', '.join(seen)}"
+    if waiting := status.proposal:
+        since = ago(waiting.created_at, now)
+        yield f"  {paint.busy('proposal')}   {waiting.id} waits for approval for {since}: {waiting.reason}"
     for request in status.requests[:1]:
         yield f"  request    {request.id} {request.state}, {ago(request.created_at, now)} ago: {request.reason}"
 
@@ -190,6 +193,7 @@ _CONDITIONS = {
     "Drift": ConditionType.DRIFTING,
     "MinorDrift": ConditionType.DRIFTING,
     "Harm": ConditionType.HARMFUL,
+    "HarmSuspected": ConditionType.HARMFUL,
 }
 
 

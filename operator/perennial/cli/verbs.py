@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from perennial.api.resources import DRIFTMONITORS, MODELDEPLOYMENTS, TRAININGJOBS
 from perennial.api.validation import text_at, value_at
 from perennial.kube.plan import Manifest, Resource
-from perennial.monitoring.names import RELEASE
+from perennial.monitoring.names import APPROVE, RELEASE
 from perennial.serving.names import VERBS as SERVING
 from perennial.training.names import RUN
 
@@ -29,6 +29,7 @@ ANNOTATIONS: Mapping[str, Mapping[Resource, str]] = {
     "promote": {MODELDEPLOYMENTS: SERVING["promote"]},
     "abort": {MODELDEPLOYMENTS: SERVING["abort"]},
     "release": {MODELDEPLOYMENTS: SERVING["release"], DRIFTMONITORS: RELEASE},
+    "approve": {DRIFTMONITORS: APPROVE},
 }
 """Which verb is which annotation of which kind: all that the operator takes."""
 
@@ -39,7 +40,7 @@ _NO_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 def run(options: Namespace) -> int:
     what = named(options.resource, ANNOTATIONS[options.verb].keys())
     cluster = Reached(options.context, options.namespace)
-    token = fresh_token()
+    token = proposal(cluster, what) if options.verb == "approve" else fresh_token()
     print(ask(cluster, options.verb, what, token))
     if options.wait:
         print(await_taken(cluster, options.verb, what, token, options.timeout))
@@ -50,6 +51,15 @@ def fresh_token() -> str:
     """A token that nobody else makes: who, when, and four digits."""
     who = _NO_NAME.sub("-", _user()) or "someone"
     return f"{who}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+
+
+def proposal(cluster: Cluster, what: Named) -> str:
+    """What waits for a yes: its id is the token, so that nothing else is approved. Raises CannotDo where nothing
+    does."""
+    waiting = text_at(cluster.get(what), "status", "proposal", "id")
+    if waiting is None:
+        raise CannotDo(f"{what}: there is no proposal that waits for approval")
+    return waiting
 
 
 def ask(cluster: Cluster, verb: str, what: Named, token: str) -> str:

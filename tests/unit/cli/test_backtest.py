@@ -121,7 +121,7 @@ def test_windows_and_epochs_are_as_in_a_pod(tmp_path: Path, rows: int, period: s
     observations = observe(rest, standard, MEANING, ())
     handed = list(epochs(observations, standard, window))
     counts = [each.answers["backtest"].epochs[0] for each in handed]
-    total = sum(np.array(epoch.models["first-rows"].cells) for epoch in counts)
+    total = np.sum([epoch.models["first-rows"].cells for epoch in counts], axis=0)
     column = standard.reference.features[0]
     assert isinstance(column, Numeric)
     values = rest.frame["delay"].to_numpy()

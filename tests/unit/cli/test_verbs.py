@@ -14,7 +14,7 @@ from perennial.api.trainingjob_status import HandledTriggers
 from perennial.cli.main import main
 from perennial.cli.named import KINDS, Named, named
 from perennial.cli.problem import CannotDo
-from perennial.cli.verbs import ANNOTATIONS, ask, await_taken, fresh_token
+from perennial.cli.verbs import ANNOTATIONS, ask, await_taken, fresh_token, proposal
 from perennial.kube.plan import Manifest, Resource
 
 from .conftest import Namespace
@@ -92,3 +92,12 @@ def test_resources_are_named_as_kubectl_names_them(text: str) -> None:
 def test_what_cannot_be_asked_for_is_told(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 1
     assert said in capsys.readouterr().err
+
+
+def test_only_a_proposal_that_waits_is_approved(cluster: Namespace) -> None:
+    what = Named(DRIFTMONITORS, "flights")
+    cluster.put(DRIFTMONITORS, status={})
+    with pytest.raises(CannotDo, match="there is no proposal"):
+        proposal(cluster, what)
+    cluster.put(DRIFTMONITORS, status={"proposal": {"id": "abc123"}})
+    assert proposal(cluster, what) == "abc123"

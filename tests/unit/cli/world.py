@@ -24,7 +24,7 @@ MONITOR: dict[str, Any] = {
 
 def at_row(row: int) -> float:
     """When a row was served, in Unix seconds."""
-    return START.timestamp() + row * SECONDS
+    return float(START.timestamp()) + row * SECONDS
 
 
 def flights(*, shift: float = 0.8, flipped: bool = True, rows: int = ROWS, seed: int = 5) -> pd.DataFrame:

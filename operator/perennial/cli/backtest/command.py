@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+import msgspec
+
 from perennial.api.driftmonitor import DriftMonitorSpec
 from perennial.api.resources import DRIFTMONITORS
 from perennial.cli.cluster import Reached
@@ -94,6 +96,7 @@ def _of_rows(options: Namespace, monitor: Monitor) -> Prepared:
     observations = observe(table, standard, meaning, excluded)
     if observations.scores is None:
         monitor = replace(monitor, spec=_without_score(monitor.spec))
+        standard = replace(standard, reference=msgspec.structs.replace(standard.reference, expected=None))
     monitor = replace(monitor, version=standard.version)
     return Prepared(monitor, standard, epochs(observations, standard, monitor.spec.window), observations.notes)
 

@@ -11,7 +11,7 @@ from perennial.monitoring.words import at
 
 from .replay import Replay
 
-LANES = ("DataFault", "MinorDrift", "Drift", "Harm")
+LANES = ("DataFault", "TrainServeSkew", "MinorDrift", "Drift", "HarmSuspected", "Harm")
 FEATURES = 8
 _NAME = 18
 _BARS = "▁▂▃▄▅▆▇█"

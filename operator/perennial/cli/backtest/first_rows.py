@@ -71,8 +71,12 @@ def _standard(first: Table, features: list[Feature], meaning: Meaning) -> Standa
         judged.classes,
         None if judged.probabilities is None else judged.probabilities[known],
     )
-    loss = loss_of(schema, labelled) if known.any() else None
-    return Standard(msgspec.structs.replace(reference, loss=loss), schema, f"the first {len(first):,} rows")
+    reference = msgspec.structs.replace(
+        reference,
+        loss=loss_of(schema, labelled) if known.any() else None,
+        expected=reference.expected if known.all() else None,
+    )
+    return Standard(reference, schema, f"the first {len(first):,} rows")
 
 
 def _judged(first: Table, features: list[Feature], meaning: Meaning) -> tuple[Schema, Any, NDArray[np.bool_]]:

@@ -60,7 +60,7 @@ def _done(made: Replay, monitor: Monitor, spell: Spell) -> str | None:
     others = [
         f"{said.event.message} ({at(said.at)})"
         for said in made.said
-        if said.event.reason in ("Stopped", "DryRun") and spell.found.found <= said.at <= end
+        if said.event.reason in ("RetrainProposed", "Stopped", "DryRun") and spell.found.found <= said.at <= end
     ]
     retrains = [f"TrainingJob {monitor.training_job} was asked for a retrain at {' and '.join(asked)}"] if asked else []
     return "; ".join([*retrains, *others]) or None

@@ -68,7 +68,9 @@ def _spell(spell: Spell, paint: Paint) -> Iterator[str]:
 
 
 def _done(made: Replay, monitor: Monitor, paint: Paint) -> Iterator[str]:
-    acts = [said for said in made.said if said.event.reason in ("RetrainRequested", "Stopped", "DryRun")]
+    acts = [
+        said for said in made.said if said.event.reason in ("RetrainRequested", "RetrainProposed", "Stopped", "DryRun")
+    ]
     for said in acts:
         yield f"  {at(said.at)}  {paint.strong(said.event.reason)}: {said.event.message}"
     if made.requests:
@@ -80,7 +82,7 @@ def _done(made: Replay, monitor: Monitor, paint: Paint) -> Iterator[str]:
 def _why_nothing(made: Replay) -> str:
     """Why verdicts led to nothing."""
     wanted = {action.state for action in made.spec.actions}
-    found = {spell.verdict.state for spell in made.spells} & {"Drift", "Harm"}
+    found = {spell.verdict.state for spell in made.spells} & {"Drift", "HarmSuspected", "Harm"}
     if not found:
         return ""
     if not wanted & found:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from html import escape
-from os.path import commonprefix
 
 
 def tag(name: str, *children: str, **attributes: object) -> str:
@@ -43,7 +42,8 @@ def told_apart(names: Sequence[str], length: int) -> list[str]:
 def _told_apart(name: str, alike: list[str], length: int) -> str:
     if len(set(alike)) == 1:
         return shortened(name, length)
-    same = len(commonprefix(alike))
+    columns = enumerate(zip(*alike, strict=False))
+    same = next((place for place, letters in columns if len(set(letters)) > 1), min(map(len, alike)))
     head = min(length // 3, same)
     return f"{name[:head]}…{name[same : same + length - head - 1]}"
 

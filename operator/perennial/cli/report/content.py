@@ -33,6 +33,7 @@ HEADLINES = {
     "Harm": "The model has become worse than is tolerated",
     "DataFault": "The data are broken",
     "Drift": "What is served has changed",
+    "HarmSuspected": "The model may have become worse",
     "TrainServeSkew": "What is served differs from what was trained on",
     "MinorDrift": "A change too small to matter",
 }
@@ -265,7 +266,7 @@ def facts(
         ("False alarms allowed", f"one in {spec.false_alarm_every}: one in {windows:,.0f} windows"),
         *(_bounds(scan) if scan else []),
         ("Material from", f"{spec.materiality:g} of cumulative probability"),
-        *_harm(spec, checkpoint),
+        *_harm(spec, status, checkpoint),
     ]
     return {"What was seen": seen, "What it is held against": bounds, "What may be done": _allowed(spec, status)}
 
@@ -292,7 +293,7 @@ def _columns(layout: Layout) -> str:
     return f"{len(layout.columns):,} columns"
 
 
-def _harm(spec: DriftMonitorSpec, checkpoint: Checkpoint) -> list[tuple[str, str]]:
+def _harm(spec: DriftMonitorSpec, status: DriftMonitorStatus, checkpoint: Checkpoint) -> list[tuple[str, str]]:
     tally = checkpoint.tally
     if tally.loss is None:
         return [("Harm", "not to be seen: the reference has no loss")]
@@ -301,6 +302,8 @@ def _harm(spec: DriftMonitorSpec, checkpoint: Checkpoint) -> list[tuple[str, str
     if tally.harm:
         limit = float(np.log(judge.looks(spec, judge.HARM_SHARE)))
         told.append(("Evidence of harm", f"{max(tally.harm.evidence, 0.0):.1f}, alarms from {limit:.1f} on"))
+    if status.expected_loss:
+        told.append(("Loss that scores let expect", f"{status.expected_loss.now:.4g} in the last window"))
     return told
 
 
@@ -310,9 +313,12 @@ def _allowed(spec: DriftMonitorSpec, status: DriftMonitorStatus) -> list[tuple[s
         ("Actions", ", ".join(actions) or "none: it only tells"),
         ("Cooldown", str(spec.governor.cooldown)),
         ("Stop after", f"{spec.governor.stop_after} retrains in a row that did not help"),
+        ("Approval", "by a person, each time" if spec.governor.approval == "Required" else "not asked for"),
     ]
     if spec.dry_run:
         told.append(("Dry run", "actions are named and not taken"))
+    if status.proposal:
+        told.append(("Waits for approval", f"{status.proposal.id}, since {to_text(status.proposal.created_at)}"))
     if status.governor and status.governor.cooldown_until:
         told.append(("Nothing before", to_text(status.governor.cooldown_until)))
     if status.governor and status.governor.retrains:
