@@ -14,7 +14,6 @@ Delays are of rows, counted by the server's tally and judged from epochs to verd
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +24,7 @@ from scipy.stats import chi2
 
 from perennial.monitoring import baseline as baselines
 from perennial.monitoring import judge
-from perennial.monitoring.history import STRETCHES, Bucket, History, push, stretches
+from perennial.monitoring.history import STRETCHES, Bucket, History, lengths, push
 from perennial.monitoring.layout import Layout
 from perennial.monitoring.scan import Scan
 from perennial.runtime.trainer.joint import BINS as JOINT_BINS
@@ -41,6 +40,8 @@ SPREAD = 0.05
 """Standard deviation of a window's mean where windows are not alike: a dispersion of 2.6 at n = 1,000."""
 PERSISTENCE = 0.8
 """Of a window's mean to the next one's, where windows depend on one another."""
+BASELINE_ROWS = 10_000
+"""What a baseline from serving has by default, from ten windows or more."""
 BLOCK = 500
 
 Floats = NDArray[np.float64]
@@ -58,13 +59,11 @@ class Counts:
         self.layout = Layout([_column(place, edges) for place, edges in enumerate(self.edges)])
         self._means = rng.normal(size=len(bins)) * SPREAD
 
-    def windows(self, n: int) -> Iterator[Bucket]:
-        """Windows of n rows, without end."""
-        while True:
-            means = self._means_of(BLOCK)
-            blocks = [self._cells(edges, means[:, place], n) for place, edges in enumerate(self.edges)]
-            for cells in np.concatenate(blocks, axis=1):
-                yield Bucket(windows=1, rows=n, opened=0.0, closed=1.0, cells=cells.tolist())
+    def windows(self, n: int, count: int) -> Ints:
+        """The cells of so many windows of n rows."""
+        means = self._means_of(count)
+        blocks = [self._cells(edges, means[:, place], n) for place, edges in enumerate(self.edges)]
+        return np.concatenate(blocks, axis=1)
 
     def _cells(self, edges: Floats, means: Floats, n: int) -> Ints:
         below = ndtr(edges[None, :] - means[:, None])
@@ -97,24 +96,33 @@ def _column(place: int, edges: Floats) -> Numeric:
     return Numeric(f"column {place}", edges.tolist(), [0, *np.diff(ranks).tolist(), 0, 0])
 
 
-def scan_of(drawn: Counts, windows: Iterator[Bucket], n: int) -> Scan:
+def scan_of(drawn: Counts, n: int, rows: int) -> Scan:
     """With a baseline from serving, as is the default."""
     learned = baselines.from_serving(drawn.layout, since=0.0)
     while not learned.complete:
-        learned = baselines.learn(learned, drawn.layout, next(windows).cells, n, of=REFERENCE_ROWS)
+        (window,) = drawn.windows(n, 1)
+        learned = baselines.learn(learned, drawn.layout, window.tolist(), n, of=rows)
     normal = baselines.normal(learned, drawn.layout)
     return Scan(drawn.layout, normal, drift_looks=LOOKS / judge.DRIFT_SHARE, fault_looks=LOOKS / judge.FAULT_SHARE)
 
 
-def alarms(scan: Scan, windows: Iterator[Bucket], count: int) -> int:
-    """How many alarms there are when each one starts the history anew."""
+def alarms(scan: Scan, drawn: Counts, n: int, count: int) -> int:
+    """How many alarms there are when each one starts the history anew.
+
+    What a history merges is the same for all streams: its stretches are differences of cumulative counts.
+    """
     history: History = ()
     found = 0
-    for _ in range(count):
-        history = push(history, next(windows))
-        if scan.excess(scan.statistics(stretches(history))) > 1:
-            found += 1
-            history = ()
+    kept = np.zeros((1, drawn.layout.cells), np.int64)
+    for _ in range(0, count, BLOCK):
+        summed = np.concatenate([kept, kept[-1] + drawn.windows(n, BLOCK).cumsum(axis=0)])
+        for end in range(len(kept), len(summed)):
+            history = push(history, Bucket(1, n, 0.0, 0.0, []))
+            statistics = scan.statistics(summed[end] - summed[end - np.array(lengths(history))])
+            if scan.excess(statistics) > 1:
+                found += 1
+                history = ()
+        kept = summed[-64:]
     return found
 
 
@@ -143,8 +151,7 @@ def false_alarms(windows: int, streams: int, features: list[int]) -> None:
 
 def _null_stream(features: int, kind: str, n: int, windows: int, seed: int) -> int:
     drawn = Counts(np.random.default_rng([7000, features, n, seed]), features, kind)
-    served = drawn.windows(n)
-    return alarms(scan_of(drawn, served, n), served, windows)
+    return alarms(scan_of(drawn, n, BASELINE_ROWS), drawn, n, windows)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from scipy.stats import chi2_contingency, ks_2samp
 from tests.environments import commands
 
 EVIDENTLY = "evidently==0.7.23"
+PANDAS = "pandas==2.3.3"
+"""Evidently cannot be imported beside pandas 3."""
 BINS = 10
 
 _ASK_EVIDENTLY = """
@@ -25,9 +27,9 @@ warnings.filterwarnings("ignore")
 import pandas as pd
 from evidently import Report
 from evidently.presets import DataDriftPreset
-reference = pd.read_pickle(sys.argv[1] + "/reference")
+reference = pd.read_csv(sys.argv[1] + "/reference")
 for path in sorted(glob.glob(sys.argv[1] + "/window-*")):
-    told = Report([DataDriftPreset()]).run(pd.read_pickle(path), reference).dict()
+    told = Report([DataDriftPreset()]).run(pd.read_csv(path), reference).dict()
     drifted = [metric for metric in told["metrics"] if metric["metric_name"].startswith("DriftedColumnsCount")]
     print(int(drifted[0]["value"]["count"]), flush=True)
 """
@@ -35,11 +37,11 @@ for path in sorted(glob.glob(sys.argv[1] + "/window-*")):
 
 def evidently(reference: pd.DataFrame, windows: Sequence[pd.DataFrame]) -> list[bool]:
     """Whether its preset of default tests finds any column drifted, for each window."""
-    python = commands(EVIDENTLY) / "python"
+    python = commands(EVIDENTLY, PANDAS) / "python"
     with tempfile.TemporaryDirectory() as folder:
-        reference.to_pickle(Path(folder) / "reference")
+        reference.to_csv(Path(folder) / "reference", index=False)
         for number, rows in enumerate(windows):
-            rows.to_pickle(Path(folder) / f"window-{number:04}")
+            rows.to_csv(Path(folder) / f"window-{number:04}", index=False)
         command = [str(python), "-c", _ASK_EVIDENTLY, folder]
         told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder)
     return [int(line) > 0 for line in told.stdout.split()]
@@ -57,7 +59,7 @@ def psi(reference: pd.DataFrame, rows: pd.DataFrame) -> float:
 
 
 def _p_value(before: pd.Series, now: pd.Series) -> float:
-    if before.dtype != object:
+    if pd.api.types.is_numeric_dtype(before):
         present = now.dropna()
         return float(ks_2samp(before.dropna(), present, method="asymp").pvalue) if len(present) else 0.0
     counts = pd.concat([before.value_counts(), now.value_counts()], axis=1).fillna(0).to_numpy()
@@ -65,7 +67,7 @@ def _p_value(before: pd.Series, now: pd.Series) -> float:
 
 
 def _psi(before: pd.Series, now: pd.Series) -> float:
-    if before.dtype != object:
+    if pd.api.types.is_numeric_dtype(before):
         edges = np.unique(np.nanquantile(before, np.linspace(0, 1, BINS + 1)[1:-1]))
         before, now = (each.map(lambda x: -1 if np.isnan(x) else np.searchsorted(edges, x)) for each in (before, now))
     shares = [each.value_counts(normalize=True) for each in (before, now)]
