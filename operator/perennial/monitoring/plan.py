@@ -22,7 +22,7 @@ from . import judge
 from .checkpoint import Checkpoint, Judged, encode
 from .counts import miss
 from .events import events
-from .governor import Decision, Limits, Situation, decide, follow
+from .governor import Decision, Limits, Situation, decide, follow, withdraw
 from .observed import Observed
 from .status import status
 from .words import describe
@@ -40,7 +40,7 @@ _REFUSED: dict[str, Reason] = {
     "Contended": CommonReason.CONTENDED,
 }
 
-_ACTING = ("Harm", "Drift")
+_ACTING = ("Harm", "HarmSuspected", "Drift")
 
 
 def plan(observed: Observed, problems: tuple[Problem, ...], now: datetime) -> Plan:
@@ -94,13 +94,13 @@ def _governed(
         for verdict in checkpoint.triage.verdicts
         if verdict.state == state
     ]
-    decisions: dict[str, Decision] = {}
-    if causes:
-        limits = Limits(spec.governor.cooldown.seconds, spec.governor.stop_after, spec.dry_run)
-        cause = f"{causes[0].state}: {describe(causes[0])}"
-        governor, decision = decide(governor, cause, situation, limits)
-        decisions = {verdict.id: decision for verdict in causes}
-    return msgspec.structs.replace(checkpoint, governor=governor), decisions
+    if not causes:
+        return msgspec.structs.replace(checkpoint, governor=withdraw(governor)), {}
+    rules = spec.governor
+    limits = Limits(rules.cooldown.seconds, rules.stop_after, spec.dry_run, approval=rules.approval == "Required")
+    cause = f"{causes[0].state}: {describe(causes[0])}"
+    governor, decision = decide(governor, cause, situation, limits)
+    return msgspec.structs.replace(checkpoint, governor=governor), {verdict.id: decision for verdict in causes}
 
 
 def _situation(observed: Observed, checkpoint: Checkpoint, now: datetime) -> Situation:
@@ -114,6 +114,8 @@ def _situation(observed: Observed, checkpoint: Checkpoint, now: datetime) -> Sit
         busy=_busy(observed, checkpoint),
         rival=observed.rival,
         data_fault=checkpoint.triage.of("DataFault") is not None,
+        approved=observed.approve,
+        brake=observed.brake,
     )
 
 
