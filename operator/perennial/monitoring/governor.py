@@ -49,7 +49,8 @@ class Proposal(msgspec.Struct, frozen=True):
 
 
 class Governor(msgspec.Struct, frozen=True):
-    """`retrains` counts those in a row that did not help; `approved` is the last proposal that became a request."""
+    """`retrains` counts those in a row that no long calm followed; `approved` is the last proposal that became a
+    request."""
 
     cooldown_until: float = 0.0
     retrains: int = 0
@@ -174,7 +175,7 @@ def _stopped(governor: Governor, _: Situation, limits: Limits) -> Decision | Non
         return None
     return Decision(
         "Stopped",
-        f"{governor.retrains} retrains in a row did not help",
+        f"{governor.retrains} retrains in a row, and none was followed by a long calm",
         "a person looks at data and definition, then annotates the monitor with perennial.dev/release",
     )
 
