@@ -81,7 +81,8 @@ class Brake:
 @dataclass(frozen=True, slots=True)
 class Situation:
     """What matters beyond the monitor. `accepted` is the TrainingJob's accepted version, 0 without one; `taken` is the
-    last request that it noted; `busy` says what is already going on.
+    last request that it noted; `pinned` is the version that the deployment is held to; `busy` says what is already
+    going on.
 
     `rival` is the name of the monitor that acts instead of this one; `approved` is the proposal that a person said yes
     to.
@@ -90,6 +91,7 @@ class Situation:
     model: str
     now: float
     training_job: str | None = None
+    pinned: int | None = None
     accepted: int = 0
     taken: str | None = None
     busy: str | None = None
@@ -150,6 +152,13 @@ def _no_training_job(_: Governor, situation: Situation, __: Limits) -> Decision 
     return Decision("Held", None, "nothing: the deployment follows no TrainingJob that could be run again")
 
 
+def _pinned(_: Governor, situation: Situation, __: Limits) -> Decision | None:
+    if situation.pinned is None:
+        return None
+    why = f"the deployment's spec.model.version is {situation.pinned}, so that no retrain would be served"
+    return Decision("Held", None, f"nothing: {why}")
+
+
 def _data_fault(_: Governor, situation: Situation, __: Limits) -> Decision | None:
     if not situation.data_fault:
         return None
@@ -195,6 +204,7 @@ def _brake(_: Governor, situation: Situation, __: Limits) -> Decision | None:
 _RULES: tuple[Callable[[Governor, Situation, Limits], Decision | None], ...] = (
     _rival,
     _no_training_job,
+    _pinned,
     _data_fault,
     _in_flight,
     _dry_run,
