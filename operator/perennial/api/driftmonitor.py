@@ -50,8 +50,9 @@ class Harm(Model):
 class Action(Model):
     """What is done in a state, besides saying so."""
 
-    state: Literal["Drift", "Harm"]
-    """Drift: what is served differs materially. Harm: labels show that the model has become worse."""
+    state: Literal["Drift", "Harm", "HarmSuspected"]
+    """Drift: what is served differs materially. Harm: labels show that the model has become worse. HarmSuspected: its
+    scores let expect it, without labels."""
     action: Literal["Retrain"]
     """Retrain asks the deployment's TrainingJob for a run."""
 

@@ -50,22 +50,25 @@ class FeatureDrift(Status):
     """A feature that differs."""
 
     name: str
-    """Its name; the model's own output is `(score)`."""
+    """Its name; the model's own output is `(score)`. How features go together is watched as `a * b`, `(component 1)`
+    and `(reconstruction error)`."""
     effect: float
     """How much it differs, in cumulative probability."""
     statistic: float
     """How certain that is: the signed root of the likelihood ratio."""
     kind: str
-    """What differs: Distribution, Category, Missing, Unseen or Range."""
+    """What differs: Distribution, Category, Missing, Unseen, Range or Joint."""
+    together: tuple[str, ...] = ()
+    """The features that go together otherwise than before, for Joint: those that matter most first, at most ten."""
 
 
 class LossChange(Status):
-    """The loss of labelled rows."""
+    """The loss of labelled rows, or what scores let expect of it."""
 
     reference: float
     """Of the held-out rows of the run."""
     now: float
-    """Since the change began."""
+    """Since the change began; under `expectedLoss`, in the last window."""
 
 
 class Verdict(Status):
@@ -73,7 +76,7 @@ class Verdict(Status):
 
     id: str
     """Its name, for requests and Events."""
-    state: Literal["DataFault", "TrainServeSkew", "MinorDrift", "Drift", "Harm"]
+    state: Literal["DataFault", "TrainServeSkew", "MinorDrift", "Drift", "HarmSuspected", "Harm"]
     """What was found."""
     since: Timestamp
     """When the change is estimated to have begun."""
@@ -161,6 +164,8 @@ class DriftMonitorStatus(Status):
     """Labels counted for this model."""
     coverage: float | None = None
     """The share of served rows that was counted."""
+    expected_loss: LossChange | None = None
+    """What the scores let expect, without labels; absent where they do not tell the loss."""
     windows: WindowCount | None = None
     """The windows so far."""
     verdicts: tuple[Verdict, ...] = ()

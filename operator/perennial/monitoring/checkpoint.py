@@ -74,8 +74,8 @@ class Judged(msgspec.Struct, frozen=True):
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
-    """The whole memory. `calm` counts windows in a row with nothing to act upon; `released` is the last token of
-    `perennial.dev/release`."""
+    """The whole memory. `calm` counts windows in a row with nothing to act upon; `suspicion` is the bet on what scores
+    let expect; `released` is the last token of `perennial.dev/release`."""
 
     format: int = FORMAT
     model: Judged | None = None
@@ -89,6 +89,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     closed: float = 0.0
     triage: Triage = Triage()
     calm: int = 0
+    suspicion: Harm | None = None
     governor: Governor = Governor()
     released: str | None = None
 

@@ -18,6 +18,7 @@ _FOUND: dict[str, tuple[str, Reason]] = {
     "TrainServeSkew": ("Warning", DriftMonitorReason.TRAIN_SERVE_SKEW),
     "MinorDrift": ("Normal", DriftMonitorReason.MINOR_DRIFT),
     "Drift": ("Warning", DriftMonitorReason.DRIFT),
+    "HarmSuspected": ("Warning", DriftMonitorReason.HARM_SUSPECTED),
     "Harm": ("Warning", DriftMonitorReason.HARM),
 }
 

@@ -41,7 +41,7 @@ _REFUSED: dict[str, Reason] = {
     "Contended": CommonReason.CONTENDED,
 }
 
-_ACTING = ("Harm", "Drift")
+_ACTING = ("Harm", "HarmSuspected", "Drift")
 
 
 def plan(observed: Observed, problems: tuple[Problem, ...], now: datetime) -> Plan:

@@ -20,11 +20,13 @@ from perennial.monitoring import judge
 from perennial.monitoring.checkpoint import Checkpoint, Judged, Tally, decode, encode
 from perennial.monitoring.faults import Finding
 from perennial.monitoring.governor import Brake, Governor, Request
+from perennial.monitoring.history import Bucket
 from perennial.monitoring.names import Identity
 from perennial.monitoring.observed import Deployment, Look, Observed
 from perennial.monitoring.plan import plan
 from perennial.monitoring.triage import Triage
 from perennial.monitoring.verdict import Loss, State, Verdict
+from perennial.wire.reference import Expected
 
 from . import worlds
 
@@ -52,8 +54,8 @@ def verdict(state: State) -> Verdict:
     kind = "Missing" if state == "DataFault" else "Distribution"
     found = Finding("Drift", "x", kind, 0.3, 0.1, 12.0, "higher", 500, 0)
     since = NOW.timestamp() - 3600
-    if state == "Harm":
-        return Verdict("v-Harm", state, since, NOW.timestamp(), 700, loss=Loss(0.1, 0.13, 0.25))
+    if state in ("Harm", "HarmSuspected"):
+        return Verdict(f"v-{state}", state, since, NOW.timestamp(), 700, loss=Loss(0.1, 0.13, 0.25))
     return Verdict(f"v-{state}", state, since, NOW.timestamp(), 500, features=(found,))
 
 
@@ -146,6 +148,8 @@ def test_ready(case: Observed, ready: tuple[str, str], stalled: str) -> None:
         (("Drift", "MinorDrift"), {"Drifting": ("True", "Drift"), "DataFault": ("False", "NoFault")}),
         (("DataFault",), {"DataFault": ("True", "MissingValues"), "Drifting": ("False", "NoDrift")}),
         (("Harm",), {"Harmful": ("True", "Harm"), "Drifting": ("False", "NoDrift")}),
+        (("HarmSuspected",), {"Harmful": ("Unknown", "HarmSuspected"), "Drifting": ("False", "NoDrift")}),
+        (("HarmSuspected", "Harm"), {"Harmful": ("True", "Harm")}),
         (("TrainServeSkew",), {"Drifting": ("False", "NoDrift"), "DataFault": ("False", "NoFault")}),
     ],
 )
@@ -171,6 +175,37 @@ def test_no_harm_is_claimed_only_with_labels() -> None:
 
 APPROVAL = {"governor": {"approval": "Required"}}
 RETRAIN_ON_DRIFT = {"actions": [{"state": "Drift", "action": "Retrain"}]}
+RETRAIN_ON_SUSPICION = {"actions": [{"state": "HarmSuspected", "action": "Retrain"}]}
+EXPECTED = Expected([0.1] * REFERENCE.score.cells, estimated=0.1, measured=0.1, doubt=0.01)
+
+
+def suspectable(*states: State, expected: Expected = EXPECTED) -> Checkpoint:
+    """With scores that tell the loss, and a window that was judged."""
+    reference = msgspec.structs.replace(REFERENCE, expected=expected)
+    cells = [cell for column in COLUMNS for cell in worlds.draw(column, RNG, 500)]
+    return msgspec.structs.replace(
+        with_verdicts(*states), reference=reference, history=(Bucket(1, 500, 0.0, 300.0, cells),)
+    )
+
+
+def test_what_scores_let_expect_is_told() -> None:
+    loss = told(plan(observed(suspectable()), (), NOW)).expected_loss
+    assert loss is not None
+    assert [loss.reference, loss.now] == pytest.approx([0.1, 0.1])
+    assert told(plan(observed(), (), NOW)).expected_loss is None
+
+
+def test_who_wants_action_on_a_suspicion_is_told_when_there_can_be_none() -> None:
+    off = suspectable(expected=msgspec.structs.replace(EXPECTED, measured=0.2))
+    for spec, reason in ((RETRAIN_ON_SUSPICION, "HarmUnobservable"), ({"actions": []}, "Watching")):
+        wanted = plan(observed(off, spec=spec), (), NOW)
+        assert condition(wanted, "Ready")[1] == reason
+        assert told(wanted).expected_loss is None
+    harmful = find(told(plan(observed(off), (), NOW)).conditions, ConditionType.HARMFUL)
+    assert harmful is not None
+    assert "they let expect 0.1, and 0.2 was measured" in harmful.message
+
+
 RUNNING = TrainingJobStatus.model_validate({
     "accepted": ACCEPTED,
     "conditions": [{
@@ -218,6 +253,8 @@ PINNED = Deployment(DEPLOYMENT.status, "flights", pinned=3)
         (observed(with_verdicts("Drift")), False, "nothing is asked for"),
         (observed(with_verdicts("Drift"), spec=RETRAIN_ON_DRIFT), True, "takes the request until"),
         (observed(with_verdicts("MinorDrift"), spec=RETRAIN_ON_DRIFT), False, "below spec.materiality"),
+        (observed(with_verdicts("HarmSuspected")), False, "labels prove or clear it"),
+        (observed(suspectable("HarmSuspected"), spec=RETRAIN_ON_SUSPICION), True, "takes the request until"),
         (observed(with_verdicts("Harm", "DataFault")), False, "held until the DataFault is over"),
         (observed(with_verdicts("Harm"), rival="older"), False, "DriftMonitor older acts"),
         (observed(with_verdicts("Harm"), spec={"dryRun": True}), False, "until spec.dryRun is false"),
