@@ -58,13 +58,17 @@ def plan(observed: Observed, problems: tuple[Problem, ...], now: datetime) -> Pl
     if observed.deployment is None:
         message = f"there is no ModelDeployment {spec.deployment} in the namespace"
         return _unable(observed, now, DriftMonitorReason.DEPLOYMENT_NOT_FOUND, message)
-    checkpoint = _counted(observed, spec, now)
+    checkpoint, decisions = consider(observed, spec, now)
     if checkpoint.model is None:
         message = f"ModelDeployment {spec.deployment} has no stable revision yet"
         return _unable(observed, now, DriftMonitorReason.NOTHING_SERVED, message)
-    checkpoint, decisions = _governed(observed, checkpoint, spec, now)
     blocked = _blocked(observed, checkpoint)
     return _whole(observed, checkpoint, decisions, now, blocked)
+
+
+def consider(observed: Observed, spec: DriftMonitorSpec, now: datetime) -> tuple[Checkpoint, Mapping[str, Decision]]:
+    """What one look finds and what is decided on it, by verdict id: the whole policy, which a backtest asks too."""
+    return _governed(observed, _counted(observed, spec, now), spec, now)
 
 
 def _counted(observed: Observed, spec: DriftMonitorSpec, now: datetime) -> Checkpoint:
