@@ -164,7 +164,7 @@ def _description(status: DriftMonitorStatus, verdict: Verdict) -> str:
     condition = find(status.conditions, _CONDITIONS[verdict.state]) if verdict.state in _CONDITIONS else None
     if condition and condition.status == "True":
         return condition.message
-    if verdict.loss:
-        return f"a loss of {verdict.loss.now:.3g} on {verdict.samples} rows; the reference's is {verdict.loss.reference:.3g}"
+    if loss := verdict.loss:
+        return f"a loss of {loss.now:.3g} on {verdict.samples} rows; the reference's is {loss.reference:.3g}"
     features = ", ".join(f"{feature.name} ({feature.kind}, {feature.effect:.2f})" for feature in verdict.features)
     return f"found on {verdict.samples} rows: {features}"
