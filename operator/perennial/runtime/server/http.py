@@ -16,7 +16,6 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from email.utils import formatdate
 from functools import partial
 from typing import Protocol, cast
@@ -55,8 +54,7 @@ class Error(msgspec.Struct):
     error: str
 
 
-@dataclass(slots=True)
-class Request:
+class Request(msgspec.Struct, eq=False):
     """A request that was read whole. `arrived` is monotonic seconds where the application meters it, `json_length` the
     header that says how much of the body is JSON where not all of it is, `timeout` the one that says how many
     milliseconds the client waits; the application makes the `deadline` of it. `gone`: it waits no more.
@@ -75,8 +73,7 @@ class Request:
     gone: bool = False
 
 
-@dataclass(slots=True)
-class Reply:
+class Reply(msgspec.Struct, eq=False):
     body: bytes
     status: int = 200
     content_type: bytes = JSON
@@ -247,13 +244,19 @@ class Connection(asyncio.Protocol):
 
     def on_url(self, url: bytes) -> None:
         self._url += url
-        self._grow_head(len(url))
+        self._head += len(url)
+        if self._head > MAX_HEAD:
+            self._refuse_head()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._grow_head(len(name) + len(value))
-        if len(name) not in _LENGTHS:
-            return
-        name = name.lower()
+        size = len(name)
+        self._head += size + len(value)
+        if self._head > MAX_HEAD:
+            self._refuse_head()
+        if size in _LENGTHS:
+            self._keep(name.lower(), value)
+
+    def _keep(self, name: bytes, value: bytes) -> None:
         if name == b"content-length":
             self._announced = int(value)
         elif name == b"content-encoding":
@@ -304,10 +307,8 @@ class Connection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._size = 0
 
-    def _grow_head(self, by: int) -> None:
-        self._head += by
-        if self._head > MAX_HEAD:
-            self._refuse(Refusal(431, f"the head of the request is larger than {MAX_HEAD} bytes"))
+    def _refuse_head(self) -> None:
+        self._refuse(Refusal(431, f"the head of the request is larger than {MAX_HEAD} bytes"))
 
     def _whole(self) -> Request:
         parser, now = self._parser, time.monotonic()

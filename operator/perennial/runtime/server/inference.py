@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import msgspec
 import numpy as np
@@ -42,8 +41,7 @@ Compared = tuple[NDArray[np.intp], Answers]
 Answered = Callable[[Answer | Exception], None]
 
 
-@dataclass(slots=True)
-class Asked:
+class Asked(msgspec.Struct, eq=False):
     """A question that fits the model, and who waits for its answer."""
 
     question: Question
