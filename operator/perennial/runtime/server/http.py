@@ -15,7 +15,7 @@ import math
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from email.utils import formatdate
 from functools import partial
 from typing import Protocol, cast
@@ -57,7 +57,9 @@ class Error(msgspec.Struct):
 class Request(msgspec.Struct, eq=False):
     """A request that was read whole. `arrived` is monotonic seconds where the application meters it, `json_length` the
     header that says how much of the body is JSON where not all of it is, `timeout` the one that says how many
-    milliseconds the client waits; the application makes the `deadline` of it. `gone`: it waits no more.
+    milliseconds the client waits; the application makes the `deadline` of it. `gone`: it waits no more. `target` and
+    `headers` are as they came, for a server that was made to keep them; `counted_as` is the code in metrics, where that
+    is not the answer's.
     """
 
     method: str
@@ -71,6 +73,9 @@ class Request(msgspec.Struct, eq=False):
     arrived: float = 0.0
     deadline: float = math.inf
     gone: bool = False
+    target: bytes = b""
+    headers: Sequence[tuple[bytes, bytes]] = ()
+    counted_as: int = 0
 
 
 class Reply(msgspec.Struct, eq=False):
@@ -129,10 +134,11 @@ def too_large(limit: int) -> Refusal:
 
 
 class Server:
-    """One port: its application and its connections."""
+    """One port: its application and its connections. With `keeps_head` requests have their headers, all of them."""
 
-    def __init__(self, application: Application) -> None:
+    def __init__(self, application: Application, *, keeps_head: bool = False) -> None:
         self.application = application
+        self.keeps_head = keeps_head
         self.connections: set[Connection] = set()
         self.ending = False
         """Set once: from then on every answer ends its connection."""
@@ -190,6 +196,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, server: Server) -> None:
         self._server = server
         self._application = server.application
+        self._keeps_head = server.keeps_head
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport
@@ -253,6 +260,8 @@ class Connection(asyncio.Protocol):
         self._head += size + len(value)
         if self._head > MAX_HEAD:
             self._refuse_head()
+        if self._keeps_head:
+            self._headers.append((name, value))
         if size in _LENGTHS:
             self._keep(name.lower(), value)
 
@@ -304,6 +313,7 @@ class Connection(asyncio.Protocol):
         self._json_length = None
         self._timeout = b""
         self._expects = False
+        self._headers: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
         self._size = 0
 
@@ -330,6 +340,8 @@ class Connection(asyncio.Protocol):
             self._json_length,
             self._timeout,
             self._since,
+            target=self._url,
+            headers=self._headers,
         )
 
     def _answer(self, request: Request) -> None:

@@ -96,8 +96,11 @@ class Intake:
 class Predictor:
     """Answers inference requests of one model.
 
-    `predecessor` is what the version took that was stable when this one was rolled out, once that is known.
+    `predecessor` is what the version took that was stable when this one was rolled out, once that is known. `is_front`:
+    it is another server that predicts.
     """
+
+    is_front = False
 
     def __init__(self, name: str, model: Model, counting: Counting) -> None:
         self.model = model
@@ -142,7 +145,8 @@ class Predictor:
         """A question that only the version before took is no client's mistake: this version breaks its clients, which
         a rollout has to see as errors."""
         try:
-            return Asked(question, *self._intake(question), answered, waiter)
+            rows, outputs = self._intake(question)
+            return Asked(question, rows, outputs, answered, waiter)
         except Refusal as refusal:
             if self.predecessor is None or not self.predecessor.fits(question):
                 raise

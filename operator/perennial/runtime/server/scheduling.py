@@ -104,7 +104,9 @@ class Scheduler(Generic[Asked]):
         count = asked.rows.count
         if self.waiting:
             self._refuse_too_many(count)
-        self._accrue()
+            self._accrue()
+        else:
+            self._since = self.clock()
         self.waiting += 1
         self.waiting_rows += count
         if count > self._inline_rows:
