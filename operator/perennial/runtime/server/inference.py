@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import msgspec
 import numpy as np
@@ -42,8 +41,7 @@ Compared = tuple[NDArray[np.intp], Answers]
 Answered = Callable[[Answer | Exception], None]
 
 
-@dataclass(slots=True)
-class Asked:
+class Asked(msgspec.Struct, eq=False):
     """A question that fits the model, and who waits for its answer."""
 
     question: Question
@@ -147,7 +145,8 @@ class Predictor:
         """A question that only the version before took is no client's mistake: this version breaks its clients, which
         a rollout has to see as errors."""
         try:
-            return Asked(question, *self._intake(question), answered, waiter)
+            rows, outputs = self._intake(question)
+            return Asked(question, rows, outputs, answered, waiter)
         except Refusal as refusal:
             if self.predecessor is None or not self.predecessor.fits(question):
                 raise

@@ -70,15 +70,17 @@ def decode(body: bytes, header: bytes | None) -> tuple[InferenceRequest, Questio
         raise _named(error, body) from error
     parameters = request.parameters
     outputs = [output.name for output in request.outputs] if request.outputs else ()
-    wanted = (False, False) if parameters is None else (parameters.receipt, parameters.attributions)
+    receipt = attributions = False
+    if parameters is not None:
+        receipt, attributions = parameters.receipt, parameters.attributions
     if request.inputs is UNSET:
-        return request, Question((), _records(request), outputs, *wanted, request.id)
+        return request, Question((), _records(request), outputs, receipt, attributions, request.id)
     if request.rows:
         raise Refusal(400, "there are both `inputs` and `rows`: send tensors, or records")
     inputs: Sequence[Given] = request.inputs
     if header is not None:
         inputs = _with_bytes(request.inputs, memoryview(body)[length:])
-    return request, Question(inputs, None, outputs, *wanted, request.id)
+    return request, Question(inputs, None, outputs, receipt, attributions, request.id)
 
 
 def _records(request: InferenceRequest) -> msgspec.Raw:
