@@ -67,16 +67,30 @@ def test_verdicts_on_live_traffic(scene: Scene) -> None:
         assert scene.status.get("requests", []) == []
         assert scene.get("trainingjob")["status"]["latestVersion"] == 1
 
+        page = scene.perennial("report", "dm/flights", "--output", "-")
+        for said in ("The data are broken", "b: 0.0% -&gt; ", "Before and now", "version 1"):
+            assert said in page
+
         # The world has turned around: a model of it must be trained on rows of it.
         scene.apply(training_rows(World(flipped=True), seed=2))
         traffic.become(empty=0.0, flipped=True)
-        scene.release("2")
+        assert "release is taken" in scene.perennial("release", "dm/flights", "--wait", "--timeout", "60")
         scene.wait_for_condition("Harmful", "True")
         harm = scene.verdict("Harm")
         assert harm["loss"]["now"] > 2 * harm["loss"]["reference"]
         proposal = scene.wait_for(lambda: scene.status.get("proposal"), "a retrain is proposed")
         assert scene.status.get("requests", []) == []
         scene.kubectl("annotate", "driftmonitor", "flights", f"perennial.dev/approve={proposal['id']}")
+        shown = scene.perennial("status", "md/flights")
+        for said in (
+            "TrainingJob flights",
+            "accepted",
+            "stable     v1",
+            "2 of 2 pods ready",
+            "Harm for",
+            "labels since",
+        ):
+            assert said in shown
         request = scene.wait_for(lambda: scene.status.get("requests"), "a retrain is asked for")[0]
         assert request["id"] == proposal["id"]
         run = scene.wait_for(

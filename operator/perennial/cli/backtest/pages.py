@@ -55,7 +55,7 @@ def _done(made: Replay, monitor: Monitor, spell: Spell) -> str | None:
     """What the verdict led to while it stood, where an action is asked for in its state."""
     if all(action.state != spell.verdict.state for action in made.spec.actions):
         return None
-    end = spell.over if spell.over is not None else made.windows[-1].closed
+    end = spell.over if spell.over is not None else made.at
     asked = [at(request.created) for request in made.requests if spell.found.found <= request.created <= end]
     others = [
         f"{said.event.message} ({at(said.at)})"
