@@ -16,6 +16,7 @@ import pytest
 from perennial.api.driftmonitor import Window
 from perennial.api.resources import DRIFTMONITORS
 from perennial.cli.backtest import captured
+from perennial.cli.backtest.drawing import moved
 from perennial.cli.backtest.epochs import epochs
 from perennial.cli.backtest.first_rows import from_first_rows
 from perennial.cli.backtest.monitor import from_cluster, from_file
@@ -25,6 +26,7 @@ from perennial.cli.backtest.standard import of_reference, opened
 from perennial.cli.backtest.table import Meaning, read_table
 from perennial.cli.main import main
 from perennial.cli.named import Named
+from perennial.cli.report.content import content
 from perennial.monitoring import judge
 from perennial.monitoring.checkpoint import Checkpoint, Judged, encode
 from perennial.monitoring.layout import SCORE
@@ -66,6 +68,15 @@ def test_the_change_is_found_at_its_window_and_nothing_before(tmp_path: Path) ->
     (feature,) = drift.verdict.features
     assert feature.effect == pytest.approx(0.31, abs=0.03)
     assert CHANGE - FIRST < drift.rows <= CHANGE - FIRST + 1_500
+
+
+def test_what_a_feature_moves_with_it_is_not_told_as_a_change_of_its_own(tmp_path: Path) -> None:
+    made = run(tmp_path)
+    assert [made.layout.columns[place].name for place in moved(made)] == ["delay"]
+    told = content("x", made.spec, made.status, made.checkpoint).features
+    others = [each for each in told if each.name != "delay" and (each.excess or 0) > 1]
+    assert others
+    assert {each.words for each in others} == {"moves with delay"}
 
 
 def test_nothing_changed_nothing_is_found(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from perennial.api.driftmonitor import DriftMonitorSpec
 from perennial.api.driftmonitor_status import DriftMonitorStatus
 from perennial.api.timestamp import to_text
 from perennial.cli.drawings.timeline import Bar, Heat, Point, Timeline
-from perennial.cli.measure import Measured, measure
+from perennial.cli.measure import Measured, alarming, explained_by, measure
 from perennial.monitoring import baseline as baselines
 from perennial.monitoring import judge
 from perennial.monitoring.checkpoint import Checkpoint
@@ -127,15 +127,23 @@ def features(checkpoint: Checkpoint, scan: Scan, verdicts: Sequence[Verdict]) ->
         for finding in verdict.features:
             if verdict.state != "TrainServeSkew":
                 named.setdefault(finding.name, (verdict.state, finding))
+    columns = scan.layout.columns
+    alarms = {columns[place].name for place in np.flatnonzero(measured.excess > 1.0).tolist()}
+    changed = (alarms | named.keys()) - scan.layout.joint.keys()
     made = [
-        _feature(checkpoint.history, scan, measured, place, named.get(column.name))
-        for place, column in enumerate(scan.layout.columns)
+        _feature(checkpoint.history, scan, measured, place, named.get(column.name), changed)
+        for place, column in enumerate(columns)
     ]
     return sorted(made, key=lambda each: (not each.state, -each.effect, each.excess is None, -(each.excess or 0)))
 
 
 def _feature(
-    history: History, scan: Scan, measured: Measured, place: int, named: tuple[str, Finding] | None
+    history: History,
+    scan: Scan,
+    measured: Measured,
+    place: int,
+    named: tuple[str, Finding] | None,
+    changed: Collection[str],
 ) -> Feature:
     layout = scan.layout
     column, cells = layout.columns[place], layout.slice(place)
@@ -150,8 +158,9 @@ def _feature(
     elif not watched:
         size, words = 0.0, "not watched"
     elif excess and excess > 1:
+        causes = explained_by(layout, place, changed)
         told = effect(layout, measured.peak(scan, place), now, scan.normal.cells)
-        words = told.words
+        words = f"moves with {', '.join(causes)}" if causes else told.words
     return Feature(
         column=column,
         state=state,
@@ -237,8 +246,7 @@ def _heat(history: History, scan: Scan, materiality: float) -> Heat | None:
     """Each bucket by itself: what alarms only together with others does not show here."""
     each = [measure(scan, np.array([bucket.cells], dtype=np.int64)) for bucket in reversed(history)]
     effects = np.array([np.where(one.excess > 1, one.effect, 0.0) / materiality for one in each]).T
-    largest = effects.max(axis=1)
-    columns = [place for place in np.argsort(-largest, kind="stable").tolist() if largest[place] > 0][:HEAT]
+    columns = alarming(scan.layout, effects.max(axis=1))[:HEAT]
     if not columns:
         return None
     names = [scan.layout.columns[place].name for place in columns]
