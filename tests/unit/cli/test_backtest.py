@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -140,8 +140,12 @@ def test_windows_and_epochs_are_as_in_a_pod(tmp_path: Path, rows: int, period: s
     labels = [epoch.models["first-rows"].labels for epoch in counts]
     assert sum(sum(each.loss) for each in labels if each) == len(rest)
     assert sum(sum(each.score) for each in labels if each) == len(rest)
-    for before, after in pairwise(counts):
-        assert before.closed <= after.opened < after.closed
+    assert all(before.closed <= after.opened for before, after in pairwise(counts))
+    served = iter(rest.seconds.tolist())
+    for epoch in counts:
+        moments = list(islice(served, epoch.models["first-rows"].rows))
+        assert epoch.opened <= moments[0] <= moments[-1] < epoch.closed
+    assert next(served, None) is None
     longest = max(window.period.seconds, 20.0)
     assert all(epoch.closed - epoch.opened <= longest for epoch in counts)
 
