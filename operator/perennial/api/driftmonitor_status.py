@@ -132,7 +132,7 @@ class GovernorStatus(Status):
     cooldown_until: Timestamp | None = None
     """No action before this."""
     retrains: int = 0
-    """Retrains in a row that did not help."""
+    """Retrains in a row that no long calm followed."""
 
 
 class HandledVerbs(Status):

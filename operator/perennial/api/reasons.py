@@ -234,7 +234,7 @@ class DriftMonitorReason(Reason):
     RETRAIN_REQUESTED = "RetrainRequested", "A retrain was asked of the TrainingJob."
     RETRAIN_PROPOSED = "RetrainProposed", "A retrain waits for a person's `perennial.dev/approve`."
     COOLDOWN = "Cooldown", "An action waits for `spec.governor.cooldown`."
-    STOPPED = "Stopped", "`spec.governor.stopAfter` retrains did not help: a person has to look."
+    STOPPED = "Stopped", "`spec.governor.stopAfter` retrains brought no long calm: a person has to look."
     DRY_RUN = "DryRun", "`spec.dryRun` is true: the action is named and not taken."
 
 

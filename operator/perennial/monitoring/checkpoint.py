@@ -46,7 +46,7 @@ class Mark(msgspec.Struct, frozen=True):
 
 class Tally(msgspec.Struct, frozen=True):
     """What was counted for a model, also after it was replaced: labels come late. `waiting` are losses since the last
-    step of the bet at `stepped`."""
+    step of the bet at `stepped`, `losses` those of the last steps: no decision looks at them, people do."""
 
     rows: int = 0
     labels: int = 0
@@ -55,6 +55,7 @@ class Tally(msgspec.Struct, frozen=True):
     waiting: list[int] = []
     stepped: float = 0.0
     harm: Harm | None = None
+    losses: History = ()
 
 
 class Open(msgspec.Struct, frozen=True):

@@ -94,6 +94,17 @@ def looks(spec: DriftMonitorSpec, share: float) -> float:
     return looks_in(spec.false_alarm_every.seconds, spec.window.period.seconds) / share
 
 
+def scanner(layout: Layout, normal: Normal, spec: DriftMonitorSpec) -> Scan:
+    """The scan with the bounds that the user's allowance gives."""
+    return Scan(
+        layout,
+        normal,
+        drift_looks=looks(spec, DRIFT_SHARE),
+        fault_looks=looks(spec, FAULT_SHARE),
+        exclude=spec.features.exclude,
+    )
+
+
 def _serves(answer: Epochs, model: Judged | None) -> bool:
     return model is None or any(model.sha256 in epoch.models for epoch in answer.epochs)
 
@@ -137,7 +148,7 @@ def _scan(
     checkpoint: Checkpoint, bucket: Bucket, baseline: Baseline, layout: Layout, spec: DriftMonitorSpec
 ) -> Checkpoint:
     history = push(checkpoint.history, bucket)
-    scan = _scanner(layout, baselines.normal(baseline, layout), spec)
+    scan = scanner(layout, baselines.normal(baseline, layout), spec)
     found = _triaged(checkpoint, scan, history, spec)
     scanned = msgspec.structs.replace(checkpoint, history=history, triage=found)
     judged = _suspected(scanned, bucket, layout, float(scan.normal.dispersion[-1]), spec)
@@ -177,7 +188,7 @@ def _learn(
     """A window in which values went missing, by what was learned so far, is not learned from."""
     if baseline.windows:
         normal = Normal(np.asarray(baseline.cells), baselines.training_dispersion(layout))
-        found = _triaged(checkpoint, _scanner(layout, normal, spec), (bucket,), spec, only_faults=True)
+        found = _triaged(checkpoint, scanner(layout, normal, spec), (bucket,), spec, only_faults=True)
         checkpoint = msgspec.structs.replace(checkpoint, triage=found)
         fault = found.of("DataFault")
         if fault and not fault.clean:
@@ -195,7 +206,7 @@ def _compared_with_training(
         return checkpoint
     trained = baselines.from_training(reference, layout, baseline.since)
     dispersion = np.maximum(trained.dispersion, baseline.dispersion)
-    scan = _scanner(layout, Normal(np.asarray(trained.cells), dispersion), spec)
+    scan = scanner(layout, Normal(np.asarray(trained.cells), dispersion), spec)
     served = np.asarray(baseline.cells)[None, :]
     found = unexplained(
         finding(scan, peak, served[0], n=baseline.rows, since=baseline.since, materiality=spec.materiality)
@@ -242,16 +253,6 @@ def _counts(summed: Ints, stretch: int) -> Ints:
     return counts
 
 
-def _scanner(layout: Layout, normal: Normal, spec: DriftMonitorSpec) -> Scan:
-    return Scan(
-        layout,
-        normal,
-        drift_looks=looks(spec, DRIFT_SHARE),
-        fault_looks=looks(spec, FAULT_SHARE),
-        exclude=spec.features.exclude,
-    )
-
-
 def _bet(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> Checkpoint:
     """One step of the bet for each model whose labels have waited for a window's period: the allowance is in
     windows."""
@@ -265,9 +266,15 @@ def _bet(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> Checkpoint:
             harm = Harm(rules.tolerated)
         opened = tally.stepped or newest
         harm = step(harm, rules, tally.waiting, opened=opened, steps=looks(spec, HARM_SHARE))
-        stepped = msgspec.structs.replace(tally, harm=harm, waiting=[], stepped=newest)
+        losses = push(tally.losses, _labelled(tally.waiting, len(rules.values), opened, newest))
+        stepped = msgspec.structs.replace(tally, harm=harm, waiting=[], stepped=newest, losses=losses)
         checkpoint = msgspec.structs.replace(checkpoint, tallies={**checkpoint.tallies, digest: stepped})
         if checkpoint.model and digest == checkpoint.model.sha256:
             found = triage_harm(checkpoint.triage, harm, rules.reference, model=digest, closed=newest)
             checkpoint = msgspec.structs.replace(checkpoint, triage=found)
     return checkpoint
+
+
+def _labelled(losses: list[int], cells: int, opened: float, closed: float) -> Bucket:
+    counts = [*losses, *[0] * cells][:cells]
+    return Bucket(1, sum(counts), opened, closed, counts)

@@ -50,7 +50,7 @@ def build(schema: Schema, held: HeldOut, model: str) -> Reference:
         rows=len(held.judged.truth),
         features=columns,
         score=score,
-        loss=_loss(schema, held.judged),
+        loss=loss_of(schema, held.judged),
         joint=joint.joint(schema, held.learned, held.rows),
         expected=_expected(schema, score, held.judged),
         classes=[scoring.label_text(label) for label in schema.classes],
@@ -109,7 +109,7 @@ def _wrong(judged: Judged) -> NDArray[np.intp]:
     return np.asarray(judged.truth != judged.predictions, np.intp)
 
 
-def _loss(schema: Schema, judged: Judged) -> Loss:
+def loss_of(schema: Schema, judged: Judged) -> Loss:
     if schema.task == "classification":
         return _wrong_labels(judged)
     errors = np.abs(judged.truth - judged.predictions)
