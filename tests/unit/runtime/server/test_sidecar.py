@@ -206,6 +206,14 @@ async def test_models_are_not_loaded_by_clients(model: ServedModel, tmp_path: Pa
         assert len(front.own.asked) == asked
 
 
+async def test_no_other_host_is_asked(model: ServedModel, tmp_path: Path) -> None:
+    async with beside(Own(), model, tmp_path / "c") as front:
+        asked = len(front.own.asked)
+        for target in ("http://a@example.com/", "http://example.com/v2", "*"):
+            assert (await front.ask(target))[0] in (400, 404)
+        assert len(front.own.asked) == asked
+
+
 async def test_readiness_is_ours(model: ServedModel, tmp_path: Path) -> None:
     async with beside(Own(), model, tmp_path / "c") as front:
         for path in ("/v2/health/live", "/v2/health/ready", "/v2/models/flights/ready"):
@@ -532,7 +540,8 @@ async def test_a_kept_connection_that_ended_meanwhile_loses_no_request(model: Se
         front.pod._neighbour._base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         for _ in range(3):
             assert (await front.ask(INFER, QUESTION))[0] == 200
-        assert ended
+        assert ended == 2
+        assert (await front.ask("/v2/their/own", b"{}"))[0] == 502, "what may change something is not asked again"
         assert (await front.stats())["rows"] == 6
         server.close()
 
