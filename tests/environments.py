@@ -16,9 +16,10 @@ from cluster.paths import cache_home
 
 
 @functools.cache
-def commands(requirement: str) -> Path:
-    """The `bin` of an environment for this Python with `requirement` (`name==1.2`) installed from the package index."""
-    wanted = f"{requirement} {sys.version}"
+def commands(requirement: str, *beside: str) -> Path:
+    """The `bin` of an environment for this Python with `requirement` (`name==1.2`) installed from the package index,
+    and `beside` it what it needs in other versions than the newest."""
+    wanted = " ".join([requirement, *beside, sys.version])
     name = re.split(r"\W", requirement)[0]
     folder = cache_home() / "environments" / f"{name}-{hashlib.sha256(wanted.encode()).hexdigest()[:16]}"
     with locked(folder.with_suffix(".lock")):
@@ -26,7 +27,7 @@ def commands(requirement: str) -> Path:
             shutil.rmtree(folder, ignore_errors=True)
             uv, python = str(Path(sys.executable).with_name("uv")), str(folder / "bin" / "python")
             subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
-            subprocess.run([uv, "pip", "install", "--quiet", "--python", python, requirement], check=True)
+            subprocess.run([uv, "pip", "install", "--quiet", "--python", python, requirement, *beside], check=True)
             (folder / "whole").touch()
     return folder / "bin"
 
