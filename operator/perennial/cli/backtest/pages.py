@@ -21,7 +21,7 @@ def told_as_page(made: Replay, monitor: Monitor, data: str) -> Content:
         whole,
         about=_about(made),
         headline=HEADLINES[gravest] if gravest else whole.headline,
-        state=gravest,
+        state=gravest or whole.state,
         explained=_explained(made, gravest),
         found=[_found(made, monitor, spell) for spell in made.spells],
         timeline=timeline_of(made) if made.windows else None,
@@ -36,7 +36,7 @@ def _about(made: Replay) -> str:
 def _explained(made: Replay, gravest: str) -> str:
     first = next((spell for spell in made.spells if spell.verdict.state == gravest), None)
     if first is None:
-        return ""
+        return "" if made.learned is not None else "There was no whole baseline to compare with."
     return f"First found at {at(first.found.found)}, after {first.rows:,} rows. {sentence(describe(first.found))}"
 
 

@@ -39,6 +39,9 @@ HEADLINES = {
 }
 """By state, the gravest first."""
 
+UNSURE = "Unsure"
+"""The state of a page whose monitor cannot judge, or not all."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -97,8 +100,8 @@ def content(title: str, spec: DriftMonitorSpec, status: DriftMonitorStatus, chec
     return Content(
         title=title,
         about=_about(checkpoint),
-        headline=HEADLINES[gravest.state] if gravest else _calm(checkpoint),
-        state=gravest.state if gravest else "",
+        headline=HEADLINES[gravest.state] if gravest else _calm(checkpoint, status)[0],
+        state=gravest.state if gravest else _calm(checkpoint, status)[1],
         explained=_explained(gravest, status),
         found=[_found(verdict, status) for verdict in verdicts],
         features=features(checkpoint, scan, verdicts) if scan else (),
@@ -182,10 +185,16 @@ def _about(checkpoint: Checkpoint) -> str:
     return f"{version}, as of {at(checkpoint.closed)}" if checkpoint.closed else version
 
 
-def _calm(checkpoint: Checkpoint) -> str:
+def _calm(checkpoint: Checkpoint, status: DriftMonitorStatus) -> tuple[str, str]:
+    """What is said where nothing was found, and whether that can be relied upon."""
     if checkpoint.baseline is None or not checkpoint.baseline.complete:
-        return "What is normal is still being learned"
-    return "Nothing has changed" if checkpoint.history else "No window has been judged yet"
+        return "What is normal is still being learned", UNSURE
+    if not checkpoint.history:
+        return "No window has been judged yet", UNSURE
+    ready = find(status.conditions, ConditionType.READY)
+    if ready and ready.status != "True":
+        return "Nothing has changed, as far as can be seen", UNSURE
+    return "Nothing has changed", ""
 
 
 def _explained(gravest: Verdict | None, status: DriftMonitorStatus) -> str:

@@ -32,7 +32,7 @@ p { margin: 4px 0; } .faint { color: var(--faint); } .small { font-size: 13px; }
 .verdict strong { display: block; font-size: 26px; line-height: 1.25; }
 .verdict.Harm, .verdict.DataFault { border-color: var(--bad); }
 .verdict.Drift, .verdict.TrainServeSkew, .verdict.HarmSuspected { border-color: var(--busy); }
-.verdict.MinorDrift { border-color: var(--minor); }
+.verdict.MinorDrift { border-color: var(--minor); } .verdict.Unsure { border-color: var(--line); }
 .found { margin: 10px 0; padding: 10px 16px; border-left: 4px solid var(--line); background: var(--card); }
 .found.Harm, .found.DataFault { border-color: var(--bad); }
 .found.Drift, .found.TrainServeSkew, .found.HarmSuspected { border-color: var(--busy); }
