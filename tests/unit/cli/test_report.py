@@ -109,6 +109,8 @@ def test_the_page_has_every_part() -> None:
     assert [each.state for each in told.found] == ["Harm", "DataFault", "Drift"]
     assert [each.name for each in told.features][:2] == ["distance", "delay"]
     assert told.features[1].effect == pytest.approx(0.31, abs=0.05)
+    assert told.features[1].psi > 0.5 > max(each.psi for each in told.features[2:])
+    assert told.features[1].words.startswith("higher; values moved by 0.8")
     assert {each.name for each in told.features} == {"delay", "distance", "hour", "kind", "(score)"}
     assert all(not each.effect and not each.state for each in told.features[2:])
     read = Page(page(told, NOW))

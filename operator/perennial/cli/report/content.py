@@ -20,7 +20,7 @@ from perennial.monitoring.effects import effect
 from perennial.monitoring.faults import Finding
 from perennial.monitoring.harm import game
 from perennial.monitoring.history import STRETCHES, History, stretches
-from perennial.monitoring.layout import Ints, Layout, layout_of
+from perennial.monitoring.layout import SCORE, Ints, Layout, layout_of
 from perennial.monitoring.scan import Scan, looks_in
 from perennial.monitoring.verdict import Verdict
 from perennial.monitoring.words import at, describe
@@ -59,12 +59,14 @@ class Found:
 @dataclass(frozen=True)
 class Feature:
     """A column before and now: `rows` since `since`. `state` is the verdict that it is part of, empty for none;
-    `excess` its evidence as a share of what alarms, None where it is not watched."""
+    `excess` its evidence as a share of what alarms, None where it is not watched; `psi` the population stability
+    index."""
 
     column: Column
     state: str
     effect: float
     excess: float | None
+    psi: float
     words: str
     since: float
     rows: int
@@ -154,21 +156,23 @@ def _feature(
     kept = [bucket for bucket in history if bucket.opened >= since] or list(history)
     now = np.sum([bucket.cells for bucket in kept], axis=0)
     watched = bool(np.isfinite(scan.bounds[measured.cut[place]]))
-    excess = float(measured.excess[place]) if watched else None
-    state, size, words = "", float(measured.effect[place]), "no evidence of a change"
+    told = effect(layout, measured.peak(scan, place), now, scan.normal.cells)
     if named:
         state, size, words = named[0], named[1].effect, named[1].words
-    elif not watched:
-        size, words = 0.0, "not watched"
-    elif excess and excess > 1:
+    elif measured.excess[place] > 1:
         causes = explained_by(layout, place, changed)
-        told = effect(layout, measured.peak(scan, place), now, scan.normal.cells)
         words = f"moves with {', '.join(causes)}" if causes else told.words
+        state, size = "", float(measured.effect[place])
+    else:
+        state, size, words = "", 0.0, "no evidence of a change" if watched else "not watched"
+    if size and told.wasserstein and column.name not in (SCORE, *layout.joint):
+        words = f"{words}; values moved by {told.wasserstein:.3g} on average"
     return Feature(
         column=column,
         state=state,
-        effect=size if named or (excess and excess > 1) else 0.0,
-        excess=excess,
+        effect=size,
+        excess=float(measured.excess[place]) if watched else None,
+        psi=told.psi,
         words=words,
         since=kept[-1].opened,
         rows=sum(bucket.rows for bucket in kept),
