@@ -221,7 +221,8 @@ def test_without_what_the_model_said_the_score_is_not_watched(tmp_path: Path) ->
     rows = flights().drop(columns=["score", "late"])
     path, policy = write(tmp_path, rows), monitor(tmp_path)
     said = ["backtest", "-f", policy, "--data", path, "--baseline-rows", str(FIRST)]
-    assert main([*said, "--picture", str(tmp_path / "out.svg")]) == 0
+    assert main([*said, "--html", str(tmp_path / "out.html")]) == 0
+    assert "its score is not watched" in (tmp_path / "out.html").read_text()
     meaning = Meaning()
     table = read_table(path, meaning, list)
     standard, rest = from_first_rows(table, FIRST, meaning, ())

@@ -65,7 +65,8 @@ def run(options: Namespace) -> int:
             raise CannotDo("--picture: there is nothing to draw, as no window was closed")
         write(options.picture, picture(made, prepared.monitor))
     if options.html:
-        write(options.html, page(told_as_page(made, prepared.monitor, options.data), datetime.now(UTC)))
+        told = told_as_page(made, prepared.monitor, options.data, prepared.notes)
+        write(options.html, page(told, datetime.now(UTC)))
     return 0
 
 

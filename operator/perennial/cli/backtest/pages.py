@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from perennial.cli.report.content import HEADLINES, Content, Found, content, sentence
@@ -12,14 +13,14 @@ from .picture import timeline_of
 from .replay import Replay, Spell
 
 
-def told_as_page(made: Replay, monitor: Monitor, data: str) -> Content:
+def told_as_page(made: Replay, monitor: Monitor, data: str, notes: Sequence[str]) -> Content:
     """What the page says."""
     title = f"Backtest of DriftMonitor {monitor.identity.name} over {data}"
     whole = content(title, made.spec, made.status, made.checkpoint)
     gravest = min((spell.verdict.state for spell in made.spells), key=list(HEADLINES).index, default="")
     return replace(
         whole,
-        about=_about(made),
+        about=". ".join([_about(made), *notes]),
         headline=HEADLINES[gravest] if gravest else whole.headline,
         state=gravest or whole.state,
         explained=_explained(made, gravest),

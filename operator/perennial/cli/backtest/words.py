@@ -49,7 +49,10 @@ def _baseline(made: Replay) -> str:
     if made.spec.baseline.source == "Training":
         return "they are the baseline"
     if made.learned is None:
-        return f"the baseline from serving is not whole: it takes {made.spec.baseline.rows:,} rows and ten windows"
+        return (
+            f"the baseline from serving is not whole: it takes {made.spec.baseline.rows:,} rows and ten windows "
+            "(spec.baseline)"
+        )
     baseline = made.checkpoint.baseline
     return f"the baseline is the first {baseline.rows if baseline else 0:,} rows served, whole at {at(made.learned)}"
 
