@@ -39,7 +39,8 @@ class Sklearn(Model):
     """The built-in trainer: a scikit-learn estimator with its preprocessing."""
 
     estimator: ImportPath
-    """Import path of the estimator, of the trainer's allow-list: sklearn.ensemble.HistGradientBoostingClassifier."""
+    """Import path of the estimator: sklearn.ensemble.HistGradientBoostingClassifier. It has to be on the list in
+    docs/estimators.md, or among the installation's own (the chart's value `estimators`)."""
     parameters: dict[str, Any] = Field(default_factory=dict)
     """The estimator's parameters, by their scikit-learn names."""
     preprocessing: Literal["Auto", "None"] = "Auto"

@@ -101,6 +101,15 @@ def test_the_built_in_trainer_is_told_its_whole_definition() -> None:
     assert run.slices == [Slices("carrier", "mae", 3.0)]
 
 
+@pytest.mark.parametrize("spec", [SPEC, OWN])
+def test_who_fits_or_loads_models_is_told_what_the_installation_allows(spec: dict[str, Any]) -> None:
+    settings = dataclasses.replace(SETTINGS, estimators=("lightgbm.LGBMClassifier", "mine.Model"))
+    job = run_job(TrainingJobSpec.model_validate(spec), origin(), IDENTITY, OWNER, settings).manifest
+    allowed = {"name": "PERENNIAL_ESTIMATORS", "value": "lightgbm.LGBMClassifier,mine.Model"}
+    assert allowed in pod_of(job)["containers"][0]["env"]
+    assert all(entry["name"] != allowed["name"] for entry in pod_of(built(spec))["containers"][0]["env"])
+
+
 def test_a_run_is_told_the_champion_only_where_the_gate_is_asked_for() -> None:
     accepted = Accepted(2, "pvc://perennial-models/team-a/x/v2", "a" * 64, "b" * 64)
 

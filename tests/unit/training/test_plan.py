@@ -288,6 +288,16 @@ class TestHolds:
         world.settle()
         assert len(world.starts) == 4
 
+    def test_an_estimator_that_the_installation_does_not_allow_is_an_invalid_spec(self) -> None:
+        world = World({**SPEC, "sklearn": {"estimator": "lightgbm.LGBMClassifier"}})
+        world.settle()
+        assert world.starts == []
+        assert world.said("Stalled") == ("True", "InvalidSpec")
+        assert "the chart's value `estimators`" in world.message("Stalled")
+        world.settings = dataclasses.replace(world.settings, estimators=("lightgbm.LGBMClassifier",))
+        world.settle()
+        assert len(world.starts) == 1
+
     def test_the_default_store_needs_a_single_node_or_a_shared_volume(self) -> None:
         world = World()
         world.nodes.append({"metadata": {"name": "n2"}, "spec": {}})

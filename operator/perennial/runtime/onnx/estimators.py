@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from . import calibration, heads
+from . import boosters, calibration, heads
 from .columns import Coded, Inputs, Matrix
 from .graph import DOUBLE, FLOAT, ML, Graph, NotConvertibleError, doubles
 from .trees import STUMP, Ensemble, Floats, from_histogram, from_sklearn
@@ -19,9 +19,14 @@ Converter = Callable[[Inputs, Matrix, Any], Ensemble | None]
 def converter_of(estimator: Any) -> Converter:
     """Raises NotConvertibleError where there is none."""
     kind = type(estimator).__name__
-    if not type(estimator).__module__.startswith("sklearn.") or kind not in _CONVERTERS:
+    if not _is_known(estimator) or kind not in _CONVERTERS:
         raise NotConvertibleError(f"no exact form of {kind}")
     return _CONVERTERS[kind]
+
+
+def _is_known(estimator: Any) -> bool:
+    """A namesake in another library is not what it is called."""
+    return type(estimator).__module__.partition(".")[0] in ("sklearn", "lightgbm", "xgboost", "perennial")
 
 
 def _forest(inputs: Inputs, matrix: Matrix, estimator: Any) -> Ensemble:
@@ -255,7 +260,7 @@ def _calibrated(inputs: Inputs, matrix: Matrix, estimator: Any) -> Ensemble | No
         raise NotConvertibleError("no exact form of several calibrated classifiers")
     (inner,) = estimator.calibrated_classifiers_
     kind = type(inner.estimator).__name__
-    if not type(inner.estimator).__module__.startswith("sklearn.") or kind not in _SCORES:
+    if not _is_known(inner.estimator) or kind not in _SCORES:
         raise NotConvertibleError(f"no exact form of a calibrated {kind}")
     if len(inner.estimator.classes_) != len(classes):
         raise NotConvertibleError("no exact form of a calibrated classifier that misses a class")
@@ -317,6 +322,8 @@ _SCORES: dict[str, Callable[[Inputs, Matrix, Any], tuple[str, Ensemble | None]]]
     "HistGradientBoostingClassifier": _histogram_sum,
     **dict.fromkeys(_LINEAR_CLASSES.split(), _linear_scores),
     "MLPClassifier": _network_scores,
+    "LGBMClassifier": boosters.lightgbm_scores,
+    "CodedClasses": boosters.xgboost_scores,
 }
 """What scikit-learn calibrates: the decision function, else probabilities; [rows, 1] of two classes."""
 _CONVERTERS: dict[str, Converter] = {
@@ -328,4 +335,7 @@ _CONVERTERS: dict[str, Converter] = {
     **dict.fromkeys(_LINEAR_CLASSES.split(), _linear_classifier),
     **dict.fromkeys(("MLPClassifier", "MLPRegressor"), _network),
     "CalibratedClassifierCV": _calibrated,
+    **dict.fromkeys(("LGBMClassifier", "LGBMRegressor"), boosters.lightgbm),
+    **dict.fromkeys(("XGBRegressor", "XGBRFRegressor"), boosters.xgboost),
+    "CodedClasses": boosters.xgboost_classes,
 }

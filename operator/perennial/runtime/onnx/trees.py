@@ -1,4 +1,4 @@
-"""Decision trees as arrays, and any number of them as one `ai.onnx.ml` TreeEnsemble in double precision.
+"""Decision trees as arrays, and any number of them as one `ai.onnx.ml` TreeEnsemble.
 
 The order of trees is the order in which ONNX Runtime adds their leaves up on one thread, which is scikit-learn's order
 too: sums come out equal to the last bit.
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import helper
 
-from .graph import ML, Graph, NotConvertibleError, doubles
+from .graph import ML, Graph, NotConvertibleError, doubles, singles
 
 LESS_OR_EQUAL, MEMBER = 0, 6
 MAX_NODES = 4_000_000
@@ -92,8 +92,9 @@ class Ensemble:
             raise NotConvertibleError(f"the trees have more than {MAX_NODES:,} nodes")
         self._trees.append((tree, target, values))
 
-    def node(self, graph: Graph, rows: str, targets: int) -> str:
-        """The sums [rows, targets] of this ensemble over `rows` [rows, columns]."""
+    def node(self, graph: Graph, rows: str, targets: int, *, single: bool = False) -> str:
+        """The sums [rows, targets] of this ensemble over `rows` [rows, columns], both in single precision or both in
+        double."""
         parts = [_Part(tree, target, values) for tree, target, values in self._trees]
         nodes = np.cumsum([0, *(part.inner for part in parts)])
         leaves = np.cumsum([0, *(part.outer for part in parts)])
@@ -102,8 +103,9 @@ class Ensemble:
         def join(key: str, kind: type) -> NDArray[Any]:
             return np.concatenate([part[key] for part in laid]).astype(kind)
 
+        numbers = singles if single else doubles
         members = [[*codes, np.nan] for part in parts for codes in part.members]
-        sets = {"membership_values": doubles(np.concatenate(members), "members")} if members else {}
+        sets = {"membership_values": numbers(np.concatenate(members), "members")} if members else {}
         return graph.add(
             "TreeEnsemble",
             rows,
@@ -113,7 +115,7 @@ class Ensemble:
             n_targets=targets,
             tree_roots=nodes[:-1].tolist(),
             nodes_featureids=join("feature", np.int64).tolist(),
-            nodes_splits=doubles(join("split", np.float64), "splits"),
+            nodes_splits=numbers(join("split", np.float64), "splits"),
             nodes_modes=helper.make_tensor("modes", 2, [int(nodes[-1])], join("mode", np.uint8).tobytes(), raw=True),
             nodes_truenodeids=join("true", np.int64).tolist(),
             nodes_falsenodeids=join("false", np.int64).tolist(),
@@ -121,7 +123,7 @@ class Ensemble:
             nodes_falseleafs=join("false_leaf", np.int64).tolist(),
             nodes_missing_value_tracks_true=join("missing", np.int64).tolist(),
             leaf_targetids=join("target", np.int64).tolist(),
-            leaf_weights=doubles(join("weight", np.float64), "weights"),
+            leaf_weights=numbers(join("weight", np.float64), "weights"),
             **sets,
         )
 

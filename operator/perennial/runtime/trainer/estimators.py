@@ -8,33 +8,13 @@ import inspect
 from dataclasses import dataclass
 from typing import Any
 
-from perennial.runtime.skops import extra_types
+from perennial.runtime import skops
+from perennial.wire.estimators import refusal
 from perennial.wire.run import Sklearn
 
+from . import boosters
 from .failures import InputError, hint
 from .target import Task
-
-_ALLOWED = {
-    "sklearn.calibration": "CalibratedClassifierCV",
-    "sklearn.discriminant_analysis": "LinearDiscriminantAnalysis QuadraticDiscriminantAnalysis",
-    "sklearn.dummy": "DummyClassifier DummyRegressor",
-    "sklearn.ensemble": "AdaBoostClassifier AdaBoostRegressor BaggingClassifier BaggingRegressor ExtraTreesClassifier "
-    "ExtraTreesRegressor GradientBoostingClassifier GradientBoostingRegressor HistGradientBoostingClassifier "
-    "HistGradientBoostingRegressor RandomForestClassifier RandomForestRegressor",
-    "sklearn.gaussian_process": "GaussianProcessClassifier GaussianProcessRegressor",
-    "sklearn.kernel_ridge": "KernelRidge",
-    "sklearn.linear_model": "ARDRegression BayesianRidge ElasticNet ElasticNetCV GammaRegressor HuberRegressor Lars "
-    "LarsCV Lasso LassoCV LassoLars LassoLarsCV LassoLarsIC LinearRegression LogisticRegression LogisticRegressionCV "
-    "OrthogonalMatchingPursuit OrthogonalMatchingPursuitCV Perceptron PoissonRegressor QuantileRegressor Ridge RidgeCV "
-    "RidgeClassifier RidgeClassifierCV SGDClassifier SGDRegressor TheilSenRegressor TweedieRegressor",
-    "sklearn.naive_bayes": "BernoulliNB ComplementNB GaussianNB MultinomialNB",
-    "sklearn.neighbors": "KNeighborsClassifier KNeighborsRegressor NearestCentroid RadiusNeighborsClassifier "
-    "RadiusNeighborsRegressor",
-    "sklearn.neural_network": "MLPClassifier MLPRegressor",
-    "sklearn.svm": "LinearSVC LinearSVR NuSVC NuSVR SVC SVR",
-    "sklearn.tree": "DecisionTreeClassifier DecisionTreeRegressor ExtraTreeClassifier ExtraTreeRegressor",
-}
-ALLOWED = tuple(f"{module}.{name}" for module, names in _ALLOWED.items() for name in names.split())
 
 _FIELD = "spec.sklearn.estimator"
 _PARAMETERS = "spec.sklearn.parameters"
@@ -52,14 +32,10 @@ class Chosen:
 def choose(sklearn: Sklearn, seed: int, cpus: int) -> Chosen:
     """The estimator of the definition, with seed and threads set. Raises InputError."""
     path = sklearn.estimator
-    allowed = [*ALLOWED, *extra_types()]
-    if path not in allowed:
-        raise InputError(
-            "EstimatorNotAllowed", f"{_FIELD}: {path} is not on the list of estimators{_close(path, allowed)}"
-        )
-    estimator_class = _imported(path)
-    estimator = _construct(estimator_class, sklearn.parameters, seed, cpus)
-    return Chosen(path, _task(path, estimator), estimator)
+    if (why := refusal(path, skops.further())) is not None:
+        raise InputError("EstimatorNotAllowed", why)
+    estimator = _construct(_imported(path), sklearn.parameters, seed, cpus)
+    return Chosen(path, _task(path, estimator), boosters.with_classes(estimator))
 
 
 def own_seed(estimator: Any, seed: int) -> None:
@@ -81,11 +57,11 @@ def _imported(path: str) -> Any:
 
 
 def _construct(estimator_class: Any, parameters: dict[str, Any], seed: int, cpus: int) -> Any:
-    known = [name for name in inspect.signature(estimator_class).parameters if name != "self"]
+    known = boosters.parameters_of(estimator_class) or list(inspect.signature(estimator_class).parameters)
     for name in parameters:
         if name not in known:
             raise InputError("InvalidParameters", f"{_PARAMETERS}.{name}: unknown{hint(name, known)}")
-    estimator = estimator_class(**parameters)
+    estimator = estimator_class(**{**boosters.repeatable(estimator_class), **parameters})
     own_seed(estimator, seed)
     if "n_jobs" in known:
         estimator.set_params(n_jobs=cpus)
@@ -111,10 +87,3 @@ def _task(path: str, estimator: Any) -> Task:
     if is_regressor(estimator):
         return "regression"
     raise InputError("EstimatorNotAllowed", f"{_FIELD}: {path} is neither a classifier nor a regressor")
-
-
-def _close(path: str, allowed: list[str]) -> str:
-    """People misplace the module more often than the class."""
-    name = path.rpartition(".")[2]
-    same = [candidate for candidate in allowed if candidate.rpartition(".")[2] == name]
-    return f"; did you mean {same[0]}?" if same else hint(path, allowed)

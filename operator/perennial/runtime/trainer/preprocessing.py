@@ -22,7 +22,7 @@ MAX_ORDINAL = 255
 """Histogram gradient boosting takes so many categories; the rarer ones beyond share a code."""
 MAX_ONE_HOT = 64
 
-_TREES = ("sklearn.tree.", "sklearn.ensemble.")
+_TREES = ("sklearn.tree.", "sklearn.ensemble.", "lightgbm.", "xgboost.")
 _NATIVE_CATEGORIES = "sklearn.ensemble.HistGradientBoosting"
 
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from perennial.runtime import limits, skops
+from perennial.runtime import limits
 from perennial.wire import places
 from perennial.wire import result as wire
 from perennial.wire.progress import Progress
@@ -31,11 +31,12 @@ from .data_report import refuse_unexpected
 from .estimators import choose
 from .evidence import Evidence, digest_of_places
 from .examples import examples
-from .failures import RunError
+from .failures import InputError, RunError
 from .fitting import fitted, suited, threads_for
 from .importance import permutation_importance
 from .inferred import inferred
 from .judging import classes_of, judge, score_of
+from .kept import kept_form
 from .metrics import check_metrics, known_as
 from .onnx_form import onnx_form
 from .progress import telling
@@ -200,8 +201,14 @@ def _draft(setting: _Setting, gated: _Gated, model: Any, learned: Rows) -> versi
         classes=classes_of(model) if task == "classification" else [],
     )
     schema.examples = examples(model, schema, held.frame)
-    model_file = skops.dump(model)
+    kept = kept_form(setting.sklearn.estimator, model)
     form = onnx_form(model, schema, held.frame)
+    if kept.skops is None and form.data is None:
+        raise InputError(
+            "NoExactForm",
+            f"spec.sklearn.estimator: {setting.sklearn.estimator} is served by ONNX Runtime only, and this model "
+            f"cannot be: {form.why_not}",
+        )
     served = served_by(form.agreement, form.why_not)
     setting.say(f"serving: {served}")
     rules = inferred(setting.rows, setting.table.features, setting.data.target)
@@ -212,7 +219,8 @@ def _draft(setting: _Setting, gated: _Gated, model: Any, learned: Rows) -> versi
     importance = permutation_importance(gated.model, held.frame, held.target, task, run.seed)
     return version.Draft(
         schema=schema,
-        skops=model_file,
+        skops=kept.skops,
+        booster=kept.booster,
         onnx=form.data,
         verdict=gated.verdict,
         lineage=_lineage(setting, model, learned),
@@ -229,7 +237,7 @@ def _draft(setting: _Setting, gated: _Gated, model: Any, learned: Rows) -> versi
         reference=reference.build(
             schema,
             reference.HeldOut(held.frame, gated.learned.frame, gated.evidence.judged),
-            version.sha256(model_file),
+            version.sha256(kept.skops or form.data or b""),
         ),
         answers=packed(gated.evidence),
         spread=gated.spread,

@@ -43,7 +43,7 @@ def server_template(
         name=SERVER,
         image=settings.runtime_image,
         command=COMMAND,
-        env={places.SERVE_ENV: msgspec.json.encode(serve).decode()},
+        env=settings.runtime_environment | {places.SERVE_ENV: msgspec.json.encode(serve).decode()},
         mounts=mounts,
         pod=pod,
         resources=spec.resources.to_manifest(),

@@ -123,7 +123,9 @@ def ask(data: bytes, rows: Rows) -> dict[str, np.ndarray]:
     return {node.name: output for node, output in zip(session.get_outputs(), outputs, strict=True)}
 
 
-def assert_exact(path: Any, parameters: Any, kind: Any, labels: Any, calibration: str | None = None) -> None:
+def assert_exact(
+    path: Any, parameters: Any, kind: Any, labels: Any, calibration: str | None = None, within: float = 1e-12
+) -> None:
     rows, features = data(kind)
     model, schema = fitted(path, parameters, rows, features, target(rows, labels), calibration)
     converted = convert(model, schema)
@@ -133,12 +135,12 @@ def assert_exact(path: Any, parameters: Any, kind: Any, labels: Any, calibration
     answers = ask(converted.data, hard)
     if schema.task == "regression":
         expected = model.predict(asked)
-        assert np.max(np.abs(answers[PREDICTION] - expected) / (1 + np.abs(expected))) < 1e-12
+        assert np.max(np.abs(answers[PREDICTION] - expected) / (1 + np.abs(expected))) < within
         return
     assert answers[LABEL].tolist() == model.predict(asked).tolist()
     assert (PROBABILITIES in answers) == hasattr(model, "predict_proba")
     if PROBABILITIES in answers:
-        assert np.max(np.abs(answers[PROBABILITIES] - model.predict_proba(asked))) < 1e-12
+        assert np.max(np.abs(answers[PROBABILITIES] - model.predict_proba(asked))) < within
 
 
 def name(value: Any) -> Any:
