@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import helper
 
-from .graph import ML, Graph, NotConvertibleError, doubles, singles
+from .graph import DOUBLE, FLOAT, ML, Graph, NotConvertibleError, doubles, singles
 
 LESS_OR_EQUAL, MEMBER = 0, 6
 MAX_NODES = 4_000_000
@@ -44,8 +44,15 @@ STUMP = Tree(_NONE, _NONE, _NONE, np.zeros(1), np.zeros(1, np.int64))
 """A tree that is a leaf: it adds a constant at its place in the sum."""
 
 
+def float32(graph: Graph, value: str) -> str:
+    """scikit-learn's trees compare float32 values with double thresholds."""
+    return graph.add("Cast", graph.add("Cast", value, to=FLOAT), to=DOUBLE)
+
+
 def from_sklearn(fitted: Any) -> Tree:
-    """A fitted DecisionTree* or ExtraTree*."""
+    """A fitted DecisionTree* or ExtraTree*. Raises NotConvertibleError for any other estimator of an ensemble."""
+    if not hasattr(fitted, "tree_"):
+        raise NotConvertibleError(f"no exact form of an ensemble of {type(fitted).__name__}")
     tree = fitted.tree_
     return Tree(
         left=np.asarray(tree.children_left, np.int64),
