@@ -14,7 +14,7 @@ from perennial.api.reasons import CommonReason, Reason, TrainingJobReason
 from perennial.api.timestamp import to_text
 from perennial.kube.plan import Problem
 from perennial.kube.resources import PERSISTENTVOLUMECLAIMS
-from perennial.wire.estimators import refusal
+from perennial.wire.estimators import refusal, transformer_refusal
 
 from .history import History
 from .observe import Observed
@@ -75,11 +75,13 @@ def _invalid_spec(trigger: Trigger, situation: Situation) -> Hold | None:
     return Hold(CommonReason.INVALID_SPEC, invalid) if invalid else None
 
 
-def _estimator_not_allowed(trigger: Trigger, situation: Situation) -> Hold | None:
+def _not_allowed(trigger: Trigger, situation: Situation) -> Hold | None:
     observed = situation.observed
     if observed.spec is None or observed.spec.sklearn is None:
         return None
-    why = refusal(observed.spec.sklearn.estimator, observed.settings.estimators)
+    sklearn, further = observed.spec.sklearn, observed.settings.estimators
+    named = [step.transformer for step in sklearn.steps]
+    why = refusal(sklearn.estimator, further) or transformer_refusal(named, further)
     return Hold(CommonReason.INVALID_SPEC, why) if why else None
 
 
@@ -151,7 +153,7 @@ def _refused(trigger: Trigger, situation: Situation) -> Hold | None:
 
 _DECISIONS: tuple[Callable[[Trigger, Situation], Hold | None], ...] = (
     _invalid_spec,
-    _estimator_not_allowed,
+    _not_allowed,
     _suspended,
     _run_going_on,
     _no_store,

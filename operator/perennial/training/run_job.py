@@ -251,4 +251,5 @@ def _wire_sklearn(spec: TrainingJobSpec) -> wire.Sklearn | None:
         said.preprocessing,
         said.calibration,
         wire.Search(**said.search.model_dump()) if said.search else None,
+        [wire.Step(step.transformer, step.parameters) for step in said.steps],
     )

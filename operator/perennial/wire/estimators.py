@@ -37,14 +37,37 @@ _BY_MODULE = {
 BUILT_IN = tuple(f"{module}.{name}" for module, names in _BY_MODULE.items() for name in names.split())
 
 
+_TRANSFORMERS = {
+    "sklearn.decomposition": "FactorAnalysis FastICA KernelPCA PCA TruncatedSVD",
+    "sklearn.feature_selection": "SelectFdr SelectFpr SelectFwe SelectKBest SelectPercentile VarianceThreshold",
+    "sklearn.impute": "KNNImputer MissingIndicator SimpleImputer",
+    "sklearn.kernel_approximation": "Nystroem RBFSampler",
+    "sklearn.preprocessing": "Binarizer KBinsDiscretizer MaxAbsScaler MinMaxScaler Normalizer PolynomialFeatures "
+    "PowerTransformer QuantileTransformer RobustScaler StandardScaler",
+}
+TRANSFORMERS = tuple(f"{module}.{name}" for module, names in _TRANSFORMERS.items() for name in names.split())
+
+
 def refusal(path: str, further: Sequence[str]) -> str | None:
     """Why the estimator may not be named, None where it is on the list or among the `further` ones."""
-    allowed = [*BUILT_IN, *further]
+    return _refusal("spec.sklearn.estimator", path, "estimators", [*BUILT_IN, *further])
+
+
+def transformer_refusal(paths: Sequence[str], further: Sequence[str]) -> str | None:
+    """The same for the transformers of `spec.sklearn.steps`: why the first that may not be named is refused."""
+    for place, path in enumerate(paths):
+        field = f"spec.sklearn.steps[{place}].transformer"
+        if why := _refusal(field, path, "transformers", [*TRANSFORMERS, *further]):
+            return why
+    return None
+
+
+def _refusal(field: str, path: str, what: str, allowed: Sequence[str]) -> str | None:
     if path in allowed:
         return None
     close = _close(path, allowed)
     return (
-        f"spec.sklearn.estimator: {path} is not on the list of estimators{f'; did you mean {close}?' if close else ''} "
+        f"{field}: {path} is not on the list of {what}{f'; did you mean {close}?' if close else ''} "
         "(the list: docs/estimators.md; the platform team extends it by the chart's value `estimators`)"
     )
 

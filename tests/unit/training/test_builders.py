@@ -17,7 +17,7 @@ from perennial.training.run_job import run_job
 from perennial.training.store import default_claim, store_of
 from perennial.training.trial import trial_pod
 from perennial.wire import places
-from perennial.wire.run import Accepted, Champion, Container, Expectation, Run, Search, Sklearn, Slices
+from perennial.wire.run import Accepted, Champion, Container, Expectation, Run, Search, Sklearn, Slices, Step
 from perennial.wire.run import Test as HeldOut
 from tests.unit.training.world import SETTINGS, SPEC
 
@@ -64,6 +64,7 @@ def test_the_built_in_trainer_is_told_its_whole_definition() -> None:
             "estimator": "sklearn.linear_model.Ridge",
             "parameters": {"alpha": 2},
             "calibration": "Sigmoid",
+            "steps": [{"transformer": "sklearn.decomposition.PCA", "parameters": {"n_components": 2}}],
             "refit": False,
             "search": {"metric": "r2", "trials": 7, "space": {"tol": {"min": 0.1, "max": 1}}},
         },
@@ -92,6 +93,7 @@ def test_the_built_in_trainer_is_told_its_whole_definition() -> None:
         {"alpha": 2},
         calibration="Sigmoid",
         search=Search("r2", {"tol": {"min": 0.1, "max": 1}}, trials=7),
+        steps=[Step("sklearn.decomposition.PCA", {"n_components": 2})],
     )
     assert run.data is not None
     assert (run.data.features, run.data.window_seconds) == (["a", "b"], 28 * 86400)

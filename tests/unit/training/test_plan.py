@@ -298,6 +298,14 @@ class TestHolds:
         world.settle()
         assert len(world.starts) == 1
 
+    def test_a_transformer_that_is_not_allowed_is_an_invalid_spec(self) -> None:
+        steps = [{"transformer": "sklearn.decomposition.PCA"}, {"transformer": "sklearn.PCA"}]
+        world = World({**SPEC, "sklearn": {**SPEC["sklearn"], "steps": steps}})
+        world.settle()
+        assert world.starts == []
+        assert world.said("Stalled") == ("True", "InvalidSpec")
+        assert world.message("Stalled").startswith("spec.sklearn.steps[1].transformer: sklearn.PCA is not on the list")
+
     def test_the_default_store_needs_a_single_node_or_a_shared_volume(self) -> None:
         world = World()
         world.nodes.append({"metadata": {"name": "n2"}, "spec": {}})

@@ -43,7 +43,7 @@ def fit(run: Run, sklearn: Sklearn, features: Sequence[Feature], rows: Rows, cpu
     model.set_params(model=calibrated(sklearn, chosen.estimator, test, run.seed, rows))
     with suited(chosen.path):
         model.fit(rows.frame, rows.target)
-    parts = settled(model.named_steps["model"])
+    parts = [*settled(model.named_steps["model"]), *chosen.steps]
     if not is_booster(chosen.path):
         for part in parts:
             _forget_cpus(part)

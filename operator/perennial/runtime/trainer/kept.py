@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from perennial.runtime import skops
-from perennial.wire.estimators import BUILT_IN
+from perennial.wire.estimators import BUILT_IN, TRANSFORMERS
+from perennial.wire.run import Sklearn
 
 from .boosters import booster_in, own_form
 from .failures import InputError
@@ -21,18 +22,18 @@ class Kept:
     booster: Mapping[str, bytes] = field(default_factory=dict)
 
 
-def kept_form(path: str, pipeline: Any) -> Kept:
+def kept_form(sklearn: Sklearn, pipeline: Any) -> Kept:
     """Raises InputError where a server would not load the file, which only what the installation allows can make."""
     if (booster := booster_in(pipeline.named_steps["model"])) is not None:
         return Kept(booster=own_form(booster))
     data = skops.dump(pipeline)
-    if path not in BUILT_IN:
+    if not {sklearn.estimator, *(step.transformer for step in sklearn.steps)} <= {*BUILT_IN, *TRANSFORMERS}:
         try:
             skops.load(data)
         except skops.UntrustedModelError as error:
             raise InputError(
                 "ModelNotTrusted",
-                f"spec.sklearn.estimator: {path}: {error}. The platform team can add types that it knows to the "
+                f"spec.sklearn: {error}. The platform team can add types that it knows to the "
                 "chart's value `estimators`",
             ) from error
     return Kept(skops=data)

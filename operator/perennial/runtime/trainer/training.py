@@ -201,7 +201,7 @@ def _draft(setting: _Setting, gated: _Gated, model: Any, learned: Rows) -> versi
         classes=classes_of(model) if task == "classification" else [],
     )
     schema.examples = examples(model, schema, held.frame)
-    kept = kept_form(setting.sklearn.estimator, model)
+    kept = kept_form(setting.sklearn, model)
     form = onnx_form(model, schema, held.frame)
     if kept.skops is None and form.data is None:
         raise InputError(
@@ -257,8 +257,13 @@ def _lineage(setting: _Setting, model: Any, learned: Rows) -> dict[str, object]:
         **lineage.of_table(setting.run, setting.table),
         **lineage.of_estimator(setting.sklearn, model.named_steps["model"]),
         "preprocessing": setting.sklearn.preprocessing,
+        "steps": setting.sklearn.steps,
         "learnedFrom": {"rows": len(learned), "through": learned.through, "refit": len(learned) == len(setting.rows)},
     }
+
+
+def _transformers(sklearn: Sklearn) -> list[str]:
+    return [f"`{step.transformer}`" for step in sklearn.steps]
 
 
 def _facts(setting: _Setting, gated: _Gated, learned: Rows) -> dict[str, str]:
@@ -266,7 +271,7 @@ def _facts(setting: _Setting, gated: _Gated, learned: Rows) -> dict[str, str]:
     test = data.test
     facts = {
         "estimator": f"`{setting.sklearn.estimator}`",
-        "preprocessing": setting.sklearn.preprocessing,
+        "preprocessing": ", ".join([setting.sklearn.preprocessing, *_transformers(setting.sklearn)]),
         "data": f"`{lineage.shown_uri(data.uri)}` ({len(origins)} files, {setting.table.rows} rows, "
         f"sha256 `{setting.table.digest[:12]}`)",
         "held out": f"{len(gated.held)} rows of {len(setting.rows)} ({test.split}, fraction {test.fraction:g})",
