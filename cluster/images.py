@@ -1,4 +1,4 @@
-"""The project's images, built from its Dockerfile by Docker where it works and by buildah where it does not.
+"""The project's images and those of its examples, built by Docker where it works and by buildah where it does not.
 
 buildah has no registry to take a base image from, so it builds upon a minimal Debian made by mmdebstrap, once. Its
 storage is ours alone, in the cache; layers that did not change are neither built nor written again.
@@ -19,6 +19,9 @@ from cluster.progress import step
 from cluster.shell import run, succeeds
 
 TARGETS = ("operator", "runtime")
+"""What the project's Dockerfile has."""
+EXAMPLES = {"mlserver": REPOSITORY / "examples" / "own-server-mlserver"}
+"""Folders of examples that have a Dockerfile of their own, by their images' names."""
 BASE_RELEASE = "bookworm"
 BASE_PACKAGES = "python3,python3-venv,ca-certificates"
 RUNTIME_ROOT = Path("/run/perennial-buildah")
@@ -44,11 +47,12 @@ def build(targets: Sequence[str] = TARGETS) -> list[str]:
     """Builds the images and returns their references.
 
     Raises:
-        ClusterError: for a target that the Dockerfile does not have, or when the build fails.
+        ClusterError: for an image that there is no Dockerfile of, or when the build fails.
     """
-    unknown = [target for target in targets if target not in TARGETS]
+    known = (*TARGETS, *EXAMPLES)
+    unknown = [target for target in targets if target not in known]
     if unknown:
-        raise ClusterError(f"no such image: {', '.join(unknown)}; there are {', '.join(TARGETS)}")
+        raise ClusterError(f"no such image: {', '.join(unknown)}; there are {', '.join(known)}")
     build_one = _docker if docker_works() else _buildah
     for target in targets:
         with locked(lock()), step(f"building {reference(target)}"):
@@ -102,7 +106,12 @@ def ensure_base() -> str:
 
 
 def _docker(target: str) -> None:
-    run("docker", "build", "--target", target, "--tag", reference(target), REPOSITORY, env={"DOCKER_BUILDKIT": "1"})
+    run("docker", "build", "--tag", reference(target), *_what(target), env={"DOCKER_BUILDKIT": "1"})
+
+
+def _what(target: str) -> list[str | Path]:
+    """What is built, as Docker and buildah take it: a folder, or a target of the project's Dockerfile."""
+    return [EXAMPLES[target]] if target in EXAMPLES else [f"--target={target}", REPOSITORY]
 
 
 def _buildah(target: str) -> None:
@@ -113,14 +122,9 @@ def _buildah(target: str) -> None:
         network += [f"--volume={CERTIFICATES.parent}:{CERTIFICATES.parent}:ro", f"--build-arg=PIP_CERT={CERTIFICATES}"]
     if index := os.environ.get("PIP_INDEX_URL"):
         network += [f"--build-arg=PIP_INDEX_URL={index}"]
-    named = [
-        "--layers",
-        f"--build-arg=BASE_IMAGE={base}",
-        f"--target={target}",
-        f"--tag={full_name(reference(target))}",
-    ]
+    named = ["--layers", f"--build-arg=BASE_IMAGE={base}", f"--tag={full_name(reference(target))}"]
     before = _identifier(target)
-    run(*_storage(), "build", *network, *named, REPOSITORY)
+    run(*_storage(), "build", *network, *named, *_what(target))
     if before and before != _identifier(target):
         _prune()
 

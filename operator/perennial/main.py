@@ -43,7 +43,7 @@ def rooms(caches: Caches, settings: Settings, pods: PodClient) -> Controllers:
     return {
         "trainingjob": TrainingController(caches, settings, pods),
         "modeldeployment": ServingController(caches, settings, pods),
-        "driftmonitor": MonitoringController(caches, pods),
+        "driftmonitor": MonitoringController(caches, settings, pods),
     }
 
 

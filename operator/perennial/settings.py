@@ -24,8 +24,9 @@ class Settings:
     """The installation. `store_uri` None means a PersistentVolumeClaim in each namespace; `store_secret` is the name of
     a Secret in each namespace.
 
-    `operator_pod_labels` are what a NetworkPolicy knows the operator's pods by, `estimators` import paths that
-    TrainingJobs may name beside scikit-learn's.
+    `actions` False keeps every DriftMonitor from acting; `retrains_a_day` is what all of them together may ask for,
+    None without limit. `operator_pod_labels` are what a NetworkPolicy knows the operator's pods by, `estimators` import
+    paths that TrainingJobs may name beside scikit-learn's.
     """
 
     operator_namespace: str = "perennial-system"
@@ -40,6 +41,8 @@ class Settings:
     store_access_mode: str = "ReadWriteOnce"
     storage_class: str | None = None
     watch_namespaces: tuple[str, ...] = ()
+    actions: bool = True
+    retrains_a_day: int | None = None
     leader_election: bool = True
     workers: int = 16
     resync_seconds: float = 300.0
@@ -77,6 +80,8 @@ class Settings:
             ),
             storage_class=read.text("STORAGE_CLASS", None),
             watch_namespaces=read.names("WATCH_NAMESPACES"),
+            actions=read.boolean("ACTIONS", default.actions),
+            retrains_a_day=int(read.number("RETRAINS_A_DAY", 0, least=0)) or None,
             leader_election=read.boolean("LEADER_ELECTION", default.leader_election),
             workers=int(read.number("WORKERS", default.workers, least=1)),
             resync_seconds=read.number("RESYNC_SECONDS", default.resync_seconds, least=1),

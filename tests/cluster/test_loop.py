@@ -184,7 +184,7 @@ def changed_source(folder: Path) -> Path:
     """This tree with other builders and other defaults, as a later release might have them, and its CRDs in `crds`."""
     source = folder / "operator"
     shutil.copytree(REPOSITORY / "operator", source, ignore=shutil.ignore_patterns("__pycache__"))
-    edit(source / "perennial/serving/builders/template.py", "period=2, timeout=2", "period=3, timeout=3")
+    edit(source / "perennial/serving/builders/server_container.py", "period=2, timeout=2", "period=3, timeout=3")
     edit(source / "perennial/serving/builders/template.py", "GRACE_SECONDS = 30", "GRACE_SECONDS = 40")
     token = '"automountServiceAccountToken": bool(account),'
     edit(source / "perennial/pods/template.py", token, f'"hostname": "later", {token}')

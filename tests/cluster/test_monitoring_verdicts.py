@@ -43,7 +43,9 @@ def scene(cluster: Harness, namespace: str, operator: OperatorProcess) -> Scene:
 
 
 def test_verdicts_on_live_traffic(scene: Scene) -> None:
-    acting = driftmonitor(actions=[{"state": "Harm", "action": "Retrain"}], governor={"cooldown": "10s"})
+    acting = driftmonitor(
+        actions=[{"state": "Harm", "action": "Retrain"}], governor={"cooldown": "10s", "approval": "Required"}
+    )
     scene.apply(acting)
     with Traffic(scene.pods, labelled=True) as traffic:
         scene.wait_for_condition("Ready", "True")
@@ -72,7 +74,11 @@ def test_verdicts_on_live_traffic(scene: Scene) -> None:
         scene.wait_for_condition("Harmful", "True")
         harm = scene.verdict("Harm")
         assert harm["loss"]["now"] > 2 * harm["loss"]["reference"]
+        proposal = scene.wait_for(lambda: scene.status.get("proposal"), "a retrain is proposed")
+        assert scene.status.get("requests", []) == []
+        scene.kubectl("annotate", "driftmonitor", "flights", f"perennial.dev/approve={proposal['id']}")
         request = scene.wait_for(lambda: scene.status.get("requests"), "a retrain is asked for")[0]
+        assert request["id"] == proposal["id"]
         run = scene.wait_for(
             lambda: next((run for run in scene.get("trainingjob")["status"]["runs"] if run["version"] == 2), None),
             "the TrainingJob takes the request",
@@ -85,7 +91,7 @@ def test_verdicts_on_live_traffic(scene: Scene) -> None:
         scene.wait_for_windows(8)
         assert scene.condition("Harmful")["status"] != "True"
         assert scene.verdict("Harm") == {}
-    assert {"Drift", "MissingValues", "Harm", "RetrainRequested"} <= scene.events()
+    assert {"Drift", "MissingValues", "Harm", "RetrainProposed", "RetrainRequested"} <= scene.events()
     assert scene.get("trainingjob")["status"]["latestVersion"] == 2
 
 

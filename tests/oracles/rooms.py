@@ -30,7 +30,7 @@ def rooms(installation: Installation) -> Mapping[str, Controller[Any]]:
         return server.now.timestamp()
 
     pods: Any = server.ports  # it gets and posts, which is all that is asked of it
-    monitoring = MonitoringController(caches, pods, CollectorRegistry())
+    monitoring = MonitoringController(caches, settings, pods, CollectorRegistry())
     monitoring._watcher._clock = monotonic
     return {
         "trainingjob": TrainingController(caches, settings, pods, monotonic),

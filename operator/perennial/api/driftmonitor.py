@@ -50,8 +50,9 @@ class Harm(Model):
 class Action(Model):
     """What is done in a state, besides saying so."""
 
-    state: Literal["Drift", "Harm"]
-    """Drift: what is served differs materially. Harm: labels show that the model has become worse."""
+    state: Literal["Drift", "Harm", "HarmSuspected"]
+    """Drift: what is served differs materially. Harm: labels show that the model has become worse. HarmSuspected: its
+    scores let expect it, without labels."""
     action: Literal["Retrain"]
     """Retrain asks the deployment's TrainingJob for a run."""
 
@@ -63,6 +64,9 @@ class Governor(Model):
     """The shortest time between two actions."""
     stop_after: Annotated[int, Ge(1), Le(100)] = 3
     """After so many retrains in a row that did not help, nothing more is done until a person has looked."""
+    approval: Literal["None", "Required"] = "None"
+    """Required only proposes a retrain, in `status.proposal`, until a person annotates the monitor with
+    `perennial.dev/approve` and the proposal's id."""
 
 
 _SAME_DEPLOYMENT = Rule(

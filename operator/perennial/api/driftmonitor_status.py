@@ -50,22 +50,25 @@ class FeatureDrift(Status):
     """A feature that differs."""
 
     name: str
-    """Its name; the model's own output is `(score)`."""
+    """Its name; the model's own output is `(score)`. How features go together is watched as `a * b`, `(component 1)`
+    and `(reconstruction error)`."""
     effect: float
     """How much it differs, in cumulative probability."""
     statistic: float
     """How certain that is: the signed root of the likelihood ratio."""
     kind: str
-    """What differs: Distribution, Category, Missing, Unseen or Range."""
+    """What differs: Distribution, Category, Missing, Unseen, Range or Joint."""
+    together: tuple[str, ...] = ()
+    """The features that go together otherwise than before, for Joint: those that matter most first, at most ten."""
 
 
 class LossChange(Status):
-    """The loss of labelled rows."""
+    """The loss of labelled rows, or what scores let expect of it."""
 
     reference: float
     """Of the held-out rows of the run."""
     now: float
-    """Since the change began."""
+    """Since the change began; under `expectedLoss`, in the last window."""
 
 
 class Verdict(Status):
@@ -73,7 +76,7 @@ class Verdict(Status):
 
     id: str
     """Its name, for requests and Events."""
-    state: Literal["DataFault", "TrainServeSkew", "MinorDrift", "Drift", "Harm"]
+    state: Literal["DataFault", "TrainServeSkew", "MinorDrift", "Drift", "HarmSuspected", "Harm"]
     """What was found."""
     since: Timestamp
     """When the change is estimated to have begun."""
@@ -110,6 +113,19 @@ class RetrainRequest(Status):
     """What became of it."""
 
 
+class RetrainProposal(Status):
+    """A run that would be asked of the TrainingJob if a person agreed, as `spec.governor.approval` wants it."""
+
+    id: str
+    """What `perennial.dev/approve` has to be."""
+    training_job: str
+    """The TrainingJob that would be asked."""
+    reason: str
+    """Why."""
+    created_at: Timestamp
+    """When it was proposed."""
+
+
 class GovernorStatus(Status):
     """What keeps the loop from running away."""
 
@@ -124,6 +140,8 @@ class HandledVerbs(Status):
 
     release: str | None = None
     """Of `perennial.dev/release`: what is served from then on is normal, and the governor starts anew."""
+    approve: str | None = None
+    """Of `perennial.dev/approve`: the proposal that became a request."""
 
 
 class DriftMonitorStatus(Status):
@@ -146,12 +164,16 @@ class DriftMonitorStatus(Status):
     """Labels counted for this model."""
     coverage: float | None = None
     """The share of served rows that was counted."""
+    expected_loss: LossChange | None = None
+    """What the scores let expect, without labels; absent where they do not tell the loss."""
     windows: WindowCount | None = None
     """The windows so far."""
     verdicts: tuple[Verdict, ...] = ()
     """What was found, newest first."""
     requests: tuple[RetrainRequest, ...] = ()
     """What is asked of the TrainingJob."""
+    proposal: RetrainProposal | None = None
+    """What waits for a person's approval."""
     governor: GovernorStatus | None = None
     """What keeps the loop from running away."""
     next_window: Timestamp | None = None

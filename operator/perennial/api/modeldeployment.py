@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Le, MaxLen, MinLen
 from pydantic import Field
 
+from .containers import OwnContainer
 from .duration import Duration
 from .model import Keyed, Model, Rule, Satisfies
 from .names import ModelUri, ResourceName, SecretReference, Sha256
 from .peers import NetworkPolicyPeer
 from .percent import Percent
-from .pods import PodOptions, Resources
+from .pods import EnvVar, PodOptions, Resources, VolumeName
 
 
 class ModelSource(Model):
@@ -257,6 +258,60 @@ class Feedback(Model):
     """Who may connect besides the operator, as in a NetworkPolicy."""
 
 
+_TAKEN = ("server", "fetch")
+
+
+class ServeContainer(OwnContainer):
+    """The container that predicts."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            f"!(self.name in {list(_TAKEN)})",
+            "server and fetch are the operator's own containers: choose another name",
+            lambda container: container.name not in _TAKEN,
+        ),
+    )
+
+    name: VolumeName = "own"
+    """Name of the container."""
+    env: Annotated[tuple[EnvVar, ...], MaxLen(128), Keyed("name")] = ()
+    """Environment variables of this container. PERENNIAL_MODEL is the folder with the version's files,
+    PERENNIAL_MODEL_NAME and PERENNIAL_MODEL_VERSION are what clients call it, PERENNIAL_PORT is `template.port`; others
+    may refer to them: $(PERENNIAL_MODEL)."""
+    liveness_probe: dict[str, Any] | None = None
+    """When a container that hangs is started again, as in Kubernetes; by default never. Checked by a dry run of the
+    pod."""
+
+
+class ServeTemplateSpec(Model):
+    """The container; everything else about the pod is in `spec.pod` and `spec.resources`."""
+
+    containers: Annotated[tuple[ServeContainer, ...], MinLen(1), MaxLen(1), Keyed("name")]
+    """Exactly one container. It serves the model in the folder $PERENNIAL_MODEL, which holds the version's files,
+    checked."""
+
+
+_OUR_PORTS = (8080, 8081, 9000)
+
+
+class ServeTemplate(Model):
+    """A server of your own, which speaks the Open Inference Protocol v2 over HTTP. A sidecar stands in front of it,
+    passes requests on and counts what it sees for drift."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            f"!(self.port in {list(_OUR_PORTS)})",
+            "ports 8080, 8081 and 9000 of the pod are the sidecar's: let your server listen on another",
+            lambda template: template.port not in _OUR_PORTS,
+        ),
+    )
+
+    port: Annotated[int, Ge(1), Le(65535)] = 8000
+    """Where it listens, on all addresses of the pod."""
+    spec: ServeTemplateSpec
+    """What runs."""
+
+
 class ModelDeploymentSpec(Model):
     """What is served, and how a new version takes over."""
 
@@ -271,8 +326,11 @@ class ModelDeploymentSpec(Model):
     """How a new revision takes over."""
     feedback: Feedback = Feedback()
     """Who may send labels."""
+    template: ServeTemplate | None = None
+    """Serve with a server of your own instead of the built-in one."""
     resources: Resources = Resources(requests={"cpu": "100m", "memory": "256Mi"})
-    """Compute resources of the server container."""
+    """Compute resources of the server container; with `template` of yours, beside which the sidecar asks for 100m and
+    256Mi."""
     suspend: bool = False
     """True starts no rollout and changes no revision; what is served goes on being served."""
     pod: PodOptions = PodOptions()

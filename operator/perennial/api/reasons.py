@@ -214,7 +214,10 @@ class DriftMonitorReason(Reason):
     NOTHING_SERVED = "NothingServed", "The deployment has no stable revision yet."
     COUNTS_UNREACHABLE = "CountsUnreachable", "No pod of the deployment answered; the message says what it tried."
     NO_REFERENCE = "NoReference", "The version has no reference to compare with."
-    HARM_UNOBSERVABLE = "HarmUnobservable", "No labels come back, so that harm cannot be measured."
+    HARM_UNOBSERVABLE = (
+        "HarmUnobservable",
+        "No labels come back, so that harm cannot be measured; or scores do not tell it, and it cannot be suspected.",
+    )
     SECOND_MONITOR = "SecondMonitor", "Another monitor of the deployment acts; this one only watches."
     NO_DRIFT = "NoDrift", "What is served looks like the baseline."
     DRIFT = "Drift", "What is served differs from the baseline by a material amount."
@@ -233,9 +236,14 @@ class DriftMonitorReason(Reason):
     )
     NO_FAULT = "NoFault", "The data is whole."
     HARM = "Harm", "Labels show a loss above the reference's by more than `spec.harm.margin`."
+    HARM_SUSPECTED = (
+        "HarmSuspected",
+        "Scores let expect a loss above the reference's by more than `spec.harm.margin`; labels prove or clear it.",
+    )
     NO_HARM = "NoHarm", "Labels show no more loss than the reference and `spec.harm.margin` allow."
     TOO_FEW_LABELS = "TooFewLabels", "Too few labels came back to judge."
     RETRAIN_REQUESTED = "RetrainRequested", "A retrain was asked of the TrainingJob."
+    RETRAIN_PROPOSED = "RetrainProposed", "A retrain waits for a person's `perennial.dev/approve`."
     COOLDOWN = "Cooldown", "An action waits for `spec.governor.cooldown`."
     STOPPED = "Stopped", "`spec.governor.stopAfter` retrains did not help: a person has to look."
     DRY_RUN = "DryRun", "`spec.dryRun` is true: the action is named and not taken."

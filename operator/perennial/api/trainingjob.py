@@ -7,14 +7,14 @@ from typing import Annotated, Any, ClassVar, Literal
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from pydantic import Field
 
+from .containers import OwnContainer
 from .duration import Duration
 from .model import Keyed, Model, Rule
 from .names import DataUri, Identifier, ImportPath, SecretReference, StoreUri
 from .percent import Percent
-from .pods import EnvVar, PodOptions, Resources, VolumeMount, VolumeName
+from .pods import EnvVar, PodOptions, Resources, VolumeName
 
 Column = Annotated[str, MinLen(1), MaxLen(256)]
-Argument = Annotated[str, MaxLen(8192)]
 
 
 class Search(Model):
@@ -68,7 +68,7 @@ class Sklearn(Model):
     only tested on."""
 
 
-class TrainContainer(Model):
+class TrainContainer(OwnContainer):
     """The container that trains."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -81,23 +81,9 @@ class TrainContainer(Model):
 
     name: VolumeName = "train"
     """Name of the container."""
-    image: Annotated[str, MinLen(1), MaxLen(1024)]
-    """The image; by digest, a run can be repeated exactly."""
-    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
-    """When the image is pulled. Kubernetes' default depends on the tag."""
-    command: Annotated[tuple[Argument, ...], MaxLen(64)] = ()
-    """The entry point; by default the image's."""
-    args: Annotated[tuple[Argument, ...], MaxLen(256)] = ()
-    """Its arguments; by default the image's."""
-    working_dir: Annotated[str, MaxLen(512)] | None = None
-    """The working directory; by default the image's."""
     env: Annotated[tuple[EnvVar, ...], MaxLen(128), Keyed("name")] = ()
     """Environment variables of this container. PERENNIAL_DATA and PERENNIAL_OUTPUT say where data is and where the
     model goes."""
-    volume_mounts: Annotated[tuple[VolumeMount, ...], MaxLen(32), Keyed("mount_path")] = ()
-    """Where this container sees volumes of `spec.pod.volumes`."""
-    security_context: dict[str, Any] | None = None
-    """The container's security context, as in Kubernetes, over the operator's own; checked by a dry run of the pod."""
 
 
 class TemplateSpec(Model):

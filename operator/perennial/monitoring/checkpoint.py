@@ -46,7 +46,7 @@ class Mark(msgspec.Struct, frozen=True):
 
 class Tally(msgspec.Struct, frozen=True):
     """What was counted for a model, also after it was replaced: labels come late. `waiting` are losses since the last
-    step of the bet at `stepped`."""
+    step of the bet at `stepped`, `losses` those of the last steps: no decision looks at them, people do."""
 
     rows: int = 0
     labels: int = 0
@@ -55,6 +55,7 @@ class Tally(msgspec.Struct, frozen=True):
     waiting: list[int] = []
     stepped: float = 0.0
     harm: Harm | None = None
+    losses: History = ()
 
 
 class Open(msgspec.Struct, frozen=True):
@@ -74,8 +75,8 @@ class Judged(msgspec.Struct, frozen=True):
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
-    """The whole memory. `calm` counts windows in a row with nothing to act upon; `released` is the last token of
-    `perennial.dev/release`."""
+    """The whole memory. `calm` counts windows in a row with nothing to act upon; `suspicion` is the bet on what scores
+    let expect; `released` is the last token of `perennial.dev/release`."""
 
     format: int = FORMAT
     model: Judged | None = None
@@ -89,6 +90,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     closed: float = 0.0
     triage: Triage = Triage()
     calm: int = 0
+    suspicion: Harm | None = None
     governor: Governor = Governor()
     released: str | None = None
 

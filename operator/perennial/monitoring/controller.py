@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from prometheus_client import REGISTRY, CollectorRegistry
@@ -15,8 +16,10 @@ from perennial.kube.cache import Caches
 from perennial.kube.controller import Watch
 from perennial.kube.plan import Key, Manifest, Plan, Problem
 from perennial.kube.resources import CONFIGMAPS, PODS
+from perennial.settings import Settings
 
 from . import plan as planning
+from .budget import Budget
 from .look import Pods, Watcher
 from .metrics import Metrics
 from .observe import BY_DEPLOYMENT, observe, serves_deployment, watches_deployment
@@ -32,11 +35,12 @@ def _asks_training_job(manifest: Manifest) -> list[str]:
 
 
 class MonitoringController:
-    """DriftMonitors. `pods` asks server pods; `registry` is where their metrics are shown."""
+    """DriftMonitors. `pods` asks server pods; `settings` is what the installation allows; `registry` is where their
+    metrics are shown."""
 
     primary = DRIFTMONITORS
 
-    def __init__(self, caches: Caches, pods: Pods, registry: CollectorRegistry = REGISTRY) -> None:
+    def __init__(self, caches: Caches, settings: Settings, pods: Pods, registry: CollectorRegistry = REGISTRY) -> None:
         self._caches = caches
         caches.of(DRIFTMONITORS).add_index(BY_DEPLOYMENT, watches_deployment)
         caches.of(DRIFTMONITORS).add_index(BY_TRAINING_JOB, _asks_training_job)
@@ -44,6 +48,7 @@ class MonitoringController:
         for resource in (MODELDEPLOYMENTS, TRAININGJOBS, CONFIGMAPS):
             caches.of(resource)
         self._watcher = Watcher(pods, time.monotonic)
+        self._budget = Budget(caches, actions=settings.actions, retrains_a_day=settings.retrains_a_day)
         self.metrics = Metrics()
         registry.register(self.metrics)
         self.watches: Sequence[Watch] = (
@@ -65,7 +70,10 @@ class MonitoringController:
         return observed
 
     def plan(self, observed: Observed, problems: tuple[Problem, ...], now: datetime) -> Plan:
-        return planning.plan(observed, problems, now)
+        # Without an await between asking and reserving, no two monitors are given the last retrain of a day.
+        plan = planning.plan(replace(observed, brake=self._budget.brake(now.timestamp())), problems, now)
+        self._budget.reserve(observed.manifest, plan.status)
+        return plan
 
     def _of_deployment(self, manifest: Manifest) -> list[Key]:
         metadata = manifest["metadata"]

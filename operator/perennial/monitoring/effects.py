@@ -7,7 +7,8 @@ Jensen-Shannon's divergence is given beside it, since dashboards know it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -17,7 +18,10 @@ from perennial.wire.reference import Categorical, Numeric
 from .layout import CutKind, Floats, Ints, Layout
 from .scan import Peak
 
-Kind = Literal["Distribution", "Category", "Missing", "Unseen", "Range"]
+NAMED = 3
+"""Features named in the words about a joint column."""
+
+Kind = Literal["Distribution", "Category", "Missing", "Unseen", "Range", "Joint"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ def effect(layout: Layout, peak: Peak, now: Ints, before: Ints) -> Effect:
     values, values_before = now[cells][:-1], before[cells][:-1]
     if kind is CutKind.UNSEEN:
         return _share("Unseen", "of no known category", values, values_before, -1)
+    if column.name in layout.joint:
+        return _joint(layout.joint[column.name], _numeric(values, values_before))
     if isinstance(column, Numeric):
         return _numeric(values, values_before)
     return _categorical(column, values, values_before)
@@ -74,6 +80,12 @@ def _numeric(now: Ints, before: Ints) -> Effect:
         rises = int(differences.argmax()) < int(differences.argmin())
         return Effect("Distribution", size, rises, divergence(p, q), "more spread out" if rises else "less spread out")
     return Effect("Distribution", size, higher > lower, divergence(p, q), "higher" if higher > lower else "lower")
+
+
+def _joint(features: Sequence[str], found: Effect) -> Effect:
+    shown = [*features[:NAMED], f"{len(features) - NAMED} more"] if len(features) > NAMED else list(features)
+    named = f"{', '.join(shown[:-1])} and {shown[-1]}"
+    return replace(found, kind="Joint", words=f"{named} go together otherwise than before: {found.words}")
 
 
 def _categorical(column: Categorical, now: Ints, before: Ints) -> Effect:

@@ -18,6 +18,7 @@ _FOUND: dict[str, tuple[str, Reason]] = {
     "TrainServeSkew": ("Warning", DriftMonitorReason.TRAIN_SERVE_SKEW),
     "MinorDrift": ("Normal", DriftMonitorReason.MINOR_DRIFT),
     "Drift": ("Warning", DriftMonitorReason.DRIFT),
+    "HarmSuspected": ("Warning", DriftMonitorReason.HARM_SUSPECTED),
     "Harm": ("Warning", DriftMonitorReason.HARM),
 }
 
@@ -45,6 +46,11 @@ def events(
         if request.id not in asked:
             message = f"asked TrainingJob {request.training_job} for a retrain: {request.reason}"
             yield _event("Normal", DriftMonitorReason.RETRAIN_REQUESTED, message)
+    if told.proposal and (before.proposal is None or before.proposal.id != told.proposal.id):
+        message = (
+            f"a retrain of TrainingJob {told.proposal.training_job} waits for perennial.dev/approve={told.proposal.id}"
+        )
+        yield _event("Warning", DriftMonitorReason.RETRAIN_PROPOSED, f"{message}: {told.proposal.reason}")
     yield from _announced(decisions, before)
 
 

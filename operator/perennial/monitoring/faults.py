@@ -7,6 +7,7 @@ changes of the world: they are drift.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -26,7 +27,7 @@ DOUBT = 2.0
 
 class Finding(msgspec.Struct, frozen=True):
     """One column that alarms. `statistic` is the signed root, `n` the rows of its stretch, `since` where that begins
-    (Unix seconds)."""
+    (Unix seconds). `together` has the features that take part in a joint column."""
 
     state: FindingState
     name: str
@@ -37,6 +38,7 @@ class Finding(msgspec.Struct, frozen=True):
     words: str
     n: int
     since: float
+    together: tuple[str, ...] = ()
 
 
 def meaning(found: Effect, statistic: float, materiality: float) -> FindingState:
@@ -67,4 +69,17 @@ def finding(scan: Scan, peak: Peak, stretch: Ints, *, n: int, since: float, mate
         words=found.words,
         n=n,
         since=since,
+        together=scan.layout.joint.get(scan.layout.columns[peak.column].name, ()),
     )
+
+
+def unexplained(findings: Iterable[Finding]) -> list[Finding]:
+    """Without joint columns in which a feature takes part that has changed by itself as much: that alone moves them."""
+    found = list(findings)
+    changed = {finding.name for finding in found if not finding.together}
+    much = {finding.name for finding in found if not finding.together and finding.state != "MinorDrift"}
+    return [
+        finding
+        for finding in found
+        if (changed if finding.state == "MinorDrift" else much).isdisjoint(finding.together)
+    ]

@@ -20,6 +20,9 @@ LIFETIME = 3600.0
 KEPT = 3
 """Requests shown, the newest first."""
 
+DAY = 86400.0
+"""Seconds for which a request counts towards what the installation allows: so long it is kept."""
+
 
 class Request(msgspec.Struct, frozen=True):
     """A retrain asked of a TrainingJob, for the model with digest `model`, when version `accepted` was its newest
@@ -35,12 +38,24 @@ class Request(msgspec.Struct, frozen=True):
     state: Literal["Pending", "Taken", "Expired", "Superseded"] = "Pending"
 
 
+class Proposal(msgspec.Struct, frozen=True):
+    """A retrain that waits for a person's yes; its id becomes the request's."""
+
+    id: str
+    training_job: str
+    model: str
+    reason: str
+    created: float
+
+
 class Governor(msgspec.Struct, frozen=True):
-    """`retrains` counts those in a row that did not help."""
+    """`retrains` counts those in a row that did not help; `approved` is the last proposal that became a request."""
 
     cooldown_until: float = 0.0
     retrains: int = 0
     requests: tuple[Request, ...] = ()
+    proposal: Proposal | None = None
+    approved: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +65,16 @@ class Limits:
     cooldown: float
     stop_after: int
     dry_run: bool
+    approval: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Brake:
+    """Why this installation allows no retrain now. `until` is when to ask again (Unix seconds), None for when it is
+    installed anew."""
+
+    reason: str
+    until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +82,8 @@ class Situation:
     """What matters beyond the monitor. `accepted` is the TrainingJob's accepted version, 0 without one; `taken` is the
     last request that it noted; `busy` says what is already going on.
 
-    `rival` is the name of the monitor that acts instead of this one.
+    `rival` is the name of the monitor that acts instead of this one; `approved` is the proposal that a person said yes
+    to.
     """
 
     model: str
@@ -68,6 +94,8 @@ class Situation:
     busy: str | None = None
     rival: str | None = None
     data_fault: bool = False
+    approved: str | None = None
+    brake: Brake | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +103,7 @@ class Decision:
     """What was done or would be, and what comes next. `until` is when to ask again (Unix seconds), None for as soon as
     something changes."""
 
-    kind: Literal["Requested", "InFlight", "Cooldown", "Stopped", "DryRun", "Held", "NotActing"]
+    kind: Literal["Requested", "Proposed", "InFlight", "Cooldown", "Stopped", "Braked", "DryRun", "Held", "NotActing"]
     action: str | None
     next: str
     until: float | None = None
@@ -89,7 +117,13 @@ def follow(governor: Governor, situation: Situation, *, helped: bool) -> Governo
         for before, after in zip(governor.requests, requests, strict=True)
     )
     retrains = 0 if helped else max(governor.retrains - lapsed, 0)
-    return msgspec.structs.replace(governor, requests=requests, retrains=retrains)
+    proposal = governor.proposal if governor.proposal and governor.proposal.model == situation.model else None
+    return msgspec.structs.replace(governor, requests=requests, retrains=retrains, proposal=proposal)
+
+
+def withdraw(governor: Governor) -> Governor:
+    """Nothing asks for a retrain any more: what was proposed must not be approved later."""
+    return msgspec.structs.replace(governor, proposal=None)
 
 
 def decide(governor: Governor, cause: str, situation: Situation, limits: Limits) -> tuple[Governor, Decision]:
@@ -97,6 +131,9 @@ def decide(governor: Governor, cause: str, situation: Situation, limits: Limits)
     for rule in _RULES:
         if decision := rule(governor, situation, limits):
             return governor, replace(decision, action=decision.action or _done(governor, situation))
+    proposal = governor.proposal
+    if limits.approval and (proposal is None or proposal.id != situation.approved):
+        return _propose(governor, cause, situation)
     return _ask(governor, cause, situation, limits)
 
 
@@ -148,6 +185,12 @@ def _cooldown(governor: Governor, situation: Situation, _: Limits) -> Decision |
     return Decision("Cooldown", None, "a retrain is asked for after the cooldown", governor.cooldown_until)
 
 
+def _brake(_: Governor, situation: Situation, __: Limits) -> Decision | None:
+    if situation.brake is None:
+        return None
+    return Decision("Braked", None, f"nothing: {situation.brake.reason}", situation.brake.until)
+
+
 _RULES: tuple[Callable[[Governor, Situation, Limits], Decision | None], ...] = (
     _rival,
     _no_training_job,
@@ -156,12 +199,30 @@ _RULES: tuple[Callable[[Governor, Situation, Limits], Decision | None], ...] = (
     _dry_run,
     _stopped,
     _cooldown,
+    _brake,
 )
 
 
+def _propose(governor: Governor, cause: str, situation: Situation) -> tuple[Governor, Decision]:
+    proposal = governor.proposal or Proposal(
+        id=_identify(situation),
+        training_job=situation.training_job or "",
+        model=situation.model,
+        reason=cause,
+        created=situation.now,
+    )
+    decision = Decision(
+        "Proposed",
+        f"proposed a retrain of TrainingJob {proposal.training_job}",
+        f"a person approves it by annotating the monitor with perennial.dev/approve={proposal.id}",
+    )
+    return msgspec.structs.replace(governor, proposal=proposal), decision
+
+
 def _ask(governor: Governor, cause: str, situation: Situation, limits: Limits) -> tuple[Governor, Decision]:
+    proposal = governor.proposal
     request = Request(
-        id=hashlib.sha256(f"{situation.model} {situation.now:.0f}".encode()).hexdigest()[:10],
+        id=proposal.id if proposal else _identify(situation),
         training_job=situation.training_job or "",
         model=situation.model,
         reason=cause,
@@ -172,9 +233,21 @@ def _ask(governor: Governor, cause: str, situation: Situation, limits: Limits) -
     asked = Governor(
         cooldown_until=situation.now + limits.cooldown,
         retrains=governor.retrains + 1,
-        requests=(request, *governor.requests)[:KEPT],
+        requests=(request, *_kept(governor.requests, situation.now)),
+        approved=proposal.id if proposal and limits.approval else governor.approved,
     )
     return asked, Decision("Requested", _asked(request), "TrainingJob takes the request", request.expires)
+
+
+def _identify(situation: Situation) -> str:
+    """The same for a plan that is made again of the same look."""
+    return hashlib.sha256(f"{situation.model} {situation.now:.0f}".encode()).hexdigest()[:10]
+
+
+def _kept(requests: tuple[Request, ...], now: float) -> tuple[Request, ...]:
+    return tuple(
+        request for place, request in enumerate(requests, start=1) if place < KEPT or now - request.created < DAY
+    )
 
 
 def _follow(request: Request, situation: Situation) -> Request:

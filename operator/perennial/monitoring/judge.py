@@ -20,21 +20,22 @@ from . import baseline as baselines
 from .baseline import Baseline
 from .checkpoint import Checkpoint, Judged, Open, Tally
 from .counts import fold
-from .faults import Finding, finding
+from .faults import Finding, finding, unexplained
 from .harm import Harm, game, step
 from .history import Bucket, lengths, push, stretches
 from .layout import Ints, Layout, layout_of
 from .scan import Normal, Scan, looks_in
+from .suspicion import bet_on_scores, why_not
 from .triage import CLEAN, Triage, skew, triage, triage_harm
 
-DRIFT_SHARE, FAULT_SHARE, HARM_SHARE = 3 / 8, 1 / 8, 1 / 2
-"""How the allowed false alarms are divided. The scan's bounds hardly notice; the bet's delay grows with the log of its
+DRIFT_SHARE, FAULT_SHARE, SUSPICION_SHARE, HARM_SHARE = 1 / 4, 1 / 8, 1 / 8, 1 / 2
+"""How the allowed false alarms are divided. The scan's bounds hardly notice; a bet's delay grows with the log of its
 share."""
 
 TALLIES = 4
 """Models that are remembered, the judged one included."""
 
-_REBASED: tuple[str, ...] = ("open", "history", "windows", "closed", "triage", "calm")
+_REBASED: tuple[str, ...] = ("open", "history", "windows", "closed", "triage", "calm", "suspicion")
 
 
 def begin(checkpoint: Checkpoint, model: Judged, reference: Reference | None) -> Checkpoint:
@@ -93,6 +94,17 @@ def looks(spec: DriftMonitorSpec, share: float) -> float:
     return looks_in(spec.false_alarm_every.seconds, spec.window.period.seconds) / share
 
 
+def scanner(layout: Layout, normal: Normal, spec: DriftMonitorSpec) -> Scan:
+    """The scan with the bounds that the user's allowance gives."""
+    return Scan(
+        layout,
+        normal,
+        drift_looks=looks(spec, DRIFT_SHARE),
+        fault_looks=looks(spec, FAULT_SHARE),
+        exclude=spec.features.exclude,
+    )
+
+
 def _serves(answer: Epochs, model: Judged | None) -> bool:
     return model is None or any(model.sha256 in epoch.models for epoch in answer.epochs)
 
@@ -136,11 +148,38 @@ def _scan(
     checkpoint: Checkpoint, bucket: Bucket, baseline: Baseline, layout: Layout, spec: DriftMonitorSpec
 ) -> Checkpoint:
     history = push(checkpoint.history, bucket)
-    scan = _scanner(layout, baselines.normal(baseline, layout), spec)
+    scan = scanner(layout, baselines.normal(baseline, layout), spec)
     found = _triaged(checkpoint, scan, history, spec)
-    acting = ("DataFault", "Drift", "Harm")
-    calm = 0 if any(verdict.state in acting for verdict in found.verdicts) else checkpoint.calm + 1
-    return msgspec.structs.replace(checkpoint, history=history, triage=found, calm=calm)
+    scanned = msgspec.structs.replace(checkpoint, history=history, triage=found)
+    judged = _suspected(scanned, bucket, layout, float(scan.normal.dispersion[-1]), spec)
+    acting = ("DataFault", "Drift", "HarmSuspected", "Harm")
+    calm = 0 if any(verdict.state in acting for verdict in judged.triage.verdicts) else checkpoint.calm + 1
+    return msgspec.structs.replace(judged, calm=calm)
+
+
+def _suspected(
+    checkpoint: Checkpoint, bucket: Bucket, layout: Layout, dispersion: float, spec: DriftMonitorSpec
+) -> Checkpoint:
+    """One step of the bet on what the window's scores let expect, which are its last column."""
+    reference = checkpoint.reference
+    margin = spec.harm.margin.fraction
+    if reference is None or reference.expected is None or reference.loss is None or why_not(reference, margin):
+        return checkpoint
+    bet = bet_on_scores(reference.expected, reference.loss, reference.score.counts, margin, dispersion)
+    before = checkpoint.suspicion
+    if before is None or before.tolerated != bet.tolerated:
+        before = Harm(bet.tolerated)
+    score = bucket.cells[layout.slice(len(layout.columns) - 1)]
+    harm = step(before, bet, score, opened=bucket.opened, steps=looks(spec, SUSPICION_SHARE))
+    found = triage_harm(
+        checkpoint.triage,
+        harm,
+        bet.reference,
+        state="HarmSuspected",
+        model=reference.model,
+        closed=bucket.closed,
+    )
+    return msgspec.structs.replace(checkpoint, suspicion=harm, triage=found)
 
 
 def _learn(
@@ -149,7 +188,7 @@ def _learn(
     """A window in which values went missing, by what was learned so far, is not learned from."""
     if baseline.windows:
         normal = Normal(np.asarray(baseline.cells), baselines.training_dispersion(layout))
-        found = _triaged(checkpoint, _scanner(layout, normal, spec), (bucket,), spec, only_faults=True)
+        found = _triaged(checkpoint, scanner(layout, normal, spec), (bucket,), spec, only_faults=True)
         checkpoint = msgspec.structs.replace(checkpoint, triage=found)
         fault = found.of("DataFault")
         if fault and not fault.clean:
@@ -167,12 +206,12 @@ def _compared_with_training(
         return checkpoint
     trained = baselines.from_training(reference, layout, baseline.since)
     dispersion = np.maximum(trained.dispersion, baseline.dispersion)
-    scan = _scanner(layout, Normal(np.asarray(trained.cells), dispersion), spec)
+    scan = scanner(layout, Normal(np.asarray(trained.cells), dispersion), spec)
     served = np.asarray(baseline.cells)[None, :]
-    found = [
+    found = unexplained(
         finding(scan, peak, served[0], n=baseline.rows, since=baseline.since, materiality=spec.materiality)
         for peak in scan.peaks(scan.statistics(served))
-    ]
+    )
     verdict = skew(found, model=model.sha256, closed=checkpoint.closed, since=baseline.since, n=baseline.rows)
     return msgspec.structs.replace(checkpoint, triage=checkpoint.triage.replace("TrainServeSkew", verdict))
 
@@ -192,7 +231,7 @@ def _triaged(
 
     def findings(within: int | None) -> list[Finding]:
         few = len(windows) if within is None else sum(length <= within for length in windows)
-        found = [
+        found = unexplained(
             finding(
                 scan,
                 peak,
@@ -202,7 +241,7 @@ def _triaged(
                 materiality=spec.materiality,
             )
             for peak in scan.peaks(statistics[:few])
-        ]
+        )
         return [each for each in found if each.state == "DataFault"] if only_faults else found
 
     model = checkpoint.model.sha256 if checkpoint.model else ""
@@ -212,16 +251,6 @@ def _triaged(
 def _counts(summed: Ints, stretch: int) -> Ints:
     counts: Ints = summed[stretch]
     return counts
-
-
-def _scanner(layout: Layout, normal: Normal, spec: DriftMonitorSpec) -> Scan:
-    return Scan(
-        layout,
-        normal,
-        drift_looks=looks(spec, DRIFT_SHARE),
-        fault_looks=looks(spec, FAULT_SHARE),
-        exclude=spec.features.exclude,
-    )
 
 
 def _bet(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> Checkpoint:
@@ -237,9 +266,15 @@ def _bet(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> Checkpoint:
             harm = Harm(rules.tolerated)
         opened = tally.stepped or newest
         harm = step(harm, rules, tally.waiting, opened=opened, steps=looks(spec, HARM_SHARE))
-        stepped = msgspec.structs.replace(tally, harm=harm, waiting=[], stepped=newest)
+        losses = push(tally.losses, _labelled(tally.waiting, len(rules.values), opened, newest))
+        stepped = msgspec.structs.replace(tally, harm=harm, waiting=[], stepped=newest, losses=losses)
         checkpoint = msgspec.structs.replace(checkpoint, tallies={**checkpoint.tallies, digest: stepped})
         if checkpoint.model and digest == checkpoint.model.sha256:
             found = triage_harm(checkpoint.triage, harm, rules.reference, model=digest, closed=newest)
             checkpoint = msgspec.structs.replace(checkpoint, triage=found)
     return checkpoint
+
+
+def _labelled(losses: list[int], cells: int, opened: float, closed: float) -> Bucket:
+    counts = [*losses, *[0] * cells][:cells]
+    return Bucket(1, sum(counts), opened, closed, counts)

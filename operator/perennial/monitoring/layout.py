@@ -8,7 +8,7 @@ are cut by four look-ups in one cumulative sum.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.wire.reference import Categorical, Column, Numeric, Reference
+from perennial.wire.reference import Categorical, Column, Joint, Numeric, Reference
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -57,19 +57,25 @@ class Cut:
 
 
 class Layout:
-    """The columns of a reference and their cuts.
+    """The columns of a reference and their cuts. `joint` has the features that take part in a joint column, by its
+    name.
+
+    A joint column has no cut for missing values: those are its features' own.
 
     Raises ValueError for a reference that was made for other cells than its columns have.
     """
 
-    def __init__(self, columns: Sequence[Column]) -> None:
+    def __init__(self, columns: Sequence[Column], joint: Mapping[str, tuple[str, ...]] | None = None) -> None:
         for column in columns:
             if len(column.counts) != column.cells:
                 raise ValueError(f"column {column.name!r} has {column.cells} cells and {len(column.counts)} counts")
         self.columns = tuple(columns)
+        self.joint = dict(joint or {})
         self.starts = np.cumsum([0, *(column.cells for column in columns)])
         self.cuts = tuple(
-            cut for index, column in enumerate(columns) for cut in _cuts(column, index, int(self.starts[index]))
+            cut
+            for index, column in enumerate(columns)
+            for cut in _cuts(column, index, int(self.starts[index]), joint=column.name in self.joint)
         )
         self.column = np.array([cut.column for cut in self.cuts], dtype=np.int64)
         self.kind = np.array([cut.kind for cut in self.cuts], dtype=np.int64)
@@ -96,13 +102,32 @@ class Layout:
         return inside, summed[..., self._of_last] - summed[..., self._of_first]
 
 
+NEGLIGIBLE = 0.1
+"""A feature of less weight in a component, as a share of the largest, takes no part in it."""
+
 SCORE = "(score)"
 """What the model's own output is called among the columns: no feature's name."""
 
 
 def layout_of(reference: Reference) -> Layout:
     """The columns of a reference, its score last."""
-    return Layout([*reference.features, msgspec.structs.replace(reference.score, name=SCORE)])
+    columns = [*reference.columns[:-1], msgspec.structs.replace(reference.score, name=SCORE)]
+    return Layout(columns, participants(reference.joint) if reference.joint else None)
+
+
+def participants(joint: Joint) -> dict[str, tuple[str, ...]]:
+    """The features that take part in each joint column, by its name, those with the largest weights first."""
+    weights = [*joint.components, [1.0] * len(joint.features), *(_both(joint, pair) for pair in joint.pairs)]
+    return {column.name: _weightiest(joint.features, each) for column, each in zip(joint.columns, weights, strict=True)}
+
+
+def _both(joint: Joint, pair: tuple[int, int]) -> list[float]:
+    return [float(place in pair) for place in range(len(joint.features))]
+
+
+def _weightiest(features: Sequence[str], weights: Sequence[float]) -> tuple[str, ...]:
+    ranked = sorted(zip(features, weights, strict=True), key=lambda each: -abs(each[1]))
+    return tuple(name for name, weight in ranked if abs(weight) >= NEGLIGIBLE * abs(ranked[0][1]))
 
 
 def reference_cells(columns: Sequence[Column]) -> Ints:
@@ -110,13 +135,13 @@ def reference_cells(columns: Sequence[Column]) -> Ints:
     return np.array([count for column in columns for count in column.counts], dtype=np.int64)
 
 
-def _cuts(column: Column, index: int, start: int) -> list[Cut]:
+def _cuts(column: Column, index: int, start: int, *, joint: bool) -> list[Cut]:
     missing = start + column.cells - 1
     has_value = (start, missing)
     of_all = (start, missing + 1)
     shares = _numeric(column, index, start) if isinstance(column, Numeric) else _categorical(column, index, start)
     cuts = [Cut(index, kind, first, last, *has_value, outside) for kind, first, last, outside in shares]
-    return [*cuts, Cut(index, CutKind.MISSING, missing, missing + 1, *of_all)]
+    return cuts if joint else [*cuts, Cut(index, CutKind.MISSING, missing, missing + 1, *of_all)]
 
 
 def _numeric(column: Numeric, index: int, start: int) -> list[tuple[CutKind, int, int, int]]:

@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 from perennial.api.driftmonitor_status import DriftMonitorStatus, FeatureDrift
 from perennial.kube.plan import Key
 
-STATES = ("DataFault", "TrainServeSkew", "MinorDrift", "Drift", "Harm")
+STATES = ("DataFault", "TrainServeSkew", "MinorDrift", "Drift", "HarmSuspected", "Harm")
 _MONITOR = ("namespace", "driftmonitor")
 
 
@@ -63,13 +63,17 @@ class Metrics(Collector):
         return family
 
     def _losses(self) -> Metric:
-        text = "Mean loss of labelled rows: of the reference, and since harm began."
+        text = "Mean loss of labelled rows: of the reference, and since harm began; and what scores let expect now."
         family = GaugeMetricFamily("perennial_drift_loss", text, labels=(*_MONITOR, "of"))
         for key, status in self._statuses.items():
-            for verdict in status.verdicts:
-                if verdict.loss:
-                    family.add_metric((key.namespace, key.name, "reference"), verdict.loss.reference)
-                    family.add_metric((key.namespace, key.name, "now"), verdict.loss.now)
+            harm = next((verdict.loss for verdict in status.verdicts if verdict.state == "Harm"), None)
+            known = harm or status.expected_loss
+            if known:
+                family.add_metric((key.namespace, key.name, "reference"), known.reference)
+            if harm:
+                family.add_metric((key.namespace, key.name, "now"), harm.now)
+            if status.expected_loss:
+                family.add_metric((key.namespace, key.name, "expected"), status.expected_loss.now)
         return family
 
     def _features(self, name: str, text: str, attribute: str) -> Metric:

@@ -10,6 +10,11 @@ RELEASE = "perennial.dev/release"
 """The annotation by which a person says that what is served now is normal; its value is a token that is taken once."""
 
 
+APPROVE = "perennial.dev/approve"
+"""The annotation by which a person agrees to a proposal; its value is the proposal's id, so that it approves no
+other."""
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Which DriftMonitor: namespace, name and uid."""

@@ -14,7 +14,8 @@ from perennial.wire.counts import Epochs
 from perennial.wire.reference import Reference
 
 from .checkpoint import Checkpoint
-from .names import RELEASE, Identity
+from .governor import Brake
+from .names import APPROVE, RELEASE, Identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,8 @@ class Look:
 class Observed:
     """The monitor and what concerns it. `spec` is None where `invalid` says what is wrong with it.
 
-    `rival` is the monitor of the same deployment that acts. `stored` is the ConfigMap as it is, `checkpoint` what it
-    holds and `unreadable` why it holds nothing.
+    `rival` is the monitor of the same deployment that acts, `brake` what the installation forbids. `stored`
+    is the ConfigMap as it is, `checkpoint` what it holds and `unreadable` why it holds nothing.
     """
 
     identity: Identity
@@ -62,6 +63,7 @@ class Observed:
     deployment: Deployment | None = None
     training: TrainingJobStatus | None = None
     rival: str | None = None
+    brake: Brake | None = None
     look: Look = Look()
 
     @property
@@ -70,5 +72,12 @@ class Observed:
 
     @property
     def release(self) -> str | None:
+        return self._annotation(RELEASE)
+
+    @property
+    def approve(self) -> str | None:
+        return self._annotation(APPROVE)
+
+    def _annotation(self, name: str) -> str | None:
         annotations: Mapping[str, str] = self.manifest["metadata"].get("annotations") or {}
-        return annotations.get(RELEASE)
+        return annotations.get(name)

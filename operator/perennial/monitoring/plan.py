@@ -22,7 +22,7 @@ from . import judge
 from .checkpoint import Checkpoint, Judged, encode
 from .counts import miss
 from .events import events
-from .governor import Decision, Limits, Situation, decide, follow
+from .governor import Decision, Limits, Situation, decide, follow, withdraw
 from .observed import Observed
 from .status import status
 from .words import describe
@@ -40,7 +40,7 @@ _REFUSED: dict[str, Reason] = {
     "Contended": CommonReason.CONTENDED,
 }
 
-_ACTING = ("Harm", "Drift")
+_ACTING = ("Harm", "HarmSuspected", "Drift")
 
 
 def plan(observed: Observed, problems: tuple[Problem, ...], now: datetime) -> Plan:
@@ -57,13 +57,17 @@ def plan(observed: Observed, problems: tuple[Problem, ...], now: datetime) -> Pl
     if observed.deployment is None:
         message = f"there is no ModelDeployment {spec.deployment} in the namespace"
         return _unable(observed, now, DriftMonitorReason.DEPLOYMENT_NOT_FOUND, message)
-    checkpoint = _counted(observed, spec, now)
+    checkpoint, decisions = consider(observed, spec, now)
     if checkpoint.model is None:
         message = f"ModelDeployment {spec.deployment} has no stable revision yet"
         return _unable(observed, now, DriftMonitorReason.NOTHING_SERVED, message)
-    checkpoint, decisions = _governed(observed, checkpoint, spec, now)
     blocked = _blocked(observed, checkpoint)
     return _whole(observed, checkpoint, decisions, now, blocked)
+
+
+def consider(observed: Observed, spec: DriftMonitorSpec, now: datetime) -> tuple[Checkpoint, Mapping[str, Decision]]:
+    """What one look finds and what is decided on it, by verdict id: the whole policy, which a backtest asks too."""
+    return _governed(observed, _counted(observed, spec, now), spec, now)
 
 
 def _counted(observed: Observed, spec: DriftMonitorSpec, now: datetime) -> Checkpoint:
@@ -94,13 +98,13 @@ def _governed(
         for verdict in checkpoint.triage.verdicts
         if verdict.state == state
     ]
-    decisions: dict[str, Decision] = {}
-    if causes:
-        limits = Limits(spec.governor.cooldown.seconds, spec.governor.stop_after, spec.dry_run)
-        cause = f"{causes[0].state}: {describe(causes[0])}"
-        governor, decision = decide(governor, cause, situation, limits)
-        decisions = {verdict.id: decision for verdict in causes}
-    return msgspec.structs.replace(checkpoint, governor=governor), decisions
+    if not causes:
+        return msgspec.structs.replace(checkpoint, governor=withdraw(governor)), {}
+    rules = spec.governor
+    limits = Limits(rules.cooldown.seconds, rules.stop_after, spec.dry_run, approval=rules.approval == "Required")
+    cause = f"{causes[0].state}: {describe(causes[0])}"
+    governor, decision = decide(governor, cause, situation, limits)
+    return msgspec.structs.replace(checkpoint, governor=governor), {verdict.id: decision for verdict in causes}
 
 
 def _situation(observed: Observed, checkpoint: Checkpoint, now: datetime) -> Situation:
@@ -114,6 +118,8 @@ def _situation(observed: Observed, checkpoint: Checkpoint, now: datetime) -> Sit
         busy=_busy(observed, checkpoint),
         rival=observed.rival,
         data_fault=checkpoint.triage.of("DataFault") is not None,
+        approved=observed.approve,
+        brake=observed.brake,
     )
 
 

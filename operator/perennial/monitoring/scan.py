@@ -69,7 +69,7 @@ class Scan:
 
     `drift_looks` and `fault_looks` are how many windows may pass, on average, before a false alarm at a cut of values
     or categories, and at one of missing or unseen ones: the two kinds share the monitor's allowance. Columns named in
-    `exclude` never alarm and cost the others nothing.
+    `exclude`, and joint ones in which such a feature takes part, never alarm and cost the others nothing.
     """
 
     def __init__(
@@ -83,7 +83,9 @@ class Scan:
     ) -> None:
         self.layout = layout
         self.normal = normal
-        watched = np.array([layout.columns[cut.column].name not in exclude for cut in layout.cuts], dtype=bool)
+        left_out = set(exclude)
+        names = [{column.name, *layout.joint.get(column.name, ())} for column in layout.columns]
+        watched = np.array([left_out.isdisjoint(names[cut.column]) for cut in layout.cuts], dtype=bool)
         fault = np.isin(layout.kind, (CutKind.MISSING, CutKind.UNSEEN))
         drift_bound = bound(drift_looks, int((watched & ~fault).sum()) * STRETCHES)
         fault_bound = bound(fault_looks, int((watched & fault).sum()) * STRETCHES)

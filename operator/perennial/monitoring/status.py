@@ -15,6 +15,7 @@ from perennial.api.driftmonitor_status import (
     HandledVerbs,
     JudgedModel,
     LossChange,
+    RetrainProposal,
     RetrainRequest,
     WindowCount,
 )
@@ -25,8 +26,9 @@ from .baseline import FEWEST_WINDOWS
 from .checkpoint import Checkpoint
 from .counts import coverage
 from .faults import Finding as DriftFinding
-from .governor import Decision, Request
+from .governor import Decision, Proposal, Request
 from .observed import Observed
+from .suspicion import mean_loss, why_not
 from .triage import CLEAN
 from .verdict import Verdict
 from .words import at, describe, moment
@@ -34,8 +36,14 @@ from .words import at, describe, moment
 SILENT_WINDOWS = 32
 """Windows without a label after which a monitor that shall act on harm says that it cannot see any."""
 
+_TIMES = {"Cooldown": " at", "Braked": "; one is possible at"}
+"""How a decision's time is said; of all others it is until when they hold."""
+
 FEW_LABELS = 100
 """Labels before which the absence of harm is not claimed."""
+
+TOGETHER = 10
+"""Features shown of a joint change."""
 
 
 def status(
@@ -56,7 +64,7 @@ def status(
     conditions = settle(
         observed.status.conditions,
         # A suspended monitor claims nothing: what it once found must not hold training for ever.
-        health(ready, stalled=stalled) | ({} if spec and spec.suspend else _found(checkpoint)),
+        health(ready, stalled=stalled) | ({} if spec and spec.suspend else _found(checkpoint, spec)),
         generation=observed.generation,
         now=now,
     )
@@ -73,6 +81,7 @@ def status(
         rows=tally.rows if judged else None,
         labels=tally.labels if judged else None,
         coverage=round(covered, 4) if covered is not None else None,
+        expected_loss=_expected_loss(checkpoint, spec),
         windows=WindowCount(
             count=checkpoint.windows,
             last=moment(checkpoint.closed) if checkpoint.closed else None,
@@ -84,9 +93,10 @@ def status(
             _verdict(verdict, decisions.get(verdict.id), checkpoint) for verdict in _newest_first(checkpoint)
         ),
         requests=tuple(_request(request) for request in checkpoint.governor.requests),
+        proposal=_proposal(checkpoint.governor.proposal),
         governor=_governor(checkpoint, now),
         next_window=moment(window.opened + period) if window else None,
-        handled=HandledVerbs(release=checkpoint.released),
+        handled=HandledVerbs(release=checkpoint.released, approve=checkpoint.governor.approved),
     )
 
 
@@ -100,7 +110,7 @@ def _ready(observed: Observed, checkpoint: Checkpoint) -> Finding:
         return Finding(False, reason.COUNTS_UNREACHABLE, f"no pod hands over its counts: {errors}. It is tried again")
     if not baseline.complete:
         return Finding(False, reason.LEARNING, _learning(checkpoint, spec))
-    if unobservable := _harm_unobservable(checkpoint, spec):
+    if unobservable := _harm_unobservable(checkpoint, spec) or _unsuspectable(checkpoint, spec):
         return Finding(False, reason.HARM_UNOBSERVABLE, unobservable)
     judges = f"judges {_model(checkpoint)}; one false alarm in {spec.false_alarm_every} is allowed"
     if observed.rival:
@@ -139,6 +149,24 @@ def _harm_unobservable(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> str | 
     )
 
 
+def _unsuspectable(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> str | None:
+    """Only for who wants action on a suspicion."""
+    if not any(action.state == "HarmSuspected" for action in spec.actions) or checkpoint.reference is None:
+        return None
+    return why_not(checkpoint.reference, spec.harm.margin.fraction)
+
+
+def _expected_loss(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> LossChange | None:
+    reference = checkpoint.reference
+    if spec is None or reference is None or not checkpoint.history:
+        return None
+    if reference.expected is None or reference.loss is None or why_not(reference, spec.harm.margin.fraction):
+        return None
+    score = checkpoint.history[0].cells[-reference.score.cells :]
+    expected = mean_loss(reference.expected, score)
+    return LossChange(reference=_digits(reference.loss.mean), now=_digits(expected))
+
+
 def _model(checkpoint: Checkpoint) -> str:
     model = checkpoint.model
     if model is None:
@@ -146,13 +174,13 @@ def _model(checkpoint: Checkpoint) -> str:
     return f"version {model.version}" if model.version is not None else f"model {model.sha256[:12]}"
 
 
-def _found(checkpoint: Checkpoint) -> dict[ConditionType, Finding]:
+def _found(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> dict[ConditionType, Finding]:
     if checkpoint.model is None:
         return {}
     return {
         ConditionType.DRIFTING: _drifting(checkpoint),
         ConditionType.DATA_FAULT: _data_fault(checkpoint),
-        ConditionType.HARMFUL: _harmful(checkpoint),
+        ConditionType.HARMFUL: _harmful(checkpoint, spec),
     }
 
 
@@ -179,12 +207,16 @@ def _data_fault(checkpoint: Checkpoint) -> Finding:
     return Finding(False, reason.NO_FAULT, "no values are missing or unknown that were not before")
 
 
-def _harmful(checkpoint: Checkpoint) -> Finding:
-    reason, tally = DriftMonitorReason, checkpoint.tally
+def _harmful(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> Finding:
+    reason, tally, reference = DriftMonitorReason, checkpoint.tally, checkpoint.reference
     if harm := checkpoint.triage.of("Harm"):
         return Finding(True, reason.HARM, describe(harm))
+    if suspicion := checkpoint.triage.of("HarmSuspected"):
+        return Finding(None, reason.HARM_SUSPECTED, f"{describe(suspicion)}; {tally.labels} labels came back")
     if tally.labels < FEW_LABELS:
-        return Finding(None, reason.TOO_FEW_LABELS, f"{tally.labels} labels came back")
+        blind = why_not(reference, spec.harm.margin.fraction) if spec and reference else None
+        message = f"{tally.labels} labels came back"
+        return Finding(None, reason.TOO_FEW_LABELS, f"{message}; {blind}" if blind else message)
     tolerated = f"{tally.harm.tolerated:.3g}" if tally.harm else "what is tolerated"
     return Finding(False, reason.NO_HARM, f"{tally.labels} labels speak for no loss above {tolerated}")
 
@@ -226,25 +258,39 @@ def _verdict(verdict: Verdict, decision: Decision | None, checkpoint: Checkpoint
 def _course(verdict: Verdict, decision: Decision | None, checkpoint: Checkpoint) -> tuple[str | None, str]:
     """What was done about a verdict and what comes next."""
     if decision:
-        until = f" at {at(decision.until)}" if decision.kind == "Cooldown" and decision.until else ""
-        until = (
-            f" until {at(decision.until)}" if decision.kind in ("Requested", "InFlight") and decision.until else until
-        )
-        return decision.action, f"{decision.next}{until}"
-    clean = CLEAN.get(verdict.state, 0)
-    over = f"over after {clean - verdict.clean} more clean windows, or with a new baseline"
+        return decision.action, f"{decision.next}{_when(decision)}"
+    over = f"over after {_clean_windows(verdict, checkpoint)} more clean windows, or with a new baseline"
     if verdict.state == "DataFault":
         return "automatic training is held", over
     if verdict.state == "TrainServeSkew":
         return None, "compare how the features are made in training and in serving"
     if verdict.state == "MinorDrift":
         return None, f"nothing is done below spec.materiality; {over}"
+    if verdict.state == "HarmSuspected":
+        return None, f"labels prove or clear it: send them to the feedback endpoint; {over}"
     return None, f"nothing is asked for in spec.actions; {over}"
+
+
+def _clean_windows(verdict: Verdict, checkpoint: Checkpoint) -> int:
+    """How many more it takes."""
+    bets = {"Harm": checkpoint.tally.harm, "HarmSuspected": checkpoint.suspicion}
+    bet = bets.get(verdict.state)
+    return CLEAN.get(verdict.state, 0) - (bet.clean if bet else verdict.clean)
+
+
+def _when(decision: Decision) -> str:
+    if decision.until is None:
+        return ""
+    return f"{_TIMES.get(decision.kind, ' until')} {at(decision.until)}"
 
 
 def _feature(finding: DriftFinding) -> FeatureDrift:
     return FeatureDrift(
-        name=finding.name, effect=round(finding.effect, 3), statistic=round(finding.statistic, 1), kind=finding.kind
+        name=finding.name,
+        effect=round(finding.effect, 3),
+        statistic=round(finding.statistic, 1),
+        kind=finding.kind,
+        together=finding.together[:TOGETHER],
     )
 
 
@@ -258,6 +304,17 @@ def _request(request: Request) -> RetrainRequest:
         created_at=moment(request.created),
         expires_at=moment(request.expires),
         state=request.state,
+    )
+
+
+def _proposal(proposal: Proposal | None) -> RetrainProposal | None:
+    if proposal is None:
+        return None
+    return RetrainProposal(
+        id=proposal.id,
+        training_job=proposal.training_job,
+        reason=proposal.reason,
+        created_at=moment(proposal.created),
     )
 
 

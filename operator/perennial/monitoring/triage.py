@@ -8,14 +8,15 @@ clean run are asked.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
 
 import msgspec
 
-from .faults import Finding, FindingState
+from .faults import Finding, FindingState, unexplained
 from .harm import Harm
 from .verdict import Loss, State, Verdict, identify
 
-CLEAN: dict[State, int] = {"DataFault": 8, "Drift": 32, "MinorDrift": 32, "Harm": 32}
+CLEAN: dict[State, int] = {"DataFault": 8, "Drift": 32, "MinorDrift": 32, "HarmSuspected": 32, "Harm": 32}
 """Clean windows (for harm: steps of labels) after which a verdict is over. A fault holds training, so it goes
 sooner."""
 
@@ -24,6 +25,8 @@ SHOWN = 20
 
 Findings = Callable[[int | None], list[Finding]]
 """What the scan finds in stretches of at most so many windows; in all for None."""
+
+HarmState = Literal["HarmSuspected", "Harm"]
 
 _FOUND: tuple[FindingState, ...] = ("DataFault", "Drift", "MinorDrift")
 
@@ -57,19 +60,21 @@ def triage(before: Triage, findings: Findings, *, model: str, opened: float, clo
     return _without_repetition(after)
 
 
-def triage_harm(before: Triage, harm: Harm, reference: float, *, model: str, closed: float) -> Triage:
-    """The verdicts after one more step of labels."""
-    known = before.of("Harm")
+def triage_harm(
+    before: Triage, harm: Harm, reference: float, *, state: HarmState = "Harm", model: str, closed: float
+) -> Triage:
+    """The verdicts after one more step of the bet, on labels or on what scores let expect."""
+    known = before.of(state)
     if not harm.alarm and known is None:
         return before
-    if known and harm.clean >= CLEAN["Harm"]:
-        return before.replace("Harm", None)
+    if known and harm.clean >= CLEAN[state]:
+        return before.replace(state, None)
     if not harm.alarm:
         return before
     leader = harm.leader
     loss = Loss(reference, harm.tolerated, leader.loss / max(leader.labels, 1))
-    verdict = known or Verdict(identify(model, "Harm", closed), "Harm", leader.since, closed, leader.labels)
-    return before.replace("Harm", msgspec.structs.replace(verdict, loss=loss, n=leader.labels))
+    verdict = known or Verdict(identify(model, state, closed), state, leader.since, closed, leader.labels)
+    return before.replace(state, msgspec.structs.replace(verdict, loss=loss, n=leader.labels))
 
 
 def skew(findings: Iterable[Finding], *, model: str, closed: float, since: float, n: int) -> Verdict | None:
@@ -109,9 +114,9 @@ def _new_to(after: Triage, state: FindingState, found: Sequence[Finding]) -> lis
 
 
 def _with(verdict: Verdict, findings: Sequence[Finding]) -> Verdict:
-    """The verdict with these features, which replace what it knew of them."""
+    """The verdict with these features, which replace what it knew of them, and explain joint changes that it had."""
     features = {(feature.name, feature.kind): feature for feature in (*verdict.features, *findings)}
-    largest = sorted(features.values(), key=lambda feature: -feature.effect)[:SHOWN]
+    largest = sorted(unexplained(features.values()), key=lambda feature: -feature.effect)[:SHOWN]
     n = max((finding.n for finding in findings), default=verdict.n)
     return msgspec.structs.replace(verdict, features=tuple(largest), n=n)
 

@@ -10,11 +10,12 @@ import msgspec
 
 from .faults import Finding
 
-State = Literal["DataFault", "TrainServeSkew", "MinorDrift", "Drift", "Harm"]
+State = Literal["DataFault", "TrainServeSkew", "MinorDrift", "Drift", "HarmSuspected", "Harm"]
 
 
 class Loss(msgspec.Struct, frozen=True):
-    """The mean loss of the reference, what is tolerated, and the mean since the change began."""
+    """The mean loss of the reference, what is tolerated, and the mean since the change began: of labelled rows, or
+    expected from scores."""
 
     reference: float
     tolerated: float

@@ -25,10 +25,11 @@ def describe(verdict: Verdict) -> str:
     """What was found, in one sentence."""
     if verdict.loss:
         loss = verdict.loss
-        return (
-            f"the loss is {loss.now:.3g} on {verdict.n} labels since {at(verdict.since)}; the reference's is "
-            f"{loss.reference:.3g}, up to {loss.tolerated:.3g} is tolerated"
-        )
+        suspected = verdict.state == "HarmSuspected"
+        found = f"scores let expect a loss of {loss.now:.3g} on" if suspected else f"the loss is {loss.now:.3g} on"
+        counted = f"{verdict.n} {'rows' if suspected else 'labels'} since {at(verdict.since)}"
+        tolerated = f"the reference's is {loss.reference:.3g}, up to {loss.tolerated:.3g} is tolerated"
+        return f"{found} {counted}; {tolerated}"
     named = "; ".join(_feature(feature) for feature in verdict.features[:NAMED])
     more = len(verdict.features) - NAMED
     others = f" and {more} more" if more > 0 else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from perennial.kube.plan import Manifest
+from perennial.wire.places import SCRATCH
 
 from .mounts import Mount, unique
 from .security import pod_security_context, restricted
@@ -74,3 +75,28 @@ def container(
     if pull_policy:
         made["imagePullPolicy"] = pull_policy
     return made
+
+
+def own_container(
+    said: Manifest,
+    *,
+    env: dict[str, str],
+    mounts: Sequence[Mount | None],
+    pod: Manifest,
+    resources: Manifest,
+) -> Manifest:
+    """A container of the user's own, `said` as in the spec, with what the operator gives it: `env`, mounts, and what
+    `pod` gives to every container. What is said for it alone wins.
+
+    Our variables come first, so that others may refer to them.
+    """
+    given = container(
+        name=said["name"], image=said["image"], command=(), env={}, mounts=mounts, pod=pod, resources=resources
+    )
+    # An image that expects to run as root has a home that this user cannot write to.
+    ours = {"HOME": SCRATCH} | env
+    entries = [{"name": name, "value": value} for name, value in ours.items()] + given["env"] + said.get("env", [])
+    last_wins = list({entry["name"]: entry for entry in entries}.values())
+    mounted = [*given["volumeMounts"], *said.get("volumeMounts", [])]
+    made = given | said | {"env": last_wins, "volumeMounts": mounted}
+    return {key: value for key, value in made.items() if value != []}

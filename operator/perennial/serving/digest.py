@@ -16,21 +16,43 @@ from perennial.kube.plan import Manifest
 
 _V1_FIELDS = ("pod", "resources")
 _V1_DEFAULTS: Mapping[str, Any] = {"resources": {"requests": {"cpu": "100m", "memory": "256Mi"}}}
+_V2_DEFAULTS: Mapping[str, Any] = {"port": 8000}
+_V2_CONTAINER_DEFAULTS: Mapping[str, Any] = {"name": "own"}
 
 
 def _v1(spec: Manifest) -> str:
+    """Of the built-in server."""
+    return _hash(_v1_said(spec))
+
+
+def _v2(spec: Manifest) -> str:
+    """Of a server of the user's own."""
+    template = _without_empty(spec["template"])
+    containers = [_but(_V2_CONTAINER_DEFAULTS, container) for container in template["spec"]["containers"]]
+    said = _but(_V2_DEFAULTS, template) | {"spec": {"containers": containers}}
+    return _hash(_v1_said(spec) | {"template": said})
+
+
+def _v1_said(spec: Manifest) -> dict[str, Any]:
     fields = {name: _without_empty(spec.get(name)) for name in _V1_FIELDS}
-    said = {name: value for name, value in fields.items() if value and value != _V1_DEFAULTS.get(name)}
+    return {name: value for name, value in _but(_V1_DEFAULTS, fields).items() if value}
+
+
+def _but(defaults: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value != defaults.get(name)}
+
+
+def _hash(said: Mapping[str, Any]) -> str:
     canonical = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-_ALGORITHMS: Mapping[str, Callable[[Manifest], str]] = {"v1": _v1}
-CURRENT = "v1"
+_ALGORITHMS: Mapping[str, Callable[[Manifest], str]] = {"v1": _v1, "v2": _v2}
 
 
-def server_digest(spec: Manifest, algorithm: str = CURRENT) -> str:
-    """`v1:<sha256>` of the stored spec."""
+def server_digest(spec: Manifest) -> str:
+    """`v1:<sha256>` of the stored spec, `v2:` where it has a template."""
+    algorithm = "v2" if spec.get("template") else "v1"
     return f"{algorithm}:{_ALGORITHMS[algorithm](spec)}"
 
 
@@ -45,7 +67,7 @@ def means_the_same(spec: Manifest, digest: str, adopted: str | None) -> bool:
     digest at that time, stands for it.
     """
     if is_known(digest):
-        return server_digest(spec, digest.partition(":")[0]) == digest
+        return server_digest(spec) == digest
     return adopted in (None, server_digest(spec))
 
 

@@ -10,6 +10,7 @@ from perennial.kube.plan import Manifest, Resource
 from perennial.wire import places
 
 SERVER = "server"
+FETCH = "fetch"
 
 VERBS = {
     "release": "perennial.dev/release",

@@ -91,14 +91,22 @@ def _trouble(status: dict[str, Any]) -> str | None:
     scheduled = _condition(status, "PodScheduled")
     if scheduled and scheduled.get("status") == "False":
         return f"{scheduled.get('reason', 'Unschedulable')}: {scheduled.get('message', '')}".strip()
-    for container in status.get("containerStatuses") or []:
-        state = container.get("state") or {}
-        last = (container.get("lastState") or {}).get("terminated") or state.get("terminated")
-        if last and (last.get("message") or last.get("reason")):
-            return _ended(last)
-        waiting = state.get("waiting")
-        if waiting and waiting.get("reason") not in (None, *_CREATING):
-            return f"{waiting['reason']}: {waiting.get('message', '')}".strip()
+    for container in status.get("initContainerStatuses") or []:
+        if trouble := _trouble_of(container):
+            return f"container {container['name']}: {trouble}"
+    return next(filter(None, map(_trouble_of, status.get("containerStatuses") or [])), None)
+
+
+def _trouble_of(container: dict[str, Any]) -> str | None:
+    state = container.get("state") or {}
+    last = (container.get("lastState") or {}).get("terminated") or state.get("terminated")
+    if (state.get("terminated") or {}).get("reason") == "Completed":
+        return None
+    if last and (last.get("message") or last.get("reason")):
+        return _ended(last)
+    waiting = state.get("waiting")
+    if waiting and waiting.get("reason") not in (None, *_CREATING):
+        return f"{waiting['reason']}: {waiting.get('message', '')}".strip()
     return None
 
 

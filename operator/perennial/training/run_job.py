@@ -15,7 +15,7 @@ from perennial.kube.ownership import owner_reference
 from perennial.kube.plan import Child, Manifest, Mode
 from perennial.kube.resources import JOBS
 from perennial.pods.mounts import Mount, empty_mount, scratch_mount, secret_mount, uri_mount
-from perennial.pods.template import container, pod_template
+from perennial.pods.template import container, own_container, pod_template
 from perennial.settings import Settings
 from perennial.wire import places
 from perennial.wire import run as wire
@@ -142,25 +142,11 @@ def _own_container(spec: TrainingJobSpec, mounts: list[Mount | None], pod: Manif
     """The user's container with what the operator gives it: data, a place for its output, and the pod's settings."""
     assert spec.template is not None
     own = spec.template.spec.containers[0]
-    said = own.to_manifest()
-    # An image that expects to run as root has a home that this user cannot write to.
-    env = {"HOME": places.SCRATCH, places.OUTPUT_ENV: places.OUTPUT}
+    env = {places.OUTPUT_ENV: places.OUTPUT}
     if spec.data:
         env[places.DATA_ENV] = places.mounted_path(spec.data.uri) or spec.data.uri
-    given = container(
-        name=own.name,
-        image=own.image,
-        command=own.command,
-        env={},
-        mounts=mounts,
-        pod=pod,
-        resources=spec.resources.to_manifest(),
-    )
-    entries = [{"name": name, "value": value} for name, value in env.items()] + given["env"] + said.get("env", [])
-    last_wins = list({entry["name"]: entry for entry in entries}.values())
-    mounted = [*given["volumeMounts"], *said.get("volumeMounts", [])]
-    made = given | said | {"env": last_wins, "volumeMounts": mounted}
-    return {key: value for key, value in made.items() if value != []}
+    said = {"name": own.name} | own.to_manifest()
+    return own_container(said, env=env, mounts=mounts, pod=pod, resources=spec.resources.to_manifest())
 
 
 def run_environment(run: wire.Run) -> dict[str, str]:

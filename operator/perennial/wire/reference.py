@@ -50,6 +50,25 @@ class Categorical(msgspec.Struct, tag="categorical", omit_defaults=True):
 Column = Numeric | Categorical
 
 
+class Joint(msgspec.Struct):
+    """Columns that show how features go together: computed from each row by the recipe here, counted like any other.
+
+    `features` are the numeric and boolean ones that take part. A value is held within `low` and `high`, then
+    standardised by `mean` and `scale`; a missing one counts as the mean (0), but makes a product missing.
+    `components` [components, features] are weights of the standardised values, `pairs` places in `features`. `columns`
+    are the components', then the reconstruction error's, then the products' of the pairs.
+    """
+
+    features: list[str]
+    low: list[float]
+    high: list[float]
+    mean: list[float]
+    scale: list[float]
+    components: list[list[float]]
+    pairs: list[tuple[int, int]]
+    columns: list[Numeric]
+
+
 class Loss(msgspec.Struct):
     """The loss of the held-out rows, bounded to [0, 1]: cell i of `counts` counts losses in bin i of `values`.
 
@@ -65,9 +84,22 @@ class Loss(msgspec.Struct):
     scale: float = 1.0
 
 
+class Expected(msgspec.Struct):
+    """What scores say of the loss, without labels: `values` has the mean loss of the held-out rows by the score's cell.
+
+    They were tried on the newer half of the held-out rows: `estimated` is its loss by the values that the older half
+    gives, `measured` its loss by labels, `doubt` two standard errors of the difference.
+    """
+
+    values: list[float]
+    estimated: float
+    measured: float
+    doubt: float
+
+
 class Reference(msgspec.Struct, omit_defaults=True):
-    """All that drift is judged against. Counts of a window are one flat list: the columns' cells in order, then the
-    score's."""
+    """All that drift is judged against. Counts of a window are one flat list: the features' cells in order, then the
+    joint columns', then the score's."""
 
     model: str
     task: Literal["classification", "regression"]
@@ -76,9 +108,13 @@ class Reference(msgspec.Struct, omit_defaults=True):
     score: Column
     loss: Loss | None = None
     classes: list[str] = []
+    joint: Joint | None = None
+    """None where fewer than two features take part, and in references of earlier releases."""
+    expected: Expected | None = None
+    """None for a model without probabilities, with too few held-out rows, and in references of earlier releases."""
     chi2_low: list[float] = []
     """chi2.ppf(0.1, k) for k = 1..64: what the overdispersion of a baseline taken from serving needs."""
 
     @property
     def columns(self) -> list[Column]:
-        return [*self.features, self.score]
+        return [*self.features, *(self.joint.columns if self.joint else []), self.score]

@@ -15,8 +15,10 @@ class ServedModel(msgspec.Struct, omit_defaults=True):
 
 
 class Serve(msgspec.Struct, omit_defaults=True):
-    """The server's configuration. `name` is the model's name in the Open Inference Protocol."""
+    """The server's configuration. `name` is the model's name in the Open Inference Protocol. `own_port` is where a
+    server of the user's own listens, in the same pod: it predicts, and ours stands in front of it."""
 
     name: str
     model: ServedModel
     companion: ServedModel | None = None
+    own_port: int | None = None

@@ -29,6 +29,9 @@ def test_an_empty_environment_is_enough() -> None:
         ("WORKERS", "4", "workers", 4),
         ("RESYNC_SECONDS", "60.5", "resync_seconds", 60.5),
         ("LEADER_ELECTION", "false", "leader_election", False),
+        ("ACTIONS", "false", "actions", False),
+        ("RETRAINS_A_DAY", "5", "retrains_a_day", 5),
+        ("RETRAINS_A_DAY", "0", "retrains_a_day", None),
     ],
 )
 def test_a_variable_sets_a_field(name: str, value: str, field: str, expected: Any) -> None:

@@ -14,13 +14,20 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from perennial.api.driftmonitor import DriftMonitorSpec
 from perennial.api.resources import DRIFTMONITORS, MODELDEPLOYMENTS, TRAININGJOBS
 from perennial.kube.cache import Caches
+from perennial.kube.ownership import owner_reference
 from perennial.kube.plan import Key, Plan, Resource
 from perennial.kube.podclient import PodUnreachable
 from perennial.kube.resources import CONFIGMAPS, PODS
+from perennial.monitoring import judge
+from perennial.monitoring.checkpoint import Checkpoint, Judged, encode
 from perennial.monitoring.controller import MonitoringController
 from perennial.monitoring.look import ENDING_SECONDS, LONGEST
+from perennial.monitoring.triage import Triage
+from perennial.monitoring.verdict import Loss, Verdict
+from perennial.settings import Settings
 from perennial.wire.counts import EPOCHS_PATH, REFERENCE_PATH, Epoch, Epochs, ModelCounts, Take
 from perennial.wire.reference import Reference
 
@@ -71,7 +78,8 @@ class ServerPod:
 class Cluster:
     """Caches, pods and time. It carries out a plan's writes, as many as the operator lives for."""
 
-    def __init__(self, **spec: Any) -> None:
+    def __init__(self, settings: Settings | None = None, **spec: Any) -> None:
+        self.settings = settings or Settings()
         self.versions = itertools.count(1)
         self.now = START
         self.objects: dict[tuple[Resource, str], dict[str, Any]] = {}
@@ -94,7 +102,7 @@ class Cluster:
         """Another operator, which knows what the API server has and nothing else."""
         self.caches = Caches()
         self.registry = CollectorRegistry()
-        self.controller = MonitoringController(self.caches, self, self.registry)
+        self.controller = MonitoringController(self.caches, self.settings, self, self.registry)
         self.controller._watcher._clock = lambda: self.now
         for (resource, _), manifest in self.objects.items():
             self.caches.of(resource).store(manifest)
@@ -152,6 +160,10 @@ class Cluster:
         if writes > 1:
             self.put(DRIFTMONITORS, name, status=plan.status)
         return plan
+
+    def parts(self, resource: Resource, name: str) -> dict[str, Any]:
+        manifest = self.objects[resource, name]
+        return {part: manifest[part] for part in ("spec", "status") if part in manifest}
 
     @property
     def status(self) -> dict[str, Any]:
@@ -354,6 +366,31 @@ def test_a_second_monitor_only_looks() -> None:
     cluster.reconcile()
     assert cluster.status["rows"] == 15
     assert cluster.status["conditions"][0]["reason"] == "Watching"
+
+
+@pytest.mark.parametrize(
+    ("settings", "asking"),
+    [(Settings(), 3), (Settings(retrains_a_day=2), 2), (Settings(actions=False), 0)],
+)
+def test_an_installation_limits_what_its_monitors_ask_for(settings: Settings, asking: int) -> None:
+    """No status is written before all have decided: the last retrain of a day is given away once."""
+    cluster = Cluster(settings)
+    names = ["one", "two", "three"]
+    for name in names:
+        for resource in (MODELDEPLOYMENTS, TRAININGJOBS):
+            cluster.put(resource, name, **cluster.parts(resource, "flights"))
+        cluster.put(MODELDEPLOYMENTS, name, spec={"model": {"trainingJob": name}})
+        harm = {"state": "Harm", "action": "Retrain"}
+        cluster.put(DRIFTMONITORS, name, spec={"deployment": name, "actions": [harm]})
+        harmful = Verdict("v", "Harm", START, START, 500, loss=Loss(0.1, 0.12, 0.3))
+        memory = judge.begin(Checkpoint(), Judged(worlds.MODEL, 3), cluster.reference)
+        memory = judge.advance(memory, DriftMonitorSpec(deployment=name), {}, START)
+        memory = msgspec.structs.replace(memory, triage=Triage((harmful,)))
+        owners = [owner_reference(cluster.objects[DRIFTMONITORS, name])]
+        cluster.put(CONFIGMAPS, f"{name}-drift", metadata={"ownerReferences": owners}, binaryData=encode(memory))
+    plans = [cluster.reconcile(name=name, writes=1) for name in names]
+    asked = [plan for plan in plans if plan.status and plan.status.get("requests")]
+    assert len(asked) == asking
 
 
 def test_events_enqueue_the_monitors_that_they_concern() -> None:

@@ -214,6 +214,6 @@ def test_the_checkpoint_stays_small(rng: np.random.Generator, source: str) -> No
 
 def test_the_allowance_is_shared(rng: np.random.Generator) -> None:
     spec = DriftMonitorSpec.model_validate({"deployment": "x", "falseAlarmEvery": "10d", "window": {"period": "1h"}})
-    shares = (judge.DRIFT_SHARE, judge.FAULT_SHARE, judge.HARM_SHARE)
+    shares = (judge.DRIFT_SHARE, judge.FAULT_SHARE, judge.SUSPICION_SHARE, judge.HARM_SHARE)
     assert sum(shares) == 1
     assert sum(1 / judge.looks(spec, share) for share in shares) == pytest.approx(1 / 240)

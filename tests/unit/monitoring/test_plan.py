@@ -19,12 +19,14 @@ from perennial.kube.plan import Plan, Problem
 from perennial.monitoring import judge
 from perennial.monitoring.checkpoint import Checkpoint, Judged, Tally, decode, encode
 from perennial.monitoring.faults import Finding
-from perennial.monitoring.governor import Governor, Request
+from perennial.monitoring.governor import Brake, Governor, Request
+from perennial.monitoring.history import Bucket
 from perennial.monitoring.names import Identity
 from perennial.monitoring.observed import Deployment, Look, Observed
 from perennial.monitoring.plan import plan
 from perennial.monitoring.triage import Triage
 from perennial.monitoring.verdict import Loss, State, Verdict
+from perennial.wire.reference import Expected
 
 from . import worlds
 
@@ -52,8 +54,8 @@ def verdict(state: State) -> Verdict:
     kind = "Missing" if state == "DataFault" else "Distribution"
     found = Finding("Drift", "x", kind, 0.3, 0.1, 12.0, "higher", 500, 0)
     since = NOW.timestamp() - 3600
-    if state == "Harm":
-        return Verdict("v-Harm", state, since, NOW.timestamp(), 700, loss=Loss(0.1, 0.13, 0.25))
+    if state in ("Harm", "HarmSuspected"):
+        return Verdict(f"v-{state}", state, since, NOW.timestamp(), 700, loss=Loss(0.1, 0.13, 0.25))
     return Verdict(f"v-{state}", state, since, NOW.timestamp(), 500, features=(found,))
 
 
@@ -146,6 +148,8 @@ def test_ready(case: Observed, ready: tuple[str, str], stalled: str) -> None:
         (("Drift", "MinorDrift"), {"Drifting": ("True", "Drift"), "DataFault": ("False", "NoFault")}),
         (("DataFault",), {"DataFault": ("True", "MissingValues"), "Drifting": ("False", "NoDrift")}),
         (("Harm",), {"Harmful": ("True", "Harm"), "Drifting": ("False", "NoDrift")}),
+        (("HarmSuspected",), {"Harmful": ("Unknown", "HarmSuspected"), "Drifting": ("False", "NoDrift")}),
+        (("HarmSuspected", "Harm"), {"Harmful": ("True", "Harm")}),
         (("TrainServeSkew",), {"Drifting": ("False", "NoDrift"), "DataFault": ("False", "NoFault")}),
     ],
 )
@@ -169,7 +173,39 @@ def test_no_harm_is_claimed_only_with_labels() -> None:
     assert condition(plan(observed(labelled), (), NOW), "Harmful") == ("False", "NoHarm")
 
 
+APPROVAL = {"governor": {"approval": "Required"}}
 RETRAIN_ON_DRIFT = {"actions": [{"state": "Drift", "action": "Retrain"}]}
+RETRAIN_ON_SUSPICION = {"actions": [{"state": "HarmSuspected", "action": "Retrain"}]}
+EXPECTED = Expected([0.1] * REFERENCE.score.cells, estimated=0.1, measured=0.1, doubt=0.01)
+
+
+def suspectable(*states: State, expected: Expected = EXPECTED) -> Checkpoint:
+    """With scores that tell the loss, and a window that was judged."""
+    reference = msgspec.structs.replace(REFERENCE, expected=expected)
+    cells = [cell for column in COLUMNS for cell in worlds.draw(column, RNG, 500)]
+    return msgspec.structs.replace(
+        with_verdicts(*states), reference=reference, history=(Bucket(1, 500, 0.0, 300.0, cells),)
+    )
+
+
+def test_what_scores_let_expect_is_told() -> None:
+    loss = told(plan(observed(suspectable()), (), NOW)).expected_loss
+    assert loss is not None
+    assert [loss.reference, loss.now] == pytest.approx([0.1, 0.1])
+    assert told(plan(observed(), (), NOW)).expected_loss is None
+
+
+def test_who_wants_action_on_a_suspicion_is_told_when_there_can_be_none() -> None:
+    off = suspectable(expected=msgspec.structs.replace(EXPECTED, measured=0.2))
+    for spec, reason in ((RETRAIN_ON_SUSPICION, "HarmUnobservable"), ({"actions": []}, "Watching")):
+        wanted = plan(observed(off, spec=spec), (), NOW)
+        assert condition(wanted, "Ready")[1] == reason
+        assert told(wanted).expected_loss is None
+    harmful = find(told(plan(observed(off), (), NOW)).conditions, ConditionType.HARMFUL)
+    assert harmful is not None
+    assert "they let expect 0.1, and 0.2 was measured" in harmful.message
+
+
 RUNNING = TrainingJobStatus.model_validate({
     "accepted": ACCEPTED,
     "conditions": [{
@@ -206,6 +242,8 @@ ROLLED_BACK = Deployment(
         (observed(with_verdicts("Drift")), False, "nothing is asked for"),
         (observed(with_verdicts("Drift"), spec=RETRAIN_ON_DRIFT), True, "takes the request until"),
         (observed(with_verdicts("MinorDrift"), spec=RETRAIN_ON_DRIFT), False, "below spec.materiality"),
+        (observed(with_verdicts("HarmSuspected")), False, "labels prove or clear it"),
+        (observed(suspectable("HarmSuspected"), spec=RETRAIN_ON_SUSPICION), True, "takes the request until"),
         (observed(with_verdicts("Harm", "DataFault")), False, "held until the DataFault is over"),
         (observed(with_verdicts("Harm"), rival="older"), False, "DriftMonitor older acts"),
         (observed(with_verdicts("Harm"), spec={"dryRun": True}), False, "until spec.dryRun is false"),
@@ -214,6 +252,13 @@ ROLLED_BACK = Deployment(
         (observed(with_verdicts("Harm"), training=NEWER, deployment=ROLLED_BACK), True, "takes the request until"),
         (observed(with_verdicts("Harm"), deployment=ROLLING), False, "version 4 is being rolled out"),
         (observed(with_verdicts("Harm"), deployment=Deployment(DEPLOYMENT.status)), False, "follows no TrainingJob"),
+        (observed(with_verdicts("Harm"), spec=APPROVAL), False, "perennial.dev/approve="),
+        (observed(with_verdicts("Harm"), brake=Brake("switched off")), False, "nothing: switched off"),
+        (
+            observed(with_verdicts("Harm"), brake=Brake("used up", NOW.timestamp() + 60)),
+            False,
+            "nothing: used up; one is possible at 2026-03-01T12:01:00Z",
+        ),
     ],
 )
 def test_acting(case: Observed, asks: bool, next_word: str) -> None:
@@ -248,6 +293,30 @@ def test_a_request_is_made_once_and_followed() -> None:
     (harm,) = told(after).verdicts
     assert request.id in (harm.action or "")
     assert "after the cooldown at 2026-03-01T13:00:00Z" in (harm.next or "")
+
+
+def test_a_person_approves_what_is_proposed() -> None:
+    case = observed(with_verdicts("Harm"), spec=APPROVAL)
+    first = plan(case, (), NOW)
+    proposal = told(first).proposal
+    assert proposal is not None
+    assert proposal.reason.startswith("Harm: the loss is 0.25")
+    assert [event.message for event in first.events if event.reason == "RetrainProposed"]
+    waiting = replace(case, checkpoint=remembered(first), status=told(first))
+    again = plan(waiting, (), NOW + timedelta(hours=5))
+    assert told(again).proposal == proposal
+    assert not again.events
+    waiting.manifest["metadata"]["annotations"] = {"perennial.dev/approve": proposal.id}
+    approved = told(plan(waiting, (), NOW + timedelta(hours=5)))
+    assert [request.id for request in approved.requests] == [proposal.id]
+    assert approved.proposal is None
+    assert approved.handled.approve == proposal.id
+
+
+def test_a_proposal_goes_with_what_asked_for_it() -> None:
+    first = plan(observed(with_verdicts("Harm"), spec=APPROVAL), (), NOW)
+    calm = msgspec.structs.replace(remembered(first), triage=Triage())
+    assert told(plan(observed(calm, spec=APPROVAL, status=told(first)), (), NOW)).proposal is None
 
 
 def test_nothing_new_writes_nothing() -> None:

@@ -18,9 +18,10 @@ from perennial.runtime.server.http import (
     overloaded,
     refused,
 )
+from perennial.runtime.server.inference import Predictor
 from perennial.runtime.server.meter import Meter
 from perennial.runtime.server.refusal import Refusal
-from perennial.runtime.server.request import decode
+from perennial.runtime.server.request import InferenceRequest, Question, decode
 from perennial.runtime.server.state import State
 
 logger = logging.getLogger(__name__)
@@ -61,6 +62,12 @@ class InferenceApp:
             reply(_failed(error))
 
     def _infer(self, request: Request, reply: http.Respond) -> None:
+        predictor, body = self._admit(request)
+        asked, question = decode(body, request.json_length)
+        self._predict(predictor, asked, question, request, reply)
+
+    def _admit(self, request: Request) -> tuple[Predictor, bytes]:
+        """Who answers, and the body as it was before it was encoded. Raises Refusal."""
         if request.path != self._infer_path:
             self._check_model(request.path.removesuffix(INFER))
         if request.method != "POST":
@@ -68,7 +75,11 @@ class InferenceApp:
         predictor = self._admission.predictor()
         request.deadline = http.deadline(request)
         body = inflated(request.body, request.encoding, self.max_body) if request.encoding else request.body
-        asked, question = decode(body, request.json_length)
+        return predictor, body
+
+    def _predict(
+        self, predictor: Predictor, asked: InferenceRequest, question: Question, request: Request, reply: http.Respond
+    ) -> None:
         write = writer_of(asked, predictor.model.schema.classes)
 
         def answered(answer: Answer | Exception) -> None:

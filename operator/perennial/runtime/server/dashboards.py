@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 
 from perennial.runtime.server.counts.totals import PodTotals
 
-_REASONS = {422: "BACKEND", 499: "CANCELED", 500: "BACKEND", 503: "REJECTED", 504: "REJECTED"}
+_REASONS = {422: "BACKEND", 499: "CANCELED", 500: "BACKEND", 502: "BACKEND", 503: "REJECTED", 504: "REJECTED"}
 _MICROSECONDS = 1e6
 
 

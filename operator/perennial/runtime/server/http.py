@@ -15,7 +15,7 @@ import math
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
 from functools import partial
@@ -59,7 +59,9 @@ class Error(msgspec.Struct):
 class Request:
     """A request that was read whole. `arrived` is monotonic seconds where the application meters it, `json_length` the
     header that says how much of the body is JSON where not all of it is, `timeout` the one that says how many
-    milliseconds the client waits; the application makes the `deadline` of it. `gone`: it waits no more.
+    milliseconds the client waits; the application makes the `deadline` of it. `gone`: it waits no more. `target` and
+    `headers` are as they came, for a server that was made to keep them; `counted_as` is the code in metrics, where that
+    is not the answer's.
     """
 
     method: str
@@ -73,6 +75,9 @@ class Request:
     arrived: float = 0.0
     deadline: float = math.inf
     gone: bool = False
+    target: bytes = b""
+    headers: Sequence[tuple[bytes, bytes]] = ()
+    counted_as: int = 0
 
 
 @dataclass(slots=True)
@@ -132,10 +137,11 @@ def too_large(limit: int) -> Refusal:
 
 
 class Server:
-    """One port: its application and its connections."""
+    """One port: its application and its connections. With `keeps_head` requests have their headers, all of them."""
 
-    def __init__(self, application: Application) -> None:
+    def __init__(self, application: Application, *, keeps_head: bool = False) -> None:
         self.application = application
+        self.keeps_head = keeps_head
         self.connections: set[Connection] = set()
         self.ending = False
         """Set once: from then on every answer ends its connection."""
@@ -251,6 +257,8 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._grow_head(len(name) + len(value))
+        if self._server.keeps_head:
+            self._headers.append((name, value))
         if len(name) not in _LENGTHS:
             return
         name = name.lower()
@@ -301,6 +309,7 @@ class Connection(asyncio.Protocol):
         self._json_length = None
         self._timeout = b""
         self._expects = False
+        self._headers: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
         self._size = 0
 
@@ -329,6 +338,8 @@ class Connection(asyncio.Protocol):
             self._json_length,
             self._timeout,
             self._since,
+            target=self._url,
+            headers=self._headers,
         )
 
     def _answer(self, request: Request) -> None:

@@ -92,8 +92,11 @@ class Intake:
 class Predictor:
     """Answers inference requests of one model.
 
-    `predecessor` is what the version took that was stable when this one was rolled out, once that is known.
+    `predecessor` is what the version took that was stable when this one was rolled out, once that is known. `is_front`:
+    it is another server that predicts.
     """
+
+    is_front = False
 
     def __init__(self, name: str, model: Model, counting: Counting) -> None:
         self.model = model

@@ -46,7 +46,7 @@ HAND_OVER_SECONDS = 5.0
 TICK_SECONDS = 1.0
 SAMPLES_SECONDS = 0.05
 _RETRY_SECONDS = (1, 2, 5, 10, 30)
-_ATTEMPTS = 4
+ATTEMPTS = 4
 """How often a silent store is asked for the model, before the process ends so that its pod's status can say why. A
 companion is asked for as long as the process lives, since it serves meanwhile."""
 
@@ -69,11 +69,22 @@ async def run(serve: Serve, counts: Path, ports: Ports) -> None:
     ending = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ending.set)
-    await Pod(serve, counts, ports).live(ending)
+    await _made(serve, counts, ports).live(ending)
+
+
+def _made(serve: Serve, counts: Path, ports: Ports) -> Pod:
+    if serve.own_port is None:
+        return Pod(serve, counts, ports)
+    # An HTTP client, which nobody else here needs.
+    from perennial.runtime.server.sidecar.pod import Sidecar
+
+    return Sidecar(serve, counts, ports, serve.own_port)
 
 
 class Pod:
     """One server process and what runs in it."""
+
+    in_flight_seconds = IN_FLIGHT_SECONDS
 
     def __init__(self, serve: Serve, counts: Path, ports: Ports) -> None:
         self._serve = serve
@@ -81,10 +92,17 @@ class Pod:
         self._meter = Meter()
         self._state = State(serve.name, str(serve.model.version or ""))
         admission = Admission(self._state, self._meter, max_in_flight=MAX_IN_FLIGHT)
-        self._inference = Server(InferenceApp(self._state, self._meter, admission, max_body=MAX_BODY))
+        self._inference = self._front(admission)
         self._rpc = RpcPort(self._state, self._meter, admission, max_message=MAX_BODY)
         self._control = Server(ControlApp(self._state, self._meter, max_body=MAX_BODY))
         self._ports = ports
+
+    def _front(self, admission: Admission) -> Server:
+        """What serves the inference port."""
+        return Server(InferenceApp(self._state, self._meter, admission, max_body=MAX_BODY))
+
+    def _predictor(self, model: Model, counting: Counting) -> Predictor:
+        return Predictor(self._serve.name, model, counting)
 
     @property
     def ready(self) -> bool:
@@ -125,7 +143,7 @@ class Pod:
         logger.info("inference on port %d, control on port %d, gRPC on port %d", *astuple(ports)[1:])
 
     async def _load(self) -> None:
-        model = await self._fetch(self._serve.model, _ATTEMPTS)
+        model = await self._loaded()
         companion = self._serve.companion
         try:
             counting = Counting(self._counts, model, companion.sha256 if companion else None)
@@ -136,7 +154,7 @@ class Pod:
         self._meter.counted_in(counting.totals)
         self._state.counting = counting
         self._state.version = model.version
-        self._state.predictor = Predictor(self._serve.name, model, counting)
+        self._state.predictor = self._predictor(model, counting)
         # What is loaded stays: the collector need not look through it again while requests wait.
         gc.collect()
         gc.freeze()
@@ -144,10 +162,16 @@ class Pod:
         if companion is not None:
             await self._load_companion(companion, model, self._state.predictor)
 
-    async def _fetch(self, served: ServedModel, attempts: int | None = None) -> Model:
+    async def _loaded(self) -> Model:
+        """The model that is served, tried."""
+        return await self._fetch(self._serve.model, load, ATTEMPTS)
+
+    async def _fetch(
+        self, served: ServedModel, loads: Callable[[ServedModel], Model], attempts: int | None = None
+    ) -> Model:
         for attempt in itertools.count():
             try:
-                return await asyncio.to_thread(load, served)
+                return await asyncio.to_thread(loads, served)
             except StoreUnreachableError as error:
                 if attempt + 1 == attempts:
                     raise CannotServe(f"the store does not answer: {error}") from error
@@ -161,7 +185,7 @@ class Pod:
     async def _load_companion(self, served: ServedModel, main: Model, predictor: Predictor) -> None:
         """A companion that cannot be had costs the comparison, never the service."""
         try:
-            model = await self._fetch(served)
+            model = await self._fetch(served, load)
             predictor.predecessor = Intake(model)
             predictor.companion = Companion(model, main)
         except (CannotServe, Incomparable) as error:
@@ -192,7 +216,7 @@ class Pod:
         self._inference.refuse_connections()
         self._rpc.refuse_connections()
         await _until(lambda: not (self._inference.connections or self._rpc.connections), LAST_REQUESTS_SECONDS)
-        await asyncio.gather(self._inference.close(IN_FLIGHT_SECONDS), self._rpc.close(IN_FLIGHT_SECONDS))
+        await asyncio.gather(self._inference.close(self.in_flight_seconds), self._rpc.close(self.in_flight_seconds))
         await self._hand_over()
         await self._control.close(1.0)
 

@@ -26,13 +26,15 @@ def stats(predictor: Predictor, counting: Counting, meter: Meter) -> Stats:
     """The pod's totals for the operator."""
     totals = counted.read(counting.mapped)
     labels = counting.book.totals
+    # Nothing waits for its turn in front of another server: what is late is late by that server's fault.
+    late = totals.codes[504] if predictor.is_front else 0
     return Stats(
         incarnation=counting.mapped.incarnation,
         model=predictor.model.digest,
         clock=meter.clock(),
         requests=totals.requests,
-        errors=totals.errors,
-        refused=totals.refused,
+        errors=totals.errors + late,
+        refused=totals.refused - late,
         rows=totals.rows,
         in_flight=meter.in_flight,
         busy_seconds=totals.busy_seconds,
@@ -139,6 +141,7 @@ class _Collector:
     def _rows(self, totals: PodTotals, counting: Counting) -> Iterator[Metric]:
         model, labels = self._state.name, counting.book.totals
         yield _counter("perennial_rows", "Rows predicted.", model, totals.rows)
+        yield _counter("perennial_unread_answers", "Answers whose rows could not be counted.", model, totals.unread)
         drift = int(slots.snapshot_all(counting.mapped)[0])
         yield _counter("perennial_drift_rows", "Rows sorted into drift cells.", model, drift)
         yield _gauge(

@@ -10,6 +10,7 @@ from perennial.runtime.server.model import Model
 from perennial.wire.manifest import Agreement
 from perennial.wire.schema import DECISIONS, LABEL, PREDICTION, PROBABILITIES, Class
 
+_PLATFORMS = {"onnx": "onnxruntime_onnx", "sklearn": "sklearn_skops"}
 _DATATYPES = {"numeric": "FP64", "boolean": "BOOL", "categorical": "BYTES"}
 
 
@@ -66,11 +67,11 @@ def describe(name: str, model: Model) -> ModelMetadata:
     return ModelMetadata(
         name=name,
         versions=[model.version],
-        platform="onnxruntime_onnx" if served.engine == "onnx" else "sklearn_skops",
+        platform=_PLATFORMS.get(model.engine.name, model.engine.name),
         inputs=[TensorMetadata(feature.name, _DATATYPES[feature.kind], [-1]) for feature in model.schema.features],
         outputs=_outputs(model),
         properties=Properties(
-            model.digest, model.schema.task, served.engine, model.schema.classes, served.why, served.agreement
+            model.digest, model.schema.task, model.engine.name, model.schema.classes, served.why, served.agreement
         ),
     )
 

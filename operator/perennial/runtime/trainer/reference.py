@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.runtime import binning, scoring
-from perennial.wire.reference import Categorical, Column, Loss, Numeric, Reference
+from perennial.wire.reference import Categorical, Column, Expected, Loss, Numeric, Reference
 from perennial.wire.schema import Feature, Schema
 
+from . import joint
 from .bounds import upper_mean, upper_share
+from .expected import expected
 from .metrics import Judged
 from .overdispersion import chi2_low, phi
 
@@ -41,13 +43,16 @@ class HeldOut:
 def build(schema: Schema, held: HeldOut, model: str) -> Reference:
     """The reference of the model with this digest."""
     columns = [_feature(feature, held) for feature in schema.features]
+    score = _score(schema, held.judged)
     return Reference(
         model=model,
         task=schema.task,
         rows=len(held.judged.truth),
         features=columns,
-        score=_score(schema, held.judged),
-        loss=_loss(schema, held.judged),
+        score=score,
+        loss=loss_of(schema, held.judged),
+        joint=joint.joint(schema, held.learned, held.rows),
+        expected=_expected(schema, score, held.judged),
         classes=[scoring.label_text(label) for label in schema.classes],
         chi2_low=chi2_low(),
     )
@@ -93,7 +98,18 @@ def _score(schema: Schema, judged: Judged) -> Column:
     return _numeric(SCORE, scoring.numeric_scores(schema.score, answers))
 
 
-def _loss(schema: Schema, judged: Judged) -> Loss:
+def _expected(schema: Schema, score: Column, judged: Judged) -> Expected | None:
+    if judged.probabilities is None or not isinstance(score, Numeric):
+        return None
+    cells = binning.numeric_cells(score, scoring.numeric_scores(schema.score, judged.probabilities))
+    return expected(score, cells, _wrong(judged))
+
+
+def _wrong(judged: Judged) -> NDArray[np.intp]:
+    return np.asarray(judged.truth != judged.predictions, np.intp)
+
+
+def loss_of(schema: Schema, judged: Judged) -> Loss:
     if schema.task == "classification":
         return _wrong_labels(judged)
     errors = np.abs(judged.truth - judged.predictions)
@@ -102,7 +118,7 @@ def _loss(schema: Schema, judged: Judged) -> Loss:
 
 
 def _wrong_labels(judged: Judged) -> Loss:
-    wrong = (judged.truth != judged.predictions).astype(np.intp)
+    wrong = _wrong(judged)
     rows = len(wrong) / phi(wrong, 2, ordered=False)
     mean = float(wrong.mean())
     return Loss(

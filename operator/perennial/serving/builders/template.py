@@ -13,15 +13,17 @@ import msgspec
 
 from perennial.api.modeldeployment import ModelDeploymentSpec
 from perennial.kube.plan import Manifest
-from perennial.pods.mounts import empty_mount, scratch_mount, secret_mount, uri_mount
-from perennial.pods.template import container, pod_template
+from perennial.pods.mounts import empty_mount, scratch_mount
+from perennial.pods.template import pod_template
 from perennial.serving.names import SERVER, Identity
 from perennial.serving.revision import ModelRef
 from perennial.settings import Settings
 from perennial.wire import places
 from perennial.wire.serve import Serve, ServedModel
 
-COMMAND = ("python", "-m", "perennial.runtime.server")
+from .own_template import own_server_template
+from .server_container import server_container, store_mounts
+
 GRACE_SECONDS = 30
 """The server's own drain takes at most 22 s: it goes on accepting for 3 s while every node's proxy learns that the pod
 ends, answers what is in flight and hands its last counts over."""
@@ -31,34 +33,14 @@ def server_template(
     spec: ModelDeploymentSpec, model: ModelRef, revision: str, identity: Identity, settings: Settings
 ) -> Manifest:
     """The pods that serve this model."""
+    if spec.template:
+        return own_server_template(spec, spec.template, model, revision, identity, settings)
     pod = spec.pod.to_manifest()
-    mounts = [
-        scratch_mount(),
-        empty_mount("perennial-counts", places.COUNTS),
-        uri_mount(model.uri),
-        secret_mount(model.secret, places.STORE_SECRET) if model.secret else None,
-    ]
+    mounts = [scratch_mount(), empty_mount("perennial-counts", places.COUNTS), *store_mounts(model)]
     serve = Serve(name=identity.name, model=model.served)
-    server = container(
-        name=SERVER,
-        image=settings.runtime_image,
-        command=COMMAND,
-        env=settings.runtime_environment | {places.SERVE_ENV: msgspec.json.encode(serve).decode()},
-        mounts=mounts,
-        pod=pod,
-        resources=spec.resources.to_manifest(),
-        pull_policy=settings.image_pull_policy,
-    )
-    server["ports"] = [
-        {"name": "http", "containerPort": places.INFERENCE_PORT, "protocol": "TCP"},
-        {"name": "grpc", "containerPort": places.GRPC_PORT, "protocol": "TCP"},
-        {"name": "control", "containerPort": places.CONTROL_PORT, "protocol": "TCP"},
-    ]
-    server["readinessProbe"] = _probe(f"/v2/models/{identity.name}/ready", period=2, timeout=2)
-    server["livenessProbe"] = _probe("/v2/health/live", period=10, timeout=5)
+    server = server_container(serve, mounts, pod, spec.resources.to_manifest(), settings)
     template = pod_template(labels=identity.revision_labels(revision), containers=[server], mounts=mounts, pod=pod)
     template["spec"]["terminationGracePeriodSeconds"] = GRACE_SECONDS
-    template["spec"]["enableServiceLinks"] = False
     return template
 
 
@@ -84,12 +66,3 @@ def _serve_entry(template: Manifest) -> dict[str, Any] | None:
         if entry["name"] == places.SERVE_ENV
     )
     return next(entries, None)
-
-
-def _probe(path: str, *, period: int, timeout: int) -> Manifest:
-    return {
-        "httpGet": {"path": path, "port": "http", "scheme": "HTTP"},
-        "periodSeconds": period,
-        "timeoutSeconds": timeout,
-        "failureThreshold": 3,
-    }

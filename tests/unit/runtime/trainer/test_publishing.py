@@ -106,7 +106,9 @@ def test_a_skops_model_with_rows_is_gated_and_binned(container: Container) -> No
     assert (schema.classes, schema.score) == (["down", "up"], "positive")
     assert len(schema.examples) == 5
     reference = msgspec.json.decode(version.read(REFERENCE_FILE), type=Reference)
-    assert [column.name for column in reference.columns] == ["speed", "height", "score"]
+    assert [column.name for column in reference.features] == ["speed", "height"]
+    assert reference.joint is not None
+    assert "speed * height" in [column.name for column in reference.joint.columns]
     assert reference.loss is not None
     assert reference.loss.mean == pytest.approx(1 - result.metrics["accuracy"])
     assert version.manifest.model.engine == "sklearn"

@@ -95,7 +95,9 @@ def test_the_reference_counts_the_held_out_rows(world: World) -> None:
     reference = reference_of(version)
     assert reference.model == version.manifest.model.sha256
     assert reference.rows == 100
-    assert [column.name for column in reference.columns] == ["carrier", "distance", "hour", "wet", "score"]
+    assert [column.name for column in reference.features] == ["carrier", "distance", "hour", "wet"]
+    assert reference.joint is not None
+    assert reference.joint.features == ["distance", "hour", "wet"]
     assert all(sum(column.counts) == 100 and len(column.counts) == column.cells for column in reference.columns)
     carrier, distance, score = reference.features[0], reference.features[1], reference.score
     assert isinstance(carrier, Categorical)

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.runtime.binning import boolean_cells, category_cells, unseen_cell
-from perennial.wire.reference import Categorical, Numeric, Reference
+from perennial.runtime.joint import Recipe
+from perennial.wire.reference import Categorical, Joint, Numeric, Reference
 from perennial.wire.schema import Schema
 
 
@@ -22,7 +23,7 @@ class Tally:
     """Counts rows into the flat cells of a reference.
 
     A row is float64: the numeric and boolean features as they are, then the codes of the categorical ones, then the
-    score.
+    score. Joint columns are computed from it.
     """
 
     def __init__(self, reference: Reference, schema: Schema) -> None:
@@ -36,7 +37,18 @@ class Tally:
         self.cells = 0
         for column in reference.features:
             self._add(column, places[column.name], boolean=kinds[column.name] == "boolean")
+        self._recipe: Recipe | None = None
+        if reference.joint is not None:
+            self._add_joint(reference.joint, places, first=len(places) + 1)
         self._add(reference.score, len(places), boolean=False)
+
+    def _add_joint(self, joint: Joint, places: dict[str, int], first: int) -> None:
+        if not places.keys() >= set(joint.features):
+            raise Mismatch("the reference's joint columns have other features than the schema")
+        self._recipe = Recipe(joint)
+        self._sources = [places[name] for name in joint.features]
+        for place, column in enumerate(joint.columns, start=first):
+            self._add(column, place, boolean=False)
 
     def _add(self, column: Numeric | Categorical, place: int, *, boolean: bool) -> None:
         if isinstance(column, Numeric):
@@ -56,6 +68,8 @@ class Tally:
             counts[start : start + column.cells] = np.bincount(
                 boolean_cells(column, columns[place]), minlength=column.cells
             )
+        if self._recipe is not None:
+            columns = np.concatenate([columns, self._recipe(columns[self._sources])])
         columns.sort(axis=1)
         total = columns.shape[1]
         present = total - np.isnan(columns).sum(axis=1)

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from perennial.runtime.server.counts.mapped import Mapped
 from perennial.wire.stats import LATENCY_BOUNDS
 
-CODES = (200, 400, 404, 405, 408, 413, 415, 499, 500, 503, 422, 431, 504)
+CODES = (200, 400, 404, 405, 408, 413, 415, 499, 500, 503, 422, 431, 504, 502)
 
 BATCH_BOUNDS = (1, 2, 4, 8, 16, 32, 64)
 """Upper ends in rows of the batches' cells; one more counts larger requests, which go alone."""
 
 _BUSY, _LATENCY_SUM, _COMPANION_SECONDS, _WAITED, _PREDICT_SECONDS, _BATCH_ROWS = 0, 1, 2, 3, 4, 12
-_ROWS, _COMPARED, _DISAGREED, _SKIPPED = 8, 9, 10, 11
+_ROWS, _COMPARED, _DISAGREED, _SKIPPED, _UNREAD = 8, 9, 10, 11, 13
 _CODES = 16
 _LATENCY = 32
 _CELLS = len(LATENCY_BOUNDS) + 1
@@ -45,6 +45,10 @@ class Totals:
 
     def predicted(self, rows: int) -> None:
         self._counts[_ROWS] += rows
+
+    def unread(self) -> None:
+        """An answer whose rows could not be counted, since what was asked or what was said could not be read."""
+        self._counts[_UNREAD] += 1
 
     def waited(self, seconds: float) -> None:
         """How long requests waited for their turn, all of them together."""
@@ -83,6 +87,7 @@ class PodTotals:
     batches: list[int] = field(default_factory=lambda: [0] * _BATCH_CELLS)
     batch_rows: int = 0
     rows: int = 0
+    unread: int = 0
     compared: int = 0
     disagreed: int = 0
     not_compared: int = 0
@@ -99,7 +104,7 @@ class PodTotals:
     @property
     def errors(self) -> int:
         """Failures of ours and of the model; a request that is wrong or comes at the wrong time is neither."""
-        return self.codes[422] + self.codes[500]
+        return self.codes[422] + self.codes[500] + self.codes[502]
 
 
 def read(mapped: Mapped) -> PodTotals:
@@ -121,6 +126,7 @@ def read(mapped: Mapped) -> PodTotals:
         total.busy_seconds += seconds[_BUSY]
         total.companion_seconds += seconds[_COMPANION_SECONDS]
         total.rows += counts[_ROWS]
+        total.unread += counts[_UNREAD]
         total.compared += counts[_COMPARED]
         total.disagreed += counts[_DISAGREED]
         total.not_compared += counts[_SKIPPED]

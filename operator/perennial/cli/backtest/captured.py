@@ -1,0 +1,73 @@
+"""Counts in a file: one JSON object a line, each what a pod answers to `POST /perennial/v1/epochs`.
+
+They hold no row, so that who may not hand data out can still ask what another policy would have found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from perennial.cli.problem import CannotDo
+from perennial.wire.counts import Epochs
+from perennial.wire.reference import Reference
+
+from .replay import Handed
+
+_START = b"{"
+
+
+def is_captured(place: str) -> bool:
+    """Whether the file holds counts: rows are CSV or Parquet, which begin otherwise."""
+    try:
+        with Path(place).open("rb") as file:
+            return file.read(1) == _START
+    except OSError:
+        return False
+
+
+def captured(place: str, reference: Reference) -> list[Handed]:
+    """What the file's pods handed over, in the order of time. Raises CannotDo where a line is something else, or was
+    counted for another reference."""
+    handed = [_handed(place, number, line, reference) for number, line in _lines(place)]
+    if not handed:
+        raise CannotDo(f"--data {place}: no line has an epoch")
+    return sorted(handed, key=lambda each: each.at)
+
+
+def write(place: str, handed: Iterable[Handed]) -> Iterator[Handed]:
+    """What is handed over, written to the file on its way. Raises CannotDo."""
+    try:
+        with Path(place).open("wb") as file:
+            for each in handed:
+                file.writelines(msgspec.json.encode(answer) + b"\n" for answer in each.answers.values())
+                yield each
+    except OSError as problem:
+        raise CannotDo(f"--save-counts {place}: {problem.strerror}") from None
+
+
+def _lines(place: str) -> Iterator[tuple[int, bytes]]:
+    with Path(place).open("rb") as file:
+        yield from ((number, line) for number, line in enumerate(file, start=1) if line.strip())
+
+
+def _handed(place: str, number: int, line: bytes, reference: Reference) -> Handed:
+    where = f"--data {place}, line {number}"
+    try:
+        answer = msgspec.json.decode(line, type=Epochs)
+    except msgspec.DecodeError as problem:
+        raise CannotDo(f"{where}: not what a pod answers to POST /perennial/v1/epochs: {problem}") from None
+    if not answer.epochs:
+        raise CannotDo(f"{where}: there is no epoch in it")
+    cells = sum(column.cells for column in reference.columns)
+    for epoch in answer.epochs:
+        counted = epoch.models.get(reference.model)
+        if counted is None:
+            raise CannotDo(f"{where}: nothing was counted for the model {reference.model[:12]} of the reference")
+        if counted.cells and len(counted.cells) != cells:
+            raise CannotDo(
+                f"{where}: counts have {len(counted.cells)} cells, the reference has {cells}: it is another's"
+            )
+    return Handed(max(epoch.closed for epoch in answer.epochs), {answer.incarnation: answer})

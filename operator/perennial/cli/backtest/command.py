@@ -1,0 +1,132 @@
+"""From the command's options to what it prints and writes."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from argparse import Namespace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import msgspec
+
+from perennial.api.driftmonitor import DriftMonitorSpec
+from perennial.api.resources import DRIFTMONITORS
+from perennial.cli.cluster import Reached
+from perennial.cli.named import named
+from perennial.cli.paint import Paint
+from perennial.cli.problem import CannotDo
+from perennial.cli.report.command import write
+from perennial.cli.report.page import page
+from perennial.monitoring.layout import SCORE
+
+from . import captured, drawing, words
+from .epochs import epochs
+from .first_rows import from_first_rows
+from .monitor import Monitor, from_cluster, from_file
+from .observations import observe
+from .pages import told_as_page
+from .picture import picture
+from .replay import Handed, replay
+from .standard import Standard, of_reference, opened
+from .table import Meaning, needed, read_table
+
+_NO_REFERENCE = (
+    "what is normal? give --reference (a version's folder, or its reference.json) or --baseline-rows (so many first "
+    "rows of the data)"
+)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A monitor, what its rows are held against, and what they come to."""
+
+    monitor: Monitor
+    standard: Standard
+    handed: Iterable[Handed]
+    notes: tuple[str, ...] = ()
+
+
+def run(options: Namespace) -> int:
+    prepared = _prepared(options)
+    handed = captured.write(options.save_counts, prepared.handed) if options.save_counts else prepared.handed
+    made = replay(prepared.monitor, prepared.standard.reference, handed)
+    paint = Paint.of(sys.stdout)
+    print(words.told(made, prepared.monitor, prepared.standard, options.data, prepared.notes, paint))
+    if made.windows:
+        print()
+        print("\n".join(drawing.drawn(made, shutil.get_terminal_size((100, 40)).columns, paint)))
+    if options.picture:
+        if not made.windows:
+            raise CannotDo("--picture: there is nothing to draw, as no window was closed")
+        write(options.picture, picture(made, prepared.monitor))
+    if options.html:
+        write(options.html, page(told_as_page(made, prepared.monitor, options.data), datetime.now(UTC)))
+    return 0
+
+
+def _prepared(options: Namespace) -> Prepared:
+    monitor = _monitor(options)
+    if captured.is_captured(options.data):
+        standard = _standard(options, monitor)
+        if standard is None:
+            raise CannotDo(_NO_REFERENCE.partition(" or --baseline")[0])
+        return Prepared(monitor, standard, captured.captured(options.data, standard.reference))
+    return _of_rows(options, monitor)
+
+
+def _of_rows(options: Namespace, monitor: Monitor) -> Prepared:
+    meaning = Meaning(options.time, options.label, options.prediction, options.score)
+    excluded = monitor.spec.features.exclude
+    standard = _standard(options, monitor)
+
+    def wanted(columns: list[str]) -> list[str]:
+        if standard is None:
+            return columns
+        names = [feature.name for feature in standard.schema.features]
+        target = [standard.schema.target] if standard.schema.target in columns else []
+        watched = [name for name in names if name in columns or name not in excluded]
+        return [needed("a feature of the model is missing", name, columns, options.data) for name in watched] + target
+
+    table = read_table(options.data, meaning, lambda columns: wanted(list(columns)))
+    if standard is None:
+        standard, table = from_first_rows(table, options.baseline_rows, meaning, excluded)
+        monitor = replace(monitor, spec=_from_training(monitor.spec))
+    observations = observe(table, standard, meaning, excluded)
+    if observations.scores is None:
+        monitor = replace(monitor, spec=_without_score(monitor.spec))
+        standard = replace(standard, reference=msgspec.structs.replace(standard.reference, expected=None))
+    monitor = replace(monitor, version=standard.version)
+    return Prepared(monitor, standard, epochs(observations, standard, monitor.spec.window), observations.notes)
+
+
+def _monitor(options: Namespace) -> Monitor:
+    what = named(options.resource, (DRIFTMONITORS,)) if options.resource else None
+    if options.filename:
+        return from_file(options.filename, what.name if what else None)
+    if what is None:
+        raise CannotDo("whose policy? name a DriftMonitor of the cluster, such as dm/flights, or give a file with -f")
+    return from_cluster(Reached(options.context, options.namespace), what)
+
+
+def _standard(options: Namespace, monitor: Monitor) -> Standard | None:
+    """What was asked for, else what the cluster's monitor judges; None for the first rows of the data."""
+    if options.reference:
+        return opened(options.reference)
+    if options.baseline_rows is not None:
+        return None
+    if monitor.reference is None:
+        raise CannotDo(_NO_REFERENCE)
+    version = f"version {monitor.version}" if monitor.version is not None else "the model"
+    return of_reference(monitor.reference, f"{version} that {monitor.identity.name} judges now", monitor.version)
+
+
+def _from_training(spec: DriftMonitorSpec) -> DriftMonitorSpec:
+    """The first rows are the baseline: no other is learned."""
+    return spec.model_copy(update={"baseline": spec.baseline.model_copy(update={"source": "Training"})})
+
+
+def _without_score(spec: DriftMonitorSpec) -> DriftMonitorSpec:
+    features = spec.features.model_copy(update={"exclude": (*spec.features.exclude, SCORE)})
+    return spec.model_copy(update={"features": features})

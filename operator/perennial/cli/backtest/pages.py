@@ -1,0 +1,66 @@
+"""A replay as the page that a report is, with all that was found on the way and not only what stands at the end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from perennial.cli.report.content import HEADLINES, Content, Found, content, sentence
+from perennial.monitoring.words import at, describe
+
+from .monitor import Monitor
+from .picture import timeline_of
+from .replay import Replay, Spell
+
+
+def told_as_page(made: Replay, monitor: Monitor, data: str) -> Content:
+    """What the page says."""
+    title = f"Backtest of DriftMonitor {monitor.identity.name} over {data}"
+    whole = content(title, made.spec, made.status, made.checkpoint)
+    gravest = min((spell.verdict.state for spell in made.spells), key=list(HEADLINES).index, default="")
+    return replace(
+        whole,
+        about=_about(made),
+        headline=HEADLINES[gravest] if gravest else whole.headline,
+        state=gravest,
+        explained=_explained(made, gravest),
+        found=[_found(made, monitor, spell) for spell in made.spells],
+        timeline=timeline_of(made) if made.windows else None,
+    )
+
+
+def _about(made: Replay) -> str:
+    span = f", {at(made.windows[0].opened)} to {at(made.windows[-1].closed)}" if made.windows else ""
+    return f"{made.rows:,} rows{span}: what would have been found and done"
+
+
+def _explained(made: Replay, gravest: str) -> str:
+    first = next((spell for spell in made.spells if spell.verdict.state == gravest), None)
+    if first is None:
+        return ""
+    return f"First found at {at(first.found.found)}, after {first.rows:,} rows. {sentence(describe(first.found))}"
+
+
+def _found(made: Replay, monitor: Monitor, spell: Spell) -> Found:
+    return Found(
+        state=spell.verdict.state,
+        since=spell.verdict.since,
+        words=sentence(describe(spell.verdict)),
+        done=_done(made, monitor, spell),
+        found=spell.found.found,
+        until=spell.over,
+    )
+
+
+def _done(made: Replay, monitor: Monitor, spell: Spell) -> str | None:
+    """What the verdict led to while it stood, where an action is asked for in its state."""
+    if all(action.state != spell.verdict.state for action in made.spec.actions):
+        return None
+    end = spell.over if spell.over is not None else made.windows[-1].closed
+    asked = [at(request.created) for request in made.requests if spell.found.found <= request.created <= end]
+    others = [
+        f"{said.event.message} ({at(said.at)})"
+        for said in made.said
+        if said.event.reason in ("RetrainProposed", "Stopped", "DryRun") and spell.found.found <= said.at <= end
+    ]
+    retrains = [f"TrainingJob {monitor.training_job} was asked for a retrain at {' and '.join(asked)}"] if asked else []
+    return "; ".join([*retrains, *others]) or None

@@ -1,0 +1,206 @@
+"""The policy over counts: every look as the controller would take it, and what it found, said and asked for.
+
+A retrain is taken at once and changes nothing: the data hold one model's rows. So what is shown after the first
+request is what happens when retraining does not help: the cooldown, another request, and the governor's stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from perennial.api.driftmonitor import DriftMonitorSpec
+from perennial.api.driftmonitor_status import DriftMonitorStatus
+from perennial.api.modeldeployment_status import ModelDeploymentStatus, RevisionStatus
+from perennial.api.trainingjob_status import HandledTriggers, TrainingJobStatus
+from perennial.cli.measure import Measured, measure
+from perennial.kube.plan import Event
+from perennial.monitoring import baseline as baselines
+from perennial.monitoring.baseline import Baseline
+from perennial.monitoring.checkpoint import Checkpoint
+from perennial.monitoring.events import events
+from perennial.monitoring.governor import Decision, Request
+from perennial.monitoring.history import stretches
+from perennial.monitoring.judge import scanner
+from perennial.monitoring.layout import Layout, layout_of
+from perennial.monitoring.observed import Deployment, Look, Observed
+from perennial.monitoring.plan import consider
+from perennial.monitoring.scan import Scan
+from perennial.monitoring.status import status
+from perennial.monitoring.verdict import Verdict
+from perennial.monitoring.words import moment
+from perennial.wire.counts import Epochs
+from perennial.wire.reference import Reference
+
+from .monitor import Monitor
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """What the pods hand over at one look, by pod. `at` is in Unix seconds."""
+
+    at: float
+    answers: Mapping[str, Epochs]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A window that was closed. `measured` is None while the baseline was learned."""
+
+    opened: float
+    closed: float
+    rows: int
+    measured: Measured | None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of labels: how many, and their mean loss. The first one is as long as a moment."""
+
+    opened: float
+    closed: float
+    labels: int
+    loss: float
+
+
+@dataclass(slots=True)
+class Spell:
+    """A verdict while it stood, as it was `found` after so many `rows` and as it was last known. `over` is None where
+    it still stands at the end."""
+
+    found: Verdict
+    verdict: Verdict
+    rows: int
+    over: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An Event that the controller would have written."""
+
+    at: float
+    event: Event
+
+
+@dataclass
+class Replay:
+    """What was found and done, in the order of time; `scan` is the last one, `checkpoint` and `status` the end's."""
+
+    spec: DriftMonitorSpec
+    layout: Layout
+    windows: list[Window] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    spells: list[Spell] = field(default_factory=list)
+    said: list[Said] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
+    learned: float | None = None
+    rows: int = 0
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    status: DriftMonitorStatus = field(default_factory=DriftMonitorStatus)
+    scan: Scan | None = None
+
+
+def replay(monitor: Monitor, reference: Reference, handed: Iterable[Handed]) -> Replay:
+    """Let the monitor look at everything that was handed over."""
+    made = Replay(monitor.spec, layout_of(reference))
+    observed = _beginning(monitor, reference)
+    for each in handed:
+        before = observed.checkpoint
+        observed = replace(observed, look=replace(observed.look, answers=each.answers))
+        checkpoint, decisions = consider(observed, monitor.spec, moment(each.at))
+        _note(made, before, checkpoint, each)
+        if _changed(before, checkpoint):
+            observed = _told(made, observed, checkpoint, decisions, each.at)
+        observed = replace(observed, checkpoint=checkpoint, training=_training(observed, checkpoint))
+        made.checkpoint, made.status = checkpoint, observed.status
+    return made
+
+
+def _beginning(monitor: Monitor, reference: Reference) -> Observed:
+    identity = monitor.identity
+    stable = RevisionStatus(revision="backtest", version=monitor.version, sha256=reference.model)
+    return Observed(
+        identity=identity,
+        manifest={"metadata": {"namespace": identity.namespace, "name": identity.name, "generation": 1}},
+        spec=monitor.spec,
+        invalid=None,
+        status=DriftMonitorStatus(),
+        checkpoint=Checkpoint(),
+        deployment=Deployment(ModelDeploymentStatus(stable=stable), monitor.training_job),
+        training=TrainingJobStatus(),
+        look=Look(serving=1, reference=reference),
+    )
+
+
+def _training(observed: Observed, checkpoint: Checkpoint) -> TrainingJobStatus:
+    """A TrainingJob that takes every request and never comes to anything."""
+    requests = checkpoint.governor.requests
+    taken = {observed.identity.uid: requests[0].id} if requests else {}
+    return TrainingJobStatus(handled=HandledTriggers(monitors=taken))
+
+
+def _changed(before: Checkpoint, after: Checkpoint) -> bool:
+    return (
+        before.windows != after.windows
+        or before.tally.stepped != after.tally.stepped
+        or before.governor != after.governor
+    )
+
+
+def _told(
+    made: Replay, observed: Observed, checkpoint: Checkpoint, decisions: Mapping[str, Decision], at: float
+) -> Observed:
+    told = status(observed, checkpoint, decisions, moment(at))
+    made.said += [Said(at, event) for event in events(observed, checkpoint, decisions, told)]
+    return replace(observed, status=told)
+
+
+def _note(made: Replay, before: Checkpoint, after: Checkpoint, handed: Handed) -> None:
+    model = after.model.sha256 if after.model else ""
+    counted = sum(
+        epoch.models[model].rows for each in handed.answers.values() for epoch in each.epochs if model in epoch.models
+    )
+    made.rows += counted
+    if after.baseline and after.baseline.complete and made.learned is None:
+        made.learned = handed.at
+    if after.windows > before.windows:
+        opened = before.open.opened if before.open else _opened(handed)
+        rows = (before.open.rows if before.open else 0) + counted
+        made.windows.append(Window(opened, after.closed, rows, _measured(made, after)))
+    if after.tally.losses and after.tally.stepped != before.tally.stepped and after.tally.loss:
+        newest = after.tally.losses[0]
+        total = sum(count * value for count, value in zip(newest.cells, after.tally.loss.values, strict=True))
+        made.steps.append(Step(newest.opened, newest.closed, newest.rows, total / max(newest.rows, 1)))
+    _note_spells(made, before, after, handed.at)
+    known = {request.id for request in before.governor.requests}
+    made.requests += [request for request in after.governor.requests if request.id not in known]
+
+
+def _note_spells(made: Replay, before: Checkpoint, after: Checkpoint, at: float) -> None:
+    standing = {spell.verdict.id: spell for spell in made.spells if spell.over is None}
+    for verdict in after.triage.verdicts:
+        if verdict.id in standing:
+            standing[verdict.id].verdict = verdict
+        else:
+            made.spells.append(Spell(verdict, verdict, made.rows))
+    left = {verdict.id for verdict in after.triage.verdicts}
+    for verdict in before.triage.verdicts:
+        if verdict.id not in left:
+            standing[verdict.id].over = at
+
+
+def _measured(made: Replay, after: Checkpoint) -> Measured | None:
+    baseline = after.baseline
+    if baseline is None or not baseline.complete or not after.history:
+        return None
+    if made.scan is None:
+        made.scan = _scan(made, baseline)
+    return measure(made.scan, stretches(after.history))
+
+
+def _scan(made: Replay, baseline: Baseline) -> Scan:
+    return scanner(made.layout, baselines.normal(baseline, made.layout), made.spec)
+
+
+def _opened(handed: Handed) -> float:
+    return min((epoch.opened for each in handed.answers.values() for epoch in each.epochs), default=handed.at)

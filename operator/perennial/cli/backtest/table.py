@@ -1,0 +1,175 @@
+"""The rows of a data file in the order of time, read as the trainer reads them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perennial.cli.problem import CannotDo
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from perennial.runtime.trainer.columns import Column
+    from perennial.runtime.trainer.reading import File
+
+_WORDS = {"data.uri": "--data", "data.time": "--time", "data.target": "--label"}
+"""The trainer's names of what is an option here."""
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """Which columns have the time, the true label, and what the model said; None where the option was not given."""
+
+    time: str | None = None
+    label: str | None = None
+    prediction: str | None = None
+    score: str | None = None
+
+    @property
+    def named(self) -> dict[str, str]:
+        options = {"--time": self.time, "--label": self.label, "--prediction": self.prediction, "--score": self.score}
+        return {option: column for option, column in options.items() if column}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows in the order of their time, `seconds` [rows] in Unix seconds (or numbers, as the file has them). `time` is
+    the column that they come from."""
+
+    name: str
+    frame: pd.DataFrame
+    time: str
+    seconds: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.frame.columns
+
+    def column(self, name: str) -> Column:
+        from perennial.runtime.trainer.columns import Column
+
+        return Column(name, [self.frame[name]], [(self.name, len(self.frame))])
+
+    def part(self, rows: slice) -> Table:
+        return Table(self.name, self.frame.iloc[rows].reset_index(drop=True), self.time, self.seconds[rows])
+
+
+Wanted = Callable[[Sequence[str]], Sequence[str]]
+"""Of a file's columns, those to read. Raises CannotDo where one is not there."""
+
+
+def read_table(place: str, meaning: Meaning, wanted: Wanted) -> Table:
+    """The rows of a file, a folder of files, or a URI. Raises CannotDo."""
+    with told():
+        import pandas as pd
+
+        pieces = list(_pieces(place, meaning, wanted))
+        frame = pd.concat(pieces, ignore_index=True) if len(pieces) > 1 else pieces[0]
+        if not len(frame):
+            raise CannotDo(f"--data {place}: there are columns, but no rows")
+        return _in_order(place, frame, meaning.time)
+
+
+def needed(option: str, column: str, there: Sequence[str], place: str) -> str:
+    """The column, once it is known to be there. Raises CannotDo."""
+    if column in there:
+        return column
+    from perennial.runtime.trainer.failures import hint
+
+    raise CannotDo(f"{option}: {place} has no column {column!r}{hint(column, there)}")
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """What reading a file can complain about, in this command's words; that pandas is not there among it."""
+    try:
+        from perennial.runtime.trainer.failures import RunError
+    except ImportError as problem:
+        raise _not_installed(problem) from None
+    try:
+        yield
+    except RunError as problem:
+        message = problem.message
+        for theirs, ours in _WORDS.items():
+            message = message.replace(theirs, ours)
+        raise CannotDo(message) from None
+    except ImportError as problem:
+        raise _not_installed(problem) from None
+
+
+def _not_installed(problem: ImportError) -> CannotDo:
+    return CannotDo(
+        f"rows are read with the trainer's libraries, and {problem.name} is not installed here: "
+        "pip install 'perennial[trainer]'"
+    )
+
+
+def _pieces(place: str, meaning: Meaning, wanted: Wanted) -> Iterator[pd.DataFrame]:
+    from perennial.runtime.trainer.reading import read
+
+    columns: list[str] = []
+    for file in _files(place):
+        if not columns:
+            for option, column in meaning.named.items():
+                needed(option, column, file.columns, file.name)
+            # Without --time the column is looked for among those that nobody named.
+            rest = file.columns if meaning.time is None else []
+            columns = list(dict.fromkeys([*wanted(file.columns), *meaning.named.values(), *rest]))
+        yield read(file, columns)
+
+
+def _files(place: str) -> Iterator[File]:
+    from perennial.runtime.trainer.reading import examine
+    from perennial.runtime.trainer.sources import Fetched, find
+    from perennial.wire.places import DATA_SECRET
+
+    if "://" in place:
+        with tempfile.TemporaryDirectory(prefix="perennial-data-") as folder:
+            for source in find(place, Path(DATA_SECRET)):
+                yield examine(source.name, source.fetch(Path(folder) / "file"))
+        return
+    for path in _paths(Path(place)):
+        yield examine(str(path), Fetched(path, "", path.stat().st_size))
+
+
+def _paths(path: Path) -> list[Path]:
+    if path.is_dir():
+        found = sorted(each for each in path.iterdir() if each.is_file() and not each.name.startswith((".", "_")))
+        if found:
+            return found
+        raise CannotDo(f"--data {path}: the folder has no files")
+    if not path.is_file():
+        raise CannotDo(f"--data {path}: there is no such file")
+    return [path]
+
+
+def _in_order(place: str, frame: pd.DataFrame, time: str | None) -> Table:
+    from perennial.runtime.trainer.times import seconds_of
+
+    name = time or _the_date(place, frame)
+    seconds, _ = seconds_of(Table(place, frame, name, np.empty(0)).column(name))
+    order = np.argsort(seconds, kind="stable")
+    if not np.array_equal(order, np.arange(len(order))):
+        frame, seconds = frame.iloc[order].reset_index(drop=True), seconds[order]
+    return Table(place, frame, name, seconds)
+
+
+def _the_date(place: str, frame: pd.DataFrame) -> str:
+    """The only column of dates."""
+    from perennial.runtime.trainer.columns import kind_of
+
+    dates = [str(name) for name in frame.columns if kind_of(frame[name]) == "date"]
+    if len(dates) == 1:
+        return dates[0]
+    found = f"the columns of dates are {', '.join(dates)}" if dates else "no column has dates"
+    raise CannotDo(f"--time: say which column of {place} has the time of each row; {found}")

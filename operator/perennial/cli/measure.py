@@ -1,0 +1,65 @@
+"""How far each column lies from the baseline, alarm or not: what a person wants to see beside the verdicts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perennial.monitoring.faults import DOUBT
+from perennial.monitoring.layout import Floats, Ints
+from perennial.monitoring.scan import Peak, Scan
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Of each column [columns]: where its evidence is strongest, and what is known there.
+
+    `excess` is the statistic as a share of its bound: above 1 it alarms. `effect` is in cumulative probability, less
+    the doubt that the materiality is compared without (`faults.meaning`): what has surely changed.
+    """
+
+    stretch: NDArray[np.intp]
+    cut: NDArray[np.intp]
+    statistic: Floats
+    excess: Floats
+    effect: Floats
+
+    def peak(self, scan: Scan, column: int) -> Peak:
+        """The strongest evidence of a column, as the scan names what alarms."""
+        cut = int(self.cut[column])
+        bound = float(scan.bounds[cut])
+        return Peak(column, int(self.stretch[column]), cut, float(self.statistic[column]), bound)
+
+
+def measure(scan: Scan, stretches: Ints) -> Measured:
+    """Counts of shape (stretches, cells), as the scan takes them, against its baseline."""
+    statistics = scan.statistics(stretches)
+    excess = np.abs(statistics) / scan.bounds
+    best = excess.argmax(axis=0)
+    cuts = np.arange(len(best))
+    furthest = excess[best, cuts]
+    firsts = np.searchsorted(scan.layout.column, np.arange(len(scan.layout.columns) + 1))
+    cut = np.array(
+        [first + int(furthest[first:last].argmax()) for first, last in pairwise(firsts)],
+        dtype=np.intp,
+    )
+    stretch = best[cut]
+    statistic = statistics[stretch, cut]
+    difference = np.abs(_shares(scan, stretches)[stretch, cut] - _shares(scan, scan.normal.cells[None, :])[0, cut])
+    return Measured(
+        stretch=stretch,
+        cut=cut,
+        statistic=statistic,
+        excess=furthest[cut],
+        effect=difference * (1 - DOUBT / np.maximum(np.abs(statistic), DOUBT)),
+    )
+
+
+def _shares(scan: Scan, cells: Ints) -> Floats:
+    """Of each cut, the share of rows on its first side: shape (..., cuts)."""
+    inside, n = scan.layout.cut_counts(cells)
+    shares: Floats = inside / np.maximum(n, 1.0)
+    return shares

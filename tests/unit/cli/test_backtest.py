@@ -1,0 +1,307 @@
+"""Backtests on rows whose change is known: silence before, the right feature and window, and what is done about it."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+
+from perennial.api.driftmonitor import Window
+from perennial.api.resources import DRIFTMONITORS
+from perennial.cli.backtest import captured
+from perennial.cli.backtest.epochs import epochs
+from perennial.cli.backtest.first_rows import from_first_rows
+from perennial.cli.backtest.monitor import from_cluster, from_file
+from perennial.cli.backtest.observations import observe
+from perennial.cli.backtest.replay import Handed, Replay, replay
+from perennial.cli.backtest.standard import of_reference, opened
+from perennial.cli.backtest.table import Meaning, read_table
+from perennial.cli.main import main
+from perennial.cli.named import Named
+from perennial.monitoring import judge
+from perennial.monitoring.checkpoint import Checkpoint, Judged, encode
+from perennial.monitoring.layout import SCORE
+from perennial.runtime.binning import count_cells, numeric_cells
+from perennial.wire.reference import Numeric
+from tests.unit.monitoring import worlds
+from tests.unit.runtime.server import models
+
+from .conftest import Namespace
+from .world import CHANGE, ROWS, at_row, flights, monitor, write
+
+FIRST = 4_000
+MEANING = Meaning(label="late", score="score")
+
+
+def run(folder: Path, table: pd.DataFrame | None = None, meaning: Meaning = MEANING, **spec: Any) -> Replay:
+    """A replay over the table, the first rows of which are normal."""
+    policy = from_file(monitor(folder, baseline={"from": "Training"}, **spec), None)
+    rows = read_table(write(folder, table), meaning, list)
+    standard, rest = from_first_rows(rows, FIRST, meaning, policy.spec.features.exclude)
+    observations = observe(rest, standard, meaning, policy.spec.features.exclude)
+    return replay(policy, standard.reference, epochs(observations, standard, policy.spec.window))
+
+
+def found(made: Replay) -> dict[str, list[str]]:
+    return {spell.verdict.state: [each.name for each in spell.verdict.features] for spell in made.spells}
+
+
+def test_the_change_is_found_at_its_window_and_nothing_before(tmp_path: Path) -> None:
+    made = run(tmp_path)
+    assert found(made) == {"Drift": ["delay"], "Harm": []}
+    for spell in made.spells:
+        # A window is at least 500 rows; the change is in it, or in the one before, or the one after.
+        assert at_row(CHANGE) < spell.found.found <= at_row(CHANGE + 1_500)
+        assert abs(spell.found.since - at_row(CHANGE)) <= 700 * 20
+        assert spell.over is None
+    assert made.rows == ROWS - FIRST
+    drift = next(spell for spell in made.spells if spell.verdict.state == "Drift")
+    (feature,) = drift.verdict.features
+    assert feature.effect == pytest.approx(0.31, abs=0.03)
+    assert CHANGE - FIRST < drift.rows <= CHANGE - FIRST + 1_500
+
+
+def test_nothing_changed_nothing_is_found(tmp_path: Path) -> None:
+    made = run(tmp_path, flights(shift=0.0, flipped=False))
+    assert made.spells == []
+    assert made.requests == []
+    assert len(made.windows) > 10
+    assert len(made.steps) > 20
+
+
+def test_a_retrain_is_asked_for_once_within_the_cooldown(tmp_path: Path) -> None:
+    assert len(run(tmp_path).requests) == 1
+    assert run(tmp_path, actions=[]).requests == []
+    assert run(tmp_path, dryRun=True).requests == []
+
+
+def test_the_cooldown_and_the_stop_are_the_governors(tmp_path: Path) -> None:
+    made = run(tmp_path, governor={"cooldown": "3h", "stopAfter": 2})
+    first, second = (request.created for request in made.requests)
+    assert 3 * 3600 <= second - first <= 5 * 3600
+    stopped = [said.at for said in made.said if said.event.reason == "Stopped"]
+    assert len(stopped) == 1
+    assert stopped[0] > second
+
+
+def test_broken_data_is_told_apart_and_holds_the_retrain(tmp_path: Path) -> None:
+    table = flights(shift=0.0, flipped=True)
+    table.loc[CHANGE - 600 :, "distance"] = np.nan
+    made = run(tmp_path, table)
+    assert found(made) == {"DataFault": ["distance"], "Harm": []}
+    assert made.requests == []
+
+
+def test_a_baseline_is_learned_from_the_first_rows_served(tmp_path: Path) -> None:
+    policy = from_file(monitor(tmp_path, baseline={"from": "Serving", "rows": 3000}, window={"minRows": 200}), None)
+    rows = read_table(write(tmp_path), MEANING, list)
+    standard, _ = from_first_rows(rows, FIRST, MEANING, ())
+    observations = observe(rows, standard, MEANING, ())
+    made = replay(policy, standard.reference, epochs(observations, standard, policy.spec.window))
+    assert made.learned is not None
+    assert at_row(3000) <= made.learned < at_row(3500)
+    assert all((window.measured is None) == (window.closed <= made.learned) for window in made.windows)
+    assert "Drift" in found(made)
+    assert found(made)["Drift"] == ["delay"]
+
+
+@pytest.mark.parametrize(("rows", "period"), [(500, "1h"), (100, "6h"), (2000, "5m"), (50, "7s")])
+def test_windows_and_epochs_are_as_in_a_pod(tmp_path: Path, rows: int, period: str) -> None:
+    """Every row is counted once, in order, and a look is never later than a period after the first row."""
+    table = read_table(write(tmp_path), MEANING, list)
+    standard, rest = from_first_rows(table, FIRST, MEANING, ())
+    window = Window.model_validate({"minRows": rows, "period": period})
+    observations = observe(rest, standard, MEANING, ())
+    handed = list(epochs(observations, standard, window))
+    counts = [each.answers["backtest"].epochs[0] for each in handed]
+    total = np.sum([epoch.models["first-rows"].cells for epoch in counts], axis=0)
+    column = standard.reference.features[0]
+    assert isinstance(column, Numeric)
+    values = rest.frame["delay"].to_numpy()
+    assert total[: column.cells].tolist() == count_cells(numeric_cells(column, values), column.cells).tolist()
+    labels = [epoch.models["first-rows"].labels for epoch in counts]
+    assert sum(sum(each.loss) for each in labels if each) == len(rest)
+    assert sum(sum(each.score) for each in labels if each) == len(rest)
+    for before, after in pairwise(counts):
+        assert before.closed <= after.opened < after.closed
+    longest = max(window.period.seconds, 20.0)
+    assert all(epoch.closed - epoch.opened <= longest for epoch in counts)
+
+
+def test_saved_counts_find_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    policy = monitor(tmp_path, baseline={"from": "Training"})
+    counts, reference = str(tmp_path / "counts.jsonl"), tmp_path / "reference.json"
+    table = read_table(write(tmp_path), MEANING, list)
+    standard, _ = from_first_rows(table, FIRST, MEANING, ())
+    reference.write_bytes(msgspec.json.encode(standard.reference))
+    data = [*("backtest", "-f", policy, "--reference", str(reference)), "--score", "score", "--label", "late"]
+    assert main([*data, "--data", str(tmp_path / "rows.parquet"), "--save-counts", counts]) == 0
+    first = capsys.readouterr().out
+    assert main([*data, "--data", counts]) == 0
+    assert capsys.readouterr().out.splitlines()[2:] == first.splitlines()[2:]
+    assert "a: higher" not in first
+    assert "delay: higher" in first
+    handed = captured.captured(counts, standard.reference)
+    assert all(isinstance(each, Handed) for each in handed)
+
+
+def test_the_versions_own_model_is_asked(tmp_path: Path) -> None:
+    """P(yes) is the first number, clipped; the label is yes from a half on. The rows themselves say nothing of it."""
+    served = models.binary(tmp_path / "v1")
+    standard = opened(str(tmp_path / "v1"))
+    assert opened(served.uri).reference == standard.reference
+    assert standard.words == "version 1 of flights"
+    table = pd.DataFrame(
+        {
+            "at": pd.date_range("2026-01-01", periods=4, freq="1h"),
+            "a": [0.9, 0.1, 0.6, 0.7],
+            "b": [0.5, np.nan, 0.5, 0.5],
+            "late": ["yes", "no", "no", None],
+        }
+    )
+    rows = read_table(write(tmp_path, table), Meaning(), lambda columns: ["a", "b", "late"])
+    observations = observe(rows, standard, Meaning(), ())
+    assert observations.scores is not None
+    assert observations.scores.tolist() == [0.9, 0.1, 0.6, 0.7]
+    assert observations.labels is not None
+    assert observations.labels.rows.tolist() == [0, 1, 2]
+    assert observations.labels.loss.tolist() == [0, 0, 1]
+    assert observations.labels.positive.tolist() == [True, False, False]
+    regression = models.mixed(tmp_path / "v2")
+    table = pd.DataFrame({"at": [1, 2], "x": [1.0, 2.0], "carrier": ["UA", "DL"], "flag": [True, False]})
+    rows = read_table(write(tmp_path, table), Meaning(time="at"), lambda columns: ["x", "carrier", "flag"])
+    asked = observe(rows, opened(regression.uri), Meaning(), ())
+    assert asked.scores is not None
+    assert asked.scores.tolist() == [12.0, 2.0]
+
+
+def test_classes_are_compared_by_what_they_mean(tmp_path: Path) -> None:
+    table = flights()
+    standard, _ = from_first_rows(read_table(write(tmp_path, table), MEANING, list), FIRST, MEANING, ())
+    same = table.assign(late=table["late"].astype(bool))
+    losses = []
+    for each in (table, same):
+        labels = observe(read_table(write(tmp_path, each), MEANING, list), standard, MEANING, ()).labels
+        assert labels is not None
+        losses.append(labels.loss.tolist())
+    assert losses[0] == losses[1]
+    assert 0.05 < np.mean(losses[0][:CHANGE]) < 0.4
+
+
+def test_without_what_the_model_said_the_score_is_not_watched(tmp_path: Path) -> None:
+    rows = flights().drop(columns=["score", "late"])
+    path, policy = write(tmp_path, rows), monitor(tmp_path)
+    said = ["backtest", "-f", policy, "--data", path, "--baseline-rows", str(FIRST)]
+    assert main([*said, "--picture", str(tmp_path / "out.svg")]) == 0
+    meaning = Meaning()
+    table = read_table(path, meaning, list)
+    standard, rest = from_first_rows(table, FIRST, meaning, ())
+    observations = observe(rest, standard, meaning, ())
+    assert observations.scores is None
+    assert observations.labels is None
+    assert "not watched" in observations.notes[0]
+
+
+def test_the_clusters_monitor_and_its_reference_are_used(cluster: Namespace) -> None:
+    columns = [worlds.numeric(name, np.random.default_rng(3)) for name in ("x", SCORE)]
+    reference = worlds.reference(columns, loss=worlds.loss(0.1))
+    checkpoint = judge.begin(Checkpoint(), Judged(worlds.MODEL, 3), reference)
+    cluster.put(DRIFTMONITORS, spec={"deployment": "flights"}, status={"trainingJob": "training"})
+    cluster.configmaps["flights-drift"] = {
+        "metadata": {"name": "flights-drift"},
+        "binaryData": encode(checkpoint),
+    }
+    found = from_cluster(cluster, Named(DRIFTMONITORS, "flights"))
+    assert (found.training_job, found.version, found.reference) == ("training", 3, reference)
+    assert found.identity.uid == "uid-flights"
+    assert from_cluster(Namespace(objects=cluster.objects), Named(DRIFTMONITORS, "flights")).reference is None
+    assert of_reference(reference, "").schema.score == "confidence"
+
+
+def test_the_answer_is_for_people_and_the_picture_needs_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = flights().rename(columns={"delay": "<delay & more>"})
+    path, picture = write(tmp_path, table, "rows.csv"), tmp_path / "out.svg"
+    arguments = ["backtest", "-f", monitor(tmp_path), "--data", path, "--baseline-rows", str(FIRST)]
+    assert main([*arguments, "--score", "score", "--label", "late", "--picture", str(picture)]) == 0
+    shown = capsys.readouterr().out
+    for said in ("the first 4,000 rows", "Drift", "<delay & more>: higher (0.3", "RetrainRequested: asked", "▲", "█"):
+        assert said in shown
+    drawn = ElementTree.parse(picture).getroot()
+    assert drawn.tag == "{http://www.w3.org/2000/svg}svg"
+    text = picture.read_text()
+    assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
+    words = {each.text for each in drawn.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"harm", "drift", "retrain asked for", "mean loss of", "<delay & more>"} <= words
+
+
+REFUSALS: list[tuple[dict[str, Any], list[str], str]] = [
+    ({}, ["--data", "gone.csv", "--baseline-rows", "4000"], "--data gone.csv: there is no such file"),
+    ({}, ["--data", "{rows}"], "what is normal? give --reference"),
+    (
+        {},
+        ["--data", "{rows}", "--baseline-rows", "50"],
+        "--baseline-rows 50: give from 100 to fewer than the 12000 rows",
+    ),
+    ({}, ["--data", "{rows}", "--baseline-rows", "4000", "--label", "lat"], "--label: {rows} has no column 'lat'; did"),
+    ({}, ["--data", "{rows}", "--baseline-rows", "4000", "--time", "carrier"], "has no readable time"),
+    ({}, ["--data", "{rows}", "--reference", "{rows}"], "this is no reference.json"),
+    ({}, ["--data", "{rows}", "--reference", "{folder}"], "no version is in this folder"),
+    ({}, ["--data", "{empty}", "--baseline-rows", "4000"], "the file is empty"),
+    ({}, ["--data", "{header}", "--baseline-rows", "4000"], "there are columns, but no rows"),
+    ({}, ["--data", "{folder}/v1/model.onnx", "--reference", "{folder}/v1"], "neither Parquet nor CSV"),
+    (
+        {},
+        ["--data", "{rows}", "--reference", "{folder}/v1"],
+        "a feature of the model is missing: {rows} has no column 'a'",
+    ),
+    ({}, ["--data", "{text}", "--reference", "{folder}/v1"], "column 'a' is numeric to the model, and here it is text"),
+    ({}, ["--data", "{dateless}", "--reference", "{folder}/v1"], "--time: say which column of {dateless} has the time"),
+    ({}, ["--data", "{strange}", "--reference", "{folder}/v1"], "'late' has 'perhaps', which is none of the model's"),
+    ({"window": {"period": "soon"}}, ["--data", "{rows}"], "spec.window.period: must be a duration"),
+    ({}, ["--data", "{counts}", "--reference", "{folder}/v1"], "line 1: not what a pod answers"),
+]
+
+
+@pytest.mark.parametrize(("spec", "arguments", "said"), REFUSALS, ids=[said[:40] for _, _, said in REFUSALS])
+def test_what_cannot_be_done_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], spec: dict[str, Any], arguments: list[str], said: str
+) -> None:
+    models.binary(tmp_path / "v1")
+    small = {"at": pd.date_range("2026-01-01", periods=3, freq="1h"), "a": [0.1, 0.2, 0.3], "b": [0.1, 0.2, 0.3]}
+    places = {
+        "folder": str(tmp_path),
+        "rows": write(tmp_path),
+        "empty": str(tmp_path / "empty.csv"),
+        "header": write(tmp_path, flights(rows=0), "header.csv"),
+        "text": write(tmp_path, pd.DataFrame({**small, "a": ["x", "y", "z"]}), "text.csv"),
+        "dateless": write(tmp_path, pd.DataFrame({"a": small["a"], "b": small["b"]}), "dateless.csv"),
+        "strange": write(tmp_path, pd.DataFrame({**small, "late": ["yes", "no", "perhaps"]}), "strange.csv"),
+        "counts": str(tmp_path / "counts.jsonl"),
+    }
+    Path(places["empty"]).touch()
+    Path(places["counts"]).write_text(json.dumps({"rows": 1}) + "\n")
+    given = [argument.format(**places) for argument in arguments]
+    assert main(["backtest", "-f", monitor(tmp_path, **spec), *given]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert said.format(**places) in error
+
+
+def test_which_monitor_is_meant_is_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path(monitor(tmp_path))
+    path.write_text(path.read_text() + "---\n" + path.read_text().replace("name: flights", "name: second"))
+    assert main(["backtest", "-f", str(path), "--data", "x"]) == 1
+    assert "several DriftMonitors: say which, as dm/flights or dm/second" in capsys.readouterr().err
+    assert main(["backtest", "-f", str(path), "dm/third", "--data", "x"]) == 1
+    assert "has no DriftMonitor third; there is flights, second" in capsys.readouterr().err
+    assert main(["backtest", "--data", "x"]) == 1
+    assert "whose policy?" in capsys.readouterr().err
