@@ -17,14 +17,15 @@ from cluster.paths import REPOSITORY, cache_home
 
 
 @functools.cache
-def commands(requirement: str) -> Path:
-    """The `bin` of an environment for this Python with `requirement` (`name==1.2`) installed from the package index."""
-    wanted = f"{requirement} {sys.version}"
+def commands(requirement: str, *beside: str) -> Path:
+    """The `bin` of an environment for this Python with `requirement` (`name==1.2`) installed from the package index,
+    and `beside` it what it needs in other versions than the newest."""
+    wanted = " ".join([requirement, *beside, sys.version])
     name = re.split(r"\W", requirement)[0]
     folder = cache_home() / "environments" / f"{name}-{hashlib.sha256(wanted.encode()).hexdigest()[:16]}"
     python = str(folder / "bin" / "python")
     venv = ["venv", "--quiet", "--python", sys.executable, str(folder)]
-    _made(folder, venv, ["pip", "install", "--quiet", "--python", python, requirement])
+    _made(folder, venv, ["pip", "install", "--quiet", "--python", python, requirement, *beside])
     return folder / "bin"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,8 +26,9 @@ class Settings:
     a Secret in each namespace.
 
     `actions` False keeps every DriftMonitor from acting; `retrains_a_day` is what all of them together may ask for,
-    None without limit. `operator_pod_labels` are what a NetworkPolicy knows the operator's pods by, `estimators` import
-    paths that TrainingJobs may name beside scikit-learn's.
+    None without limit. `alertmanager_url` is where alerts go, None for nowhere. `operator_pod_labels` are what a
+    NetworkPolicy knows the operator's pods by, `estimators` import paths that TrainingJobs may name beside
+    scikit-learn's.
     """
 
     operator_namespace: str = "perennial-system"
@@ -43,6 +45,7 @@ class Settings:
     watch_namespaces: tuple[str, ...] = ()
     actions: bool = True
     retrains_a_day: int | None = None
+    alertmanager_url: str | None = None
     leader_election: bool = True
     workers: int = 16
     resync_seconds: float = 300.0
@@ -82,6 +85,7 @@ class Settings:
             watch_namespaces=read.names("WATCH_NAMESPACES"),
             actions=read.boolean("ACTIONS", default.actions),
             retrains_a_day=int(read.number("RETRAINS_A_DAY", 0, least=0)) or None,
+            alertmanager_url=read.url("ALERTMANAGER_URL"),
             leader_election=read.boolean("LEADER_ELECTION", default.leader_election),
             workers=int(read.number("WORKERS", default.workers, least=1)),
             resync_seconds=read.number("RESYNC_SECONDS", default.resync_seconds, least=1),
@@ -100,6 +104,12 @@ class _Reader:
 
     def text(self, name: str, default: str | None) -> str | None:
         return self._environment.get(_PREFIX + name, "").strip() or default
+
+    def url(self, name: str) -> str | None:
+        value = self.text(name, None)
+        if value is not None and not re.fullmatch(r"https?://[^\s/@]+(/[^\s]*)?", value):
+            raise SettingsError(f"{_PREFIX}{name}: {value!r} is not an address such as http://alertmanager:9093")
+        return value
 
     def one_of(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
         value = self.text(name, default) or default

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 pytestmark = pytest.mark.xdist_group("chart")
 
@@ -116,3 +117,11 @@ def test_the_definitions_outlive_the_release(helm: Command) -> None:
     rendered = helm("template", "some", CHART).stdout
     assert rendered.count("kind: CustomResourceDefinition\n") == 3
     assert rendered.count("helm.sh/resource-policy: keep") == 3
+
+
+def test_alert_rules_come_as_they_are(helm: Command) -> None:
+    done = helm(
+        "template", "x", CHART, "--show-only=templates/prometheusrule.yaml", "--set=metrics.prometheusRule.enabled=true"
+    )
+    rule = yaml.safe_load(done.stdout)
+    assert rule["spec"] == yaml.safe_load((Path(CHART) / "alerts.yaml").read_text()), done.stderr

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cluster.harness import Harness
+from tests.alertmanager import OnCall
 from tests.cluster.monitoring_scene import (
     MODELDEPLOYMENT,
     NORMAL,
@@ -25,9 +26,21 @@ from tests.cluster.operator_process import OperatorProcess, install_crds
 
 
 @pytest.fixture
-def operator(cluster: Harness, images: list[str], namespace: str, tmp_path: Path) -> Iterator[OperatorProcess]:
+def on_call(tmp_path: Path) -> Iterator[OnCall]:
+    """Alertmanager, and a person behind it."""
+    there = OnCall(tmp_path)
+    there.start()
+    yield there
+    there.close()
+
+
+@pytest.fixture
+def operator(
+    cluster: Harness, images: list[str], namespace: str, tmp_path: Path, on_call: OnCall
+) -> Iterator[OperatorProcess]:
     install_crds(cluster)
-    process = OperatorProcess(cluster, namespace, images[1], tmp_path / "operator.log")
+    settings = {"PERENNIAL_ALERTMANAGER_URL": on_call.url}
+    process = OperatorProcess(cluster, namespace, images[1], tmp_path / "operator.log", settings=settings)
     process.start()
     yield process
     process.stop()
@@ -42,7 +55,7 @@ def scene(cluster: Harness, namespace: str, operator: OperatorProcess) -> Scene:
     return scene
 
 
-def test_verdicts_on_live_traffic(scene: Scene) -> None:
+def test_verdicts_on_live_traffic(scene: Scene, on_call: OnCall) -> None:
     acting = driftmonitor(
         actions=[{"state": "Harm", "action": "Retrain"}], governor={"cooldown": "10s", "approval": "Required"}
     )
@@ -93,6 +106,10 @@ def test_verdicts_on_live_traffic(scene: Scene) -> None:
         assert scene.verdict("Harm") == {}
     assert {"Drift", "MissingValues", "Harm", "RetrainProposed", "RetrainRequested"} <= scene.events()
     assert scene.get("trainingjob")["status"]["latestVersion"] == 2
+    for alert in ("PerennialDrift", "PerennialDataFault", "PerennialHarm"):
+        on_call.wait_for(partial(on_call.told, "resolved", alert), f"{alert} is over")
+    verdicts = [labels["verdict"] for status, labels in on_call.heard if status == "firing"]
+    assert len(verdicts) == len(set(verdicts)), "a verdict was told twice"
 
 
 def test_every_row_is_counted_once_whoever_dies(scene: Scene, operator: OperatorProcess) -> None:

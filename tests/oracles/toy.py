@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from perennial.kube.cache import Caches
-from perennial.kube.controller import Controller, Watch
+from perennial.kube.controller import Controller, Duty, Watch
 from perennial.kube.ownership import controller_keys, owner_reference
 from perennial.kube.plan import Child, Deletion, Event, Key, Manifest, Mode, Plan, Problem, Resource
 from perennial.kube.resources import CONFIGMAPS, CONTROLLERREVISIONS, PERSISTENTVOLUMECLAIMS
@@ -30,6 +30,7 @@ class ShelfController:
     """spec: {books: {title: text}}. status: the titles that are there, and what is wrong."""
 
     primary = SHELVES
+    duties: Sequence[Duty] = ()
 
     def __init__(self, caches: Caches) -> None:
         self._shelves = caches.of(SHELVES)

@@ -63,7 +63,8 @@ class Governor(Model):
     cooldown: Duration = Duration("1h")
     """The shortest time between two actions."""
     stop_after: Annotated[int, Ge(1), Le(100)] = 3
-    """After so many retrains in a row that did not help, nothing more is done until a person has looked."""
+    """After so many retrains in a row, none followed by 32 windows and as many steps of labels without a verdict to act
+    upon, nothing more is done until a person has looked."""
     approval: Literal["None", "Required"] = "None"
     """Required only proposes a retrain, in `status.proposal`, until a person annotates the monitor with
     `perennial.dev/approve` and the proposal's id."""

@@ -58,6 +58,12 @@ class FeatureDrift(Status):
     """How certain that is: the signed root of the likelihood ratio."""
     kind: str
     """What differs: Distribution, Category, Missing, Unseen, Range or Joint."""
+    psi: float = 0.0
+    """Population stability index over the feature's bins or categories."""
+    jensen_shannon: float = 0.0
+    """Jensen-Shannon divergence over the same, in bits: from 0 to 1."""
+    wasserstein: float | None = None
+    """How far a number has moved on average, in its own unit; exact to a bin's width."""
     together: tuple[str, ...] = ()
     """The features that go together otherwise than before, for Joint: those that matter most first, at most ten."""
 
@@ -132,7 +138,7 @@ class GovernorStatus(Status):
     cooldown_until: Timestamp | None = None
     """No action before this."""
     retrains: int = 0
-    """Retrains in a row that did not help."""
+    """Retrains in a row that no long calm followed."""
 
 
 class HandledVerbs(Status):

@@ -38,6 +38,8 @@ class _Base(BaseModel):
         validate_by_name=True,
         validate_by_alias=True,
         frozen=True,
+        # Most are only ever read as parts of a spec or a status: built for themselves too, they cost a start 0.1 s.
+        defer_build=True,
         extra="ignore",
         use_attribute_docstrings=True,
     )

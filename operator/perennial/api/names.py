@@ -78,12 +78,22 @@ ModelUri = Annotated[
     ),
     _NO_CREDENTIALS,
 ]
+HttpUri = Annotated[
+    str,
+    Matches(
+        r"https?://[^\s/?#]+(/[^\s?#]*)?",
+        "must be the address of a server: http://host:port or https://host/path, without ? and #",
+        1024,
+    ),
+    _NO_CREDENTIALS,
+]
 
 
 class SecretReference(Model):
     """A Secret in the same namespace. It is mounted into the pod; the operator never reads it."""
 
     name: ObjectName
-    """Name of the Secret. Its keys are the store's configuration: aws_access_key_id, aws_secret_access_key,
+    """Name of the Secret. Of a store, its keys are the configuration: aws_access_key_id, aws_secret_access_key,
     aws_region, aws_endpoint, aws_allow_http; google_service_account_key; azure_storage_account_name,
-    azure_storage_account_key."""
+    azure_storage_account_key. Of an MLflow server: mlflow_tracking_token, or mlflow_tracking_username and
+    mlflow_tracking_password."""

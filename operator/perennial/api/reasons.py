@@ -87,6 +87,11 @@ class TrainingJobReason(Reason):
     DEADLINE_EXCEEDED = "DeadlineExceeded", "The run took longer than `spec.activeDeadlineSeconds`."
     RESULT_LOST = "ResultLost", "The run ended but left neither a report nor a sealed version."
     JOB_DELETED = "JobDeleted", "Somebody deleted the run's Job before it finished."
+    NOT_TRACKED = (
+        "NotTracked",
+        "The tracker of `spec.tracking` was not told of a version, or not of all of it; the message says why. The run "
+        "is as good as without.",
+    )
     LATE_REQUEST = (
         "LateRequest",
         "A DriftMonitor's request was about a model that is no longer the accepted one: nothing was done.",
@@ -245,7 +250,7 @@ class DriftMonitorReason(Reason):
     RETRAIN_REQUESTED = "RetrainRequested", "A retrain was asked of the TrainingJob."
     RETRAIN_PROPOSED = "RetrainProposed", "A retrain waits for a person's `perennial.dev/approve`."
     COOLDOWN = "Cooldown", "An action waits for `spec.governor.cooldown`."
-    STOPPED = "Stopped", "`spec.governor.stopAfter` retrains did not help: a person has to look."
+    STOPPED = "Stopped", "`spec.governor.stopAfter` retrains brought no long calm: a person has to look."
     DRY_RUN = "DryRun", "`spec.dryRun` is true: the action is named and not taken."
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from .containers import OwnContainer
 from .duration import Duration
 from .model import Keyed, Model, Rule
-from .names import DataUri, Identifier, ImportPath, SecretReference, StoreUri
+from .names import DataUri, HttpUri, Identifier, ImportPath, SecretReference, StoreUri
 from .percent import Percent
 from .pods import EnvVar, PodOptions, Resources, VolumeName
 
@@ -278,6 +278,26 @@ class Output(Model):
     """The Secret with the credentials, endpoint and region for the URI."""
 
 
+class Mlflow(Model):
+    """An MLflow server that is told of every version. Its outage fails no run."""
+
+    uri: HttpUri
+    """Its address, http://mlflow.mlflow:5000, with the path that it is served under, if any. The run's pod talks to it,
+    once the version is sealed."""
+    experiment: Annotated[str, MinLen(1), MaxLen(256)]
+    """The experiment that runs are logged to; made where it does not exist."""
+    secret_ref: SecretReference | None = None
+    """The Secret with what the server asks for: mlflow_tracking_token, or mlflow_tracking_username and
+    mlflow_tracking_password."""
+
+
+class Tracking(Model):
+    """Who else is told of runs and their versions."""
+
+    mlflow: Mlflow
+    """An MLflow server."""
+
+
 class TrainingJobSpec(Model):
     """What is trained, on what, and when the result is good enough. A change of what affects training starts a run."""
 
@@ -324,6 +344,8 @@ class TrainingJobSpec(Model):
     output: Output | None = None
     """Where versions are stored. By default in the store of the installation, else on the claim perennial-models of
     the namespace."""
+    tracking: Tracking | None = None
+    """Log each version to an experiment tracker. A change of it starts no run."""
     resources: Resources = Resources(requests={"cpu": "500m", "memory": "1Gi"})
     """Compute resources of the container that trains."""
     backoff_limit: Annotated[int, Ge(0), Le(20)] = 2

@@ -107,6 +107,15 @@ class SearchResult(Status):
     """The best ones, as far as they fit; all are in the version's search.json."""
 
 
+class RunTracking(Status):
+    """What the experiment tracker has of a run."""
+
+    run: str | None = None
+    """The run's id in MLflow."""
+    problem: str | None = None
+    """Why it is not there, or not whole; the pod's log has it too."""
+
+
 class Run(Status):
     """A run and the version that it yields."""
 
@@ -132,6 +141,10 @@ class Run(Status):
     """How far the search is, while it goes on; the pod is asked every ten seconds."""
     search: SearchResult | None = None
     """What the search found."""
+    image_digest: str | None = None
+    """Digest of the image that trained, as its node reports it; told of the newest run, of all in the records."""
+    tracking: RunTracking | None = None
+    """What the tracker of `spec.tracking` has of it."""
     trained_through: str | None = None
     """The newest row that was learned from, by `data.time`."""
     failure: RunFailure | None = None

@@ -6,14 +6,17 @@ retries, metrics.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from .plan import Key, Manifest, Plan, Problem, Resource
 
 ObservedT = TypeVar("ObservedT")
+
+
+Duty = Callable[[], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +28,15 @@ class Watch:
 
 
 class Controller(Protocol[ObservedT]):
-    """One room. `observe` may read caches and measurements and never writes; `plan` is pure."""
+    """One room. `observe` may read caches and measurements and never writes; `plan` is pure.
+
+    `duties` are what is done for all objects together, besides, while this process leads; each runs until it is
+    cancelled.
+    """
 
     primary: Resource
     watches: Sequence[Watch]
+    duties: Sequence[Duty]
 
     async def observe(self, key: Key) -> ObservedT | None:
         """Everything the decision needs, as one immutable record; None when the primary object is gone."""

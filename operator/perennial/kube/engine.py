@@ -61,6 +61,7 @@ class Engine:
         self._filled = False
         self.is_leading = False
         self._fed = frozenset(controller.primary for controller in controllers.values())
+        self._duties = [duty for controller in controllers.values() for duty in controller.duties]
         children = Children(client, caches)
         self._workers = []
         for name, controller in controllers.items():
@@ -132,7 +133,7 @@ class Engine:
                 self._filled = True
                 logger.info("Caches are complete: %d objects", sum(len(cache) for cache in self._caches.values()))
                 group.create_task(self._resync())
-                await self._lead()
+                await self._lead(group)
         finally:
             self.is_leading = False
             await asyncio.gather(*(workers.stop(grace=0.0) for workers in self._workers))
@@ -147,12 +148,14 @@ class Engine:
         if self._lease is not None:
             await self._lease.release()
 
-    async def _lead(self) -> None:
+    async def _lead(self, group: asyncio.TaskGroup) -> None:
         if self._lease is not None:
             await self._lease.acquire()
         self.is_leading = True
         for workers in self._workers:
             workers.start()
+        for duty in self._duties:
+            group.create_task(duty())
         if self._lease is not None:
             await self._lease.hold()
             raise LeadershipLost("leadership is lost: ending, so that only one acts")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
@@ -13,12 +13,14 @@ from perennial.api.labels import DRIFTMONITOR
 from perennial.api.resources import DRIFTMONITORS, MODELDEPLOYMENTS, TRAININGJOBS
 from perennial.api.validation import text_at
 from perennial.kube.cache import Caches
-from perennial.kube.controller import Watch
+from perennial.kube.controller import Duty, Watch
 from perennial.kube.plan import Key, Manifest, Plan, Problem
 from perennial.kube.resources import CONFIGMAPS, PODS
 from perennial.settings import Settings
 
 from . import plan as planning
+from .alertmanager import Alertmanager
+from .alerts import Alerts
 from .budget import Budget
 from .look import Pods, Watcher
 from .metrics import Metrics
@@ -49,6 +51,8 @@ class MonitoringController:
             caches.of(resource)
         self._watcher = Watcher(pods, time.monotonic)
         self._budget = Budget(caches, actions=settings.actions, retrains_a_day=settings.retrains_a_day)
+        self._alerts = _alerts(settings.alertmanager_url)
+        self.duties: Sequence[Duty] = (self._alerts.run,) if self._alerts else ()
         self.metrics = Metrics()
         registry.register(self.metrics)
         self.watches: Sequence[Watch] = (
@@ -65,9 +69,22 @@ class MonitoringController:
         if observed is None:
             self._watcher.forget(key)
             self.metrics.forget(key)
+            if self._alerts:
+                self._alerts.forget(key)
             return None
         self.metrics.show(key, observed.status)
+        self._alert(key, observed)
         return observed
+
+    def _alert(self, key: Key, observed: Observed) -> None:
+        """Of what persisted, by a monitor that is not suspended."""
+        spec = observed.spec
+        if self._alerts is None or spec is None:
+            return
+        if spec.suspend:
+            self._alerts.forget(key)
+        else:
+            self._alerts.show(key, spec.deployment, observed.status)
 
     def plan(self, observed: Observed, problems: tuple[Problem, ...], now: datetime) -> Plan:
         # Without an await between asking and reserving, no two monitors are given the last retrain of a day.
@@ -92,6 +109,10 @@ class MonitoringController:
     def _monitors(self, index: str, places: list[str]) -> list[Key]:
         found = [monitor for place in places for monitor in self._caches[DRIFTMONITORS].by(index, place)]
         return [Key(monitor["metadata"]["namespace"], monitor["metadata"]["name"]) for monitor in found]
+
+
+def _alerts(url: str | None) -> Alerts | None:
+    return Alerts(Alertmanager(url).post, lambda: datetime.now(UTC)) if url else None
 
 
 def _of_checkpoint(manifest: Manifest) -> list[Key]:

@@ -2,7 +2,7 @@
 
 The effect is in cumulative probability, the unit of `materiality`: the largest difference of two cumulative
 distributions for numbers, of one category's share for categories, of the share of rows for missing and unseen values.
-Jensen-Shannon's divergence is given beside it, since dashboards know it.
+The distances that dashboards know are given beside it (`distances.py`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,12 @@ import numpy as np
 
 from perennial.wire.reference import Categorical, Numeric
 
+from .distances import jensen_shannon, population_stability, wasserstein
 from .layout import CutKind, Floats, Ints, Layout
 from .scan import Peak
+
+CATEGORIES = 3
+"""Categories named in the words about one column: that which changed most, and those that changed a third as much."""
 
 NAMED = 3
 """Features named in the words about a joint column."""
@@ -27,13 +31,16 @@ Kind = Literal["Distribution", "Category", "Missing", "Unseen", "Range", "Joint"
 @dataclass(frozen=True)
 class Effect:
     """`size` is in cumulative probability; `words` say what happened, for a person; `rises` is whether what `kind`
-    names became more."""
+    names became more. `psi`, `divergence` (Jensen-Shannon, in bits) and `wasserstein` (in the feature's unit, numbers
+    only) are of the same cells."""
 
     kind: Kind
     size: float
     rises: bool
-    divergence: float
     words: str
+    psi: float = 0.0
+    divergence: float = 0.0
+    wasserstein: float | None = None
 
 
 def effect(layout: Layout, peak: Peak, now: Ints, before: Ints) -> Effect:
@@ -47,39 +54,43 @@ def effect(layout: Layout, peak: Peak, now: Ints, before: Ints) -> Effect:
     values, values_before = now[cells][:-1], before[cells][:-1]
     if kind is CutKind.UNSEEN:
         return _share("Unseen", "of no known category", values, values_before, -1)
-    if column.name in layout.joint:
-        return _joint(layout.joint[column.name], _numeric(values, values_before))
+    if column.name in layout.joint and isinstance(column, Numeric):
+        return _joint(layout.joint[column.name], _numeric(column, values, values_before))
     if isinstance(column, Numeric):
-        return _numeric(values, values_before)
+        return _numeric(column, values, values_before)
     return _categorical(column, values, values_before)
-
-
-def divergence(now: Floats, before: Floats) -> float:
-    """Jensen-Shannon divergence in bits, from 0 (the same) to 1 (nothing in common)."""
-    middle = (now + before) / 2
-    return (_relative_entropy(now, middle) + _relative_entropy(before, middle)) / 2
 
 
 def _share(kind: Kind, what: str, now: Ints, before: Ints, cell: int) -> Effect:
     p, q = _shares(now), _shares(before)
     difference = float(p[cell] - q[cell])
     words = f"{_percent(q[cell])} -> {_percent(p[cell])} {what}"
-    return Effect(kind, abs(difference), difference > 0, divergence(p, q), words)
+    return _measured(Effect(kind, abs(difference), difference > 0, words), now, before)
 
 
-def _numeric(now: Ints, before: Ints) -> Effect:
+def _measured(found: Effect, now: Ints, before: Ints) -> Effect:
+    apart = jensen_shannon(_shares(now), _shares(before))
+    return replace(found, psi=population_stability(now, before), divergence=apart)
+
+
+def _numeric(column: Numeric, now: Ints, before: Ints) -> Effect:
     p, q = _shares(now), _shares(before)
+    moved = replace(_moved(p, q), wasserstein=wasserstein(column.edges, p, q))
+    return _measured(moved, now, before)
+
+
+def _moved(p: Floats, q: Floats) -> Effect:
     differences = np.cumsum(p - q)[:-1]
     size = float(np.abs(differences).max(initial=0.0))
     outside, outside_before = float(p[0] + p[-1]), float(q[0] + q[-1])
     if outside - outside_before >= size / 2 > 0:
         words = f"{_percent(outside_before)} -> {_percent(outside)} outside the range known before"
-        return Effect("Range", size, True, divergence(p, q), words)
+        return Effect("Range", size, True, words)
     lower, higher = float(differences.max(initial=0.0)), float(-differences.min(initial=0.0))
     if min(lower, higher) > size / 2:
         rises = int(differences.argmax()) < int(differences.argmin())
-        return Effect("Distribution", size, rises, divergence(p, q), "more spread out" if rises else "less spread out")
-    return Effect("Distribution", size, higher > lower, divergence(p, q), "higher" if higher > lower else "lower")
+        return Effect("Distribution", size, rises, "more spread out" if rises else "less spread out")
+    return Effect("Distribution", size, higher > lower, "higher" if higher > lower else "lower")
 
 
 def _joint(features: Sequence[str], found: Effect) -> Effect:
@@ -89,20 +100,18 @@ def _joint(features: Sequence[str], found: Effect) -> Effect:
 
 
 def _categorical(column: Categorical, now: Ints, before: Ints) -> Effect:
-    p, q = _shares(now), _shares(before)
-    cell = int(np.abs(p - q).argmax())
+    apart = _shares(now) - _shares(before)
     names = [*(repr(name) for name in column.categories), "of the rarer categories", "of no known category"]
-    return _share("Category", names[cell], now, before, cell)
+    largest, *others = np.argsort(-np.abs(apart), kind="stable")[:CATEGORIES].tolist()
+    found = _share("Category", names[largest], now, before, largest)
+    beside = [other for other in others if abs(apart[other]) >= found.size / 3]
+    words = [found.words, *(_share("Category", names[other], now, before, other).words for other in beside)]
+    return replace(found, words="; ".join(words))
 
 
 def _shares(cells: Ints) -> Floats:
     shares: Floats = cells / max(int(cells.sum()), 1)
     return shares
-
-
-def _relative_entropy(p: Floats, q: Floats) -> float:
-    some = p > 0
-    return float((p[some] * np.log2(p[some] / q[some])).sum())
 
 
 def _percent(share: float) -> str:

@@ -27,7 +27,8 @@ DOUBT = 2.0
 
 class Finding(msgspec.Struct, frozen=True):
     """One column that alarms. `statistic` is the signed root, `n` the rows of its stretch, `since` where that begins
-    (Unix seconds). `together` has the features that take part in a joint column."""
+    (Unix seconds). `together` has the features that take part in a joint column. `psi`, `divergence` and `wasserstein`
+    are as in `effects.py`."""
 
     state: FindingState
     name: str
@@ -39,6 +40,8 @@ class Finding(msgspec.Struct, frozen=True):
     n: int
     since: float
     together: tuple[str, ...] = ()
+    psi: float = 0.0
+    wasserstein: float | None = None
 
 
 def meaning(found: Effect, statistic: float, materiality: float) -> FindingState:
@@ -69,6 +72,8 @@ def finding(scan: Scan, peak: Peak, stretch: Ints, *, n: int, since: float, mate
         words=found.words,
         n=n,
         since=since,
+        psi=found.psi,
+        wasserstein=found.wasserstein,
         together=scan.layout.joint.get(scan.layout.columns[peak.column].name, ()),
     )
 

@@ -49,7 +49,8 @@ class Proposal(msgspec.Struct, frozen=True):
 
 
 class Governor(msgspec.Struct, frozen=True):
-    """`retrains` counts those in a row that did not help; `approved` is the last proposal that became a request."""
+    """`retrains` counts those in a row that no long calm followed; `approved` is the last proposal that became a
+    request."""
 
     cooldown_until: float = 0.0
     retrains: int = 0
@@ -80,7 +81,8 @@ class Brake:
 @dataclass(frozen=True, slots=True)
 class Situation:
     """What matters beyond the monitor. `accepted` is the TrainingJob's accepted version, 0 without one; `taken` is the
-    last request that it noted; `busy` says what is already going on.
+    last request that it noted; `pinned` is the version that the deployment is held to; `busy` says what is already
+    going on.
 
     `rival` is the name of the monitor that acts instead of this one; `approved` is the proposal that a person said yes
     to.
@@ -89,6 +91,7 @@ class Situation:
     model: str
     now: float
     training_job: str | None = None
+    pinned: int | None = None
     accepted: int = 0
     taken: str | None = None
     busy: str | None = None
@@ -149,6 +152,13 @@ def _no_training_job(_: Governor, situation: Situation, __: Limits) -> Decision 
     return Decision("Held", None, "nothing: the deployment follows no TrainingJob that could be run again")
 
 
+def _pinned(_: Governor, situation: Situation, __: Limits) -> Decision | None:
+    if situation.pinned is None:
+        return None
+    why = f"the deployment's spec.model.version is {situation.pinned}, so that no retrain would be served"
+    return Decision("Held", None, f"nothing: {why}")
+
+
 def _data_fault(_: Governor, situation: Situation, __: Limits) -> Decision | None:
     if not situation.data_fault:
         return None
@@ -174,7 +184,7 @@ def _stopped(governor: Governor, _: Situation, limits: Limits) -> Decision | Non
         return None
     return Decision(
         "Stopped",
-        f"{governor.retrains} retrains in a row did not help",
+        f"{governor.retrains} retrains in a row, and none was followed by a long calm",
         "a person looks at data and definition, then annotates the monitor with perennial.dev/release",
     )
 
@@ -194,6 +204,7 @@ def _brake(_: Governor, situation: Situation, __: Limits) -> Decision | None:
 _RULES: tuple[Callable[[Governor, Situation, Limits], Decision | None], ...] = (
     _rival,
     _no_training_job,
+    _pinned,
     _data_fault,
     _in_flight,
     _dry_run,

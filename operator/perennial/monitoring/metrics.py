@@ -86,7 +86,7 @@ class Metrics(Collector):
         return family
 
     def _retrains(self) -> Metric:
-        text = "Retrains in a row that did not help."
+        text = "Retrains in a row that no long calm followed."
         family = GaugeMetricFamily("perennial_drift_retrains", text, labels=_MONITOR)
         for key, status in self._statuses.items():
             family.add_metric((key.namespace, key.name), status.governor.retrains if status.governor else 0)

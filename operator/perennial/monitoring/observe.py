@@ -94,7 +94,9 @@ def _deployment(caches: Caches, namespace: str, name: str) -> Deployment | None:
     if manifest is None:
         return None
     status = parse_status(ModelDeploymentStatus, manifest)
-    return Deployment(status, status.training_job or text_at(manifest, "spec", "model", "trainingJob"))
+    training_job = status.training_job or text_at(manifest, "spec", "model", "trainingJob")
+    pinned = value_at(manifest, "spec", "model", "version")
+    return Deployment(status, training_job, pinned if isinstance(pinned, int) else None)
 
 
 def _training(caches: Caches, namespace: str, deployment: Deployment | None) -> TrainingJobStatus | None:

@@ -20,10 +20,12 @@ from .names import APPROVE, RELEASE, Identity
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """The ModelDeployment that is watched. `training_job` is whose versions it follows, if any."""
+    """The ModelDeployment that is watched. `training_job` is whose versions it serves, if any, and `pinned` the one
+    that it is held to."""
 
     status: ModelDeploymentStatus
     training_job: str | None = None
+    pinned: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

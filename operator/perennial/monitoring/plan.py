@@ -13,6 +13,7 @@ import msgspec
 
 from perennial.api.conditions import ConditionType, Finding, is_true
 from perennial.api.driftmonitor import DriftMonitorSpec
+from perennial.api.modeldeployment_status import ModelDeploymentStatus
 from perennial.api.reasons import CommonReason, DriftMonitorReason, Reason
 from perennial.kube.ownership import owner_reference
 from perennial.kube.plan import Child, Manifest, Plan, Problem
@@ -113,6 +114,7 @@ def _situation(observed: Observed, checkpoint: Checkpoint, now: datetime) -> Sit
         model=checkpoint.model.sha256 if checkpoint.model else "",
         now=now.timestamp(),
         training_job=deployment.training_job if deployment else None,
+        pinned=deployment.pinned if deployment else None,
         accepted=training.accepted.version if training and training.accepted else 0,
         taken=training.handled.monitors.get(observed.identity.uid) if training else None,
         busy=_busy(observed, checkpoint),
@@ -138,9 +140,17 @@ def _busy(observed: Observed, checkpoint: Checkpoint) -> str | None:
     accepted = training.accepted if training else None
     if not accepted or not checkpoint.model or accepted.sha256 == checkpoint.model.sha256:
         return None
-    if deployment and any(entry.sha256 == accepted.sha256 for entry in deployment.status.quarantined):
-        return None  # It was rolled back and cures nothing.
+    if deployment and _is_out(accepted.sha256, deployment.status):
+        return None
     return f"version {accepted.version} was accepted and waits for its rollout"
+
+
+def _is_out(sha256: str, deployment: ModelDeploymentStatus) -> bool:
+    """Whether a version was rolled back, or taken back by a person: it will cure nothing by itself."""
+    if any(entry.sha256 == sha256 for entry in deployment.quarantined):
+        return True
+    newest = next((entry for entry in deployment.history if entry.sha256 == sha256), None)
+    return newest is not None and newest.outcome == "Aborted"
 
 
 def _blocked(observed: Observed, checkpoint: Checkpoint) -> Finding | None:

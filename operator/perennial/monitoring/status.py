@@ -290,6 +290,9 @@ def _feature(finding: DriftFinding) -> FeatureDrift:
         effect=round(finding.effect, 3),
         statistic=round(finding.statistic, 1),
         kind=finding.kind,
+        psi=round(finding.psi, 3),
+        jensen_shannon=round(finding.divergence, 4),
+        wasserstein=None if finding.wasserstein is None else _digits(finding.wasserstein),
         together=finding.together[:TOGETHER],
     )
 

@@ -14,7 +14,7 @@ from perennial.api.labels import MODELDEPLOYMENT, TRAININGJOB
 from perennial.api.resources import MODELDEPLOYMENTS, TRAININGJOBS
 from perennial.api.validation import text_at, value_at
 from perennial.kube.cache import Caches
-from perennial.kube.controller import Watch
+from perennial.kube.controller import Duty, Watch
 from perennial.kube.ownership import controller_keys
 from perennial.kube.plan import Key, Manifest, Plan, Problem, Resource
 from perennial.kube.podclient import PodClient
@@ -52,6 +52,7 @@ class ServingController:
     """ModelDeployments."""
 
     primary: Resource = MODELDEPLOYMENTS
+    duties: Sequence[Duty] = ()
 
     def __init__(
         self,

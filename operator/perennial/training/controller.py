@@ -10,7 +10,7 @@ from perennial.api.labels import TRAININGJOB
 from perennial.api.resources import DRIFTMONITORS, MODELDEPLOYMENTS, TRAININGJOBS
 from perennial.api.validation import text_at
 from perennial.kube.cache import Caches
-from perennial.kube.controller import Watch
+from perennial.kube.controller import Duty, Watch
 from perennial.kube.plan import Key, Manifest, Plan, Problem
 from perennial.kube.resources import CONTROLLERREVISIONS, JOBS, NODES, PERSISTENTVOLUMECLAIMS, PODS
 from perennial.settings import Settings
@@ -31,6 +31,7 @@ class TrainingController:
     """Observes from caches, and from pods that search how far they are; plans without side effects."""
 
     primary = TRAININGJOBS
+    duties: Sequence[Duty] = ()
 
     def __init__(
         self, caches: Caches, settings: Settings, pods: Pods, clock: Callable[[], float] = time.monotonic

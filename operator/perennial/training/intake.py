@@ -26,7 +26,16 @@ from .origin import Origin
 from .pending import Wait, why_pending
 from .progress import PERIOD, tells
 from .record import Failure, Record
-from .results import ended_at, exit_code, failed_result, failure_in, last_words, reported, state_of
+from .results import (
+    ended_at,
+    exit_code,
+    failed_result,
+    failure_in,
+    image_that_trained,
+    last_words,
+    reported,
+    state_of,
+)
 
 CACHE_GRACE = timedelta(seconds=10)
 """How long a finished Job's pods are waited for: pods and Jobs come by watches of their own, in no common order."""
@@ -286,6 +295,7 @@ def _record(run: RunSeen, context: Context, result: Result, failure: Failure | N
         failure=failure,
         cost=cost_of(run.pods),
         handled=origin.handled,
+        image=image_that_trained(run.job, run.pods) if run.job else None,
     )
     return Ended(run, record)
 

@@ -172,6 +172,8 @@ def _children(
 def _events(ended: Iterable[Record], decision: Decision, wanted: Asked) -> Iterable[Event]:
     for record in ended:
         yield _ended_event(record)
+        if (tracked := record.result.tracked) and tracked.problem:
+            yield Event("Warning", TrainingJobReason.NOT_TRACKED, f"run v{record.version}: {tracked.problem}")
     for uid in wanted.late:
         yield Event(
             "Normal",

@@ -39,7 +39,8 @@ class Cost(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """One finished run. `definition` names its algorithm; times are RFC 3339."""
+    """One finished run. `definition` names its algorithm; times are RFC 3339. `image` is what trained, by digest as its
+    node knows it."""
 
     result: Result
     state: State
@@ -52,6 +53,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     failure: Failure | None = None
     cost: Cost | None = None
     handled: Handled = Handled()
+    image: str | None = None
 
     @property
     def version(self) -> int:

@@ -11,7 +11,7 @@ from perennial.kube.plan import Manifest
 from perennial.wire import result as wire
 from perennial.wire.result import Result
 
-from .failures import LINES_LIMIT, tail
+from .failures import LINES_LIMIT, container_statuses, tail
 from .names import PUBLISHER, REPORT, TRAINER
 from .record import Failure, State
 
@@ -64,6 +64,16 @@ def exit_code(pod: Manifest) -> int | None:
         if status["name"] in _MAIN and ended:
             return int(ended["exitCode"])
     return None
+
+
+def image_that_trained(job: Manifest, pods: Iterable[Manifest]) -> str | None:
+    """The image of the container that trained, an own one or ours, as the kubelet of its newest pod reports it: by
+    repository and digest, by digest alone where the node has it from no registry. None where no pod tells."""
+    template = job["spec"]["template"]["spec"]
+    name = (template.get("initContainers") or template["containers"])[0]["name"]
+    told = [status for pod in pods for status in container_statuses(pod) if status["name"] == name]
+    found = [status["imageID"] for status in told if status.get("imageID")]
+    return str(found[-1]) if found else None
 
 
 def ended_at(job: Manifest) -> str | None:

@@ -96,7 +96,7 @@ def _built_in_pod(
     spec: TrainingJobSpec, origin: Origin, identity: Identity, settings: Settings, run: wire.Run
 ) -> Manifest:
     pod = spec.pod.to_manifest()
-    mounts = [scratch_mount(), *_data_mounts(spec.data), *store_mounts(origin, read_only=False)]
+    mounts = [scratch_mount(), *_data_mounts(spec.data), *_publishing_mounts(spec, origin)]
     trainer = container(
         name=TRAINER,
         image=settings.runtime_image,
@@ -118,7 +118,7 @@ def _own_container_pod(
     pod = spec.pod.to_manifest()
     output = empty_mount("perennial-output", places.OUTPUT)
     shared: list[Mount | None] = [scratch_mount(), output, *_data_mounts(spec.data)]
-    publishing = [*shared, *store_mounts(origin, read_only=False)]
+    publishing = [*shared, *_publishing_mounts(spec, origin)]
     publisher = container(
         name=PUBLISHER,
         image=settings.runtime_image,
@@ -158,6 +158,13 @@ def store_mounts(origin: Origin, *, read_only: bool) -> list[Mount | None]:
     return [uri_mount(origin.store.uri, read_only=read_only), secret]
 
 
+def _publishing_mounts(spec: TrainingJobSpec, origin: Origin) -> list[Mount | None]:
+    """What it takes to publish a version and to tell the tracker of it: nothing that an own container is given."""
+    secret = spec.tracking.mlflow.secret_ref if spec.tracking else None
+    tracking = secret_mount(secret.name, places.TRACKING_SECRET) if secret else None
+    return [*store_mounts(origin, read_only=False), tracking]
+
+
 def _data_mounts(data: Data | None) -> list[Mount | None]:
     if data is None:
         return []
@@ -194,7 +201,12 @@ def _wire_run(
         slices=[wire.Slices(each.column, each.metric, each.max_gap) for each in spec.acceptance.slices],
         champion=wire.Champion(rule.metric, rule.margin, champion) if rule else None,
         before=champion,
+        mlflow=_wire_mlflow(spec),
     )
+
+
+def _wire_mlflow(spec: TrainingJobSpec) -> wire.Mlflow | None:
+    return wire.Mlflow(spec.tracking.mlflow.uri, spec.tracking.mlflow.experiment) if spec.tracking else None
 
 
 def _wire_container(spec: TrainingJobSpec) -> wire.Container | None:

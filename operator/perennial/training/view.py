@@ -9,10 +9,19 @@ from datetime import datetime
 from typing import cast, get_args
 
 from perennial.api.reasons import TrainingJobReason
-from perennial.api.trainingjob_status import Cost, GateResult, Run, RunFailure, RunModel, RunProgress, SearchResult
+from perennial.api.trainingjob_status import (
+    Cost,
+    GateResult,
+    Run,
+    RunFailure,
+    RunModel,
+    RunProgress,
+    RunTracking,
+    SearchResult,
+)
 from perennial.api.trainingjob_status import Trigger as TriggerName
 from perennial.wire.progress import Progress
-from perennial.wire.result import Gate, Result, Searched
+from perennial.wire.result import Gate, Result, Searched, Tracked
 
 from .failures import head, tail
 from .intake import Going
@@ -29,7 +38,9 @@ NEWEST_ROOM = 1024
 """Bytes of the newest entry: there is one of it, and it is the one that people look at."""
 NOTE_LIMIT = 100
 METRICS_LIMIT = 4
-_BARE, _GATE, _INTERVAL, _METRIC, _SEARCH = 370, 64, 32, 13, 72
+PROBLEM_LIMIT = 150
+"""Characters of why a tracker was not told, in the newest entry; in older ones the record alone has it."""
+_BARE, _GATE, _INTERVAL, _METRIC, _SEARCH, _TRACKING, _IMAGE = 370, 64, 32, 13, 72, 40, 18
 """About the bytes that each takes as JSON, beside names and URI."""
 _DIGITS = 6
 _INTERVAL_DIGITS = 4
@@ -38,7 +49,11 @@ _INTERVAL_DIGITS = 4
 def finished_run(record: Record, room: int = ROOM) -> Run:
     result, failure = record.result, record.failure
     model = result.model
-    gates, metrics = _judgement(result, room - _BARE - (len(model.uri) if model else 0) - _size(result.search))
+    tracking = _tracking(result.tracked, room) if result.tracked else None
+    image = record.image.rpartition("@")[2] if record.image and room >= NEWEST_ROOM else None
+    taken = _BARE + (len(model.uri) if model else 0) + (_IMAGE + len(image) if image else 0)
+    taken += _size_of_search(result.search) + _size_of_tracking(tracking)
+    gates, metrics = _judgement(result, room - taken)
     return Run(
         version=record.version,
         state=record.state,
@@ -50,6 +65,8 @@ def finished_run(record: Record, room: int = ROOM) -> Run:
         metrics=metrics,
         gates=gates,
         search=_search(result.search) if result.search else None,
+        tracking=tracking,
+        image_digest=image,
         trained_through=result.trained_through,
         failure=_failure(failure) if failure else None,
         cost=_cost(record),
@@ -125,7 +142,7 @@ def _progress(told: Progress) -> RunProgress:
     return RunProgress(done=told.done, of=told.of, metric=told.metric, best=best)
 
 
-def _size(found: Searched | None) -> int:
+def _size_of_search(found: Searched | None) -> int:
     return 0 if found is None else _SEARCH + min(len(found.parameters), SEARCH_LIMIT)
 
 
@@ -136,6 +153,16 @@ def _search(found: Searched) -> SearchResult:
         trials=found.trials,
         parameters=head(found.parameters, SEARCH_LIMIT),
     )
+
+
+def _tracking(tracked: Tracked, room: int) -> RunTracking | None:
+    if tracked.problem and room < NEWEST_ROOM:
+        return None
+    return RunTracking(run=tracked.run, problem=head(tracked.problem, PROBLEM_LIMIT) if tracked.problem else None)
+
+
+def _size_of_tracking(shown: RunTracking | None) -> int:
+    return 0 if shown is None else _TRACKING + len(shown.run or "") + len(shown.problem or "")
 
 
 def _failure(failure: Failure) -> RunFailure:

@@ -89,6 +89,13 @@ class Searched(msgspec.Struct):
     parameters: str
 
 
+class Tracked(msgspec.Struct, omit_defaults=True):
+    """What a tracker has of the run: the id that it goes by there, and why it is not there, or not whole."""
+
+    run: str | None = None
+    problem: str | None = None
+
+
 class Result(msgspec.Struct, omit_defaults=True):
     """The outcome of one run."""
 
@@ -101,5 +108,7 @@ class Result(msgspec.Struct, omit_defaults=True):
     trained_through: str | None = None
     failure: Failure | None = None
     search: Searched | None = None
+    tracked: Tracked | None = None
+    """Never in a manifest: a version is sealed before anyone is told of it."""
     notes: list[str] = []
     """What whoever reads the status should know of this version: no reference, why not ONNX, columns left out."""

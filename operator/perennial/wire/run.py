@@ -101,6 +101,13 @@ class Slices(msgspec.Struct):
     max_gap: float
 
 
+class Mlflow(msgspec.Struct):
+    """The MLflow server that is told of the version, and the experiment there."""
+
+    uri: str
+    experiment: str
+
+
 class Container(msgspec.Struct, omit_defaults=True):
     """An own container, as far as it can be told to everyone: its environment may hold what is secret."""
 
@@ -134,3 +141,4 @@ class Run(msgspec.Struct, omit_defaults=True):
     champion: Champion | None = None
     before: Accepted | None = None
     slices: list[Slices] = []
+    mlflow: Mlflow | None = None

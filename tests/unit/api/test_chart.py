@@ -99,6 +99,7 @@ def test_the_operator_reads_what_the_chart_sets() -> None:
         "PERENNIAL_STORE_ACCESS_MODE": "ReadWriteMany",
         "PERENNIAL_ACTIONS": "false",
         "PERENNIAL_RETRAINS_A_DAY": "9",
+        "PERENNIAL_ALERTMANAGER_URL": "http://alertmanager.monitoring:9093",
         "PERENNIAL_WORKERS": "3",
         "PERENNIAL_RESYNC_SECONDS": "77",
         "PERENNIAL_LOG_LEVEL": "DEBUG",

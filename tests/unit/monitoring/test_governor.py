@@ -47,6 +47,7 @@ def request(**changes: object) -> Request:
         (Governor(), CALM, LIMITS, "Requested"),
         (Governor(), replace(CALM, rival="other"), LIMITS, "NotActing"),
         (Governor(), replace(CALM, training_job=None), LIMITS, "Held"),
+        (Governor(), replace(CALM, pinned=3), LIMITS, "Held"),
         (Governor(), replace(CALM, data_fault=True), LIMITS, "Held"),
         (Governor(requests=(request(),)), CALM, LIMITS, "InFlight"),
         (Governor(), replace(CALM, busy="TrainingJob flights is running"), LIMITS, "InFlight"),

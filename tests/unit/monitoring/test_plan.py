@@ -232,6 +232,17 @@ ROLLED_BACK = Deployment(
     }),
     "flights",
 )  # fmt: skip
+ABORTED = Deployment(
+    ModelDeploymentStatus.model_validate({
+        "stable": STABLE,
+        "history": [{
+            "revision": "rev2", "version": 4, "sha256": worlds.OTHER_MODEL, "outcome": outcome,
+            "at": "2026-03-01T11:00:00Z",
+        } for outcome in ("Aborted", "Failed")],
+    }),
+    "flights",
+)  # fmt: skip
+PINNED = Deployment(DEPLOYMENT.status, "flights", pinned=3)
 
 
 @pytest.mark.parametrize(
@@ -250,6 +261,8 @@ ROLLED_BACK = Deployment(
         (observed(with_verdicts("Harm"), training=RUNNING), False, "is running"),
         (observed(with_verdicts("Harm"), training=NEWER), False, "version 4 was accepted"),
         (observed(with_verdicts("Harm"), training=NEWER, deployment=ROLLED_BACK), True, "takes the request until"),
+        (observed(with_verdicts("Harm"), training=NEWER, deployment=ABORTED), True, "takes the request until"),
+        (observed(with_verdicts("Harm"), deployment=PINNED), False, "spec.model.version is 3"),
         (observed(with_verdicts("Harm"), deployment=ROLLING), False, "version 4 is being rolled out"),
         (observed(with_verdicts("Harm"), deployment=Deployment(DEPLOYMENT.status)), False, "follows no TrainingJob"),
         (observed(with_verdicts("Harm"), spec=APPROVAL), False, "perennial.dev/approve="),

@@ -161,6 +161,19 @@ def test_secrets_are_files_at_the_contracts_places() -> None:
     assert (named[places.DATA_SECRET], named[places.STORE_SECRET]) == ("lake", "models")
 
 
+TRACKING = {"mlflow": {"uri": "http://mlflow:5000", "experiment": "flights", "secretRef": {"name": "tracker"}}}
+
+
+def test_the_tracker_is_told_by_who_publishes_with_a_secret_that_no_own_container_sees() -> None:
+    run = told(built(SPEC | {"tracking": TRACKING}))
+    assert run.mlflow is not None
+    assert (run.mlflow.uri, run.mlflow.experiment) == ("http://mlflow:5000", "flights")
+    pod = pod_of(built(OWN | {"tracking": TRACKING}))
+    assert mounts(pod["containers"][0])[places.TRACKING_SECRET] is True
+    assert places.TRACKING_SECRET not in mounts(pod["initContainers"][0])
+    assert [v["secret"]["secretName"] for v in pod["volumes"] if "secret" in v] == ["tracker"]
+
+
 def test_wrong_input_and_our_own_failures_are_not_retried_and_disruptions_not_counted() -> None:
     rules = built(SPEC)["spec"]["podFailurePolicy"]["rules"]
     assert rules[0] == {

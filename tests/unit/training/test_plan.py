@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from perennial.kube.plan import Problem
-from perennial.wire.result import Failure, Gate, Result
+from perennial.wire.result import Failure, Gate, Result, Tracked
 from perennial.wire.run import Accepted, Run
 from tests.unit.training.world import SPEC, World, accepted, digest, encoded, owned, text
 
@@ -153,6 +153,55 @@ class TestTriggers:
                 "interval": [0.6543, 0.7891],
                 "passed": False,
             }
+
+
+@pytest.mark.parametrize(
+    "reported", ["registry.example.com/team-a/fit@sha256:" + "a" * 64, "sha256:" + "a" * 64], ids=["pulled", "imported"]
+)
+def test_the_image_that_an_own_container_ran_is_recorded_by_its_digest(reported: str) -> None:
+    world = World({"template": {"spec": {"containers": [{"name": "fit", "image": "registry.example.com/fit:1"}]}}})
+    world.settle()
+    job = world.job(1)
+    world.finish(1)
+    (pod,) = (manifest for (kind, _), manifest in world.objects.items() if kind == "Pod")
+    pod["status"]["containerStatuses"][0]["imageID"] = "docker.io/perennial/runtime@sha256:" + "b" * 64
+    pod["status"]["initContainerStatuses"] = [
+        # What a mesh puts into every pod trains nothing.
+        {"name": "mesh-init", "imageID": "docker.io/mesh@sha256:" + "c" * 64},
+        {"name": job["spec"]["template"]["spec"]["initContainers"][0]["name"], "imageID": reported},
+    ]
+    world.settle()
+    assert world.records()[0]["data"]["image"] == reported
+    assert world.status["runs"][0]["imageDigest"] == "sha256:" + "a" * 64
+
+
+def test_a_tracker_that_was_not_told_is_an_event_and_changes_nothing_else() -> None:
+    world = World()
+    world.settle()
+    world.finish(1, msgspec.structs.replace(accepted(1), tracked=Tracked(problem="http://mlflow:5000 does not answer")))
+    world.settle()
+    assert world.said("Ready") == ("True", "Ready")
+    assert world.status["runs"][0]["tracking"] == {"problem": "http://mlflow:5000 does not answer"}
+    assert "Warning NotTracked" in world.events
+
+
+@pytest.mark.parametrize("tracked", [Tracked("0" * 32), Tracked(problem="MLflow does not answer. " * 12)])
+def test_what_the_tracker_has_takes_no_more_than_its_room(tracked: Tracked) -> None:
+    gates = [Gate("roc_auc", "min", 0.7, 0.712345678, True, (0.654321, 0.789123))] * 6
+    world = World()
+    world.settle()
+    world.finish(1, msgspec.structs.replace(accepted(1), gates=gates, tracked=tracked))
+    world.settle()
+    world.annotate("another")
+    world.settle()
+    world.finish(2, msgspec.structs.replace(accepted(2), gates=gates, tracked=tracked))
+    world.settle()
+    newest, older = world.status["runs"]
+    assert len(json.dumps(newest, separators=(",", ":"))) < 1024
+    assert len(json.dumps(older, separators=(",", ":"))) < 512
+    assert newest["gates"]
+    assert newest["tracking"].keys() == msgspec.to_builtins(tracked).keys()
+    assert ("tracking" in older) is (tracked.problem is None), "the record has it"
 
 
 class TestMonitors:

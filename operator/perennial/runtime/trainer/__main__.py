@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
     run: Run | None = None
     try:
         run = _run()
-        result = _command(arguments)(run)
+        result = _tracked(run, _command(arguments)(run))
     except Exception as error:  # the one place where a run's every end is told
         return _failed(run, error)
     say(f"version {result.version}: {result.outcome}")
@@ -61,6 +61,14 @@ def _command(arguments: list[str]) -> Callable[[Run], Result]:
 
         return report
     raise RunError("InvalidCommand", f"{' '.join(arguments)}: the commands are publish and report, or none to train")
+
+
+def _tracked(run: Run, result: Result) -> Result:
+    if run.mlflow is None:
+        return result
+    from .tracking import tracked
+
+    return tracked(run, run.mlflow, result, say)
 
 
 def _run() -> Run:

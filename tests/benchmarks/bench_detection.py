@@ -1,0 +1,292 @@
+"""How often drift is found where there is none, and how soon where there is, beside the rules that others use.
+
+python -m tests.benchmarks.bench_detection [--windows 90000] [--streams 20] [--quick] [--skip-peers]
+
+False alarms are counted over many windows, so there counts are drawn instead of rows: a window of n rows of a
+continuous column falls into the bins of a reference as a multinomial, whose probabilities are the true distribution's
+between the edges; the edges are quantiles of a sample of 10,000, so that the reference's own error is in the result.
+As this holds for any continuous column, joint ones included, features with 32 bins, the twelve joint columns with 16
+and the score are drawn alike. What others use needs rows; it is asked of fewer windows.
+
+Delays are of rows, counted by the server's tally and judged from epochs to verdicts; the peers see the same windows.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import ndtr
+from scipy.stats import chi2
+
+from perennial.monitoring import baseline as baselines
+from perennial.monitoring import judge
+from perennial.monitoring.history import STRETCHES, Bucket, History, lengths, push
+from perennial.monitoring.layout import Layout
+from perennial.monitoring.scan import Scan
+from perennial.runtime.trainer.joint import BINS as JOINT_BINS
+from perennial.wire.reference import MAX_BINS, Numeric
+from tests.benchmarks import peers_drift
+from tests.benchmarks.drift_world import FEATURES, Change, Found, Watched, draw
+
+LOOKS = 90 * 24 * 12
+"""falseAlarmEvery: 90d with windows of 5 minutes."""
+REFERENCE_ROWS = 10_000
+JOINT_COLUMNS = 12
+SPREAD = 0.05
+"""Standard deviation of a window's mean where windows are not alike: a dispersion of 2.6 at n = 1,000."""
+PERSISTENCE = 0.8
+"""Of a window's mean to the next one's, where windows depend on one another."""
+BASELINE_ROWS = 10_000
+"""What a baseline from serving has by default, from ten windows or more."""
+BLOCK = 500
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+class Counts:
+    """Columns of a standard normal distribution, binned by a sample of it; windows as counts."""
+
+    def __init__(self, rng: np.random.Generator, features: int, kind: str) -> None:
+        self.rng = rng
+        self.kind = kind
+        bins = [*[MAX_BINS] * features, *[JOINT_BINS] * JOINT_COLUMNS, MAX_BINS]
+        self.edges = [_edges(rng, count) for count in bins]
+        self.layout = Layout([_column(place, edges) for place, edges in enumerate(self.edges)])
+        self._means = rng.normal(size=len(bins)) * SPREAD
+
+    def windows(self, n: int, count: int) -> Ints:
+        """The cells of so many windows of n rows."""
+        means = self._means_of(count)
+        blocks = [self._cells(edges, means[:, place], n) for place, edges in enumerate(self.edges)]
+        return np.concatenate(blocks, axis=1)
+
+    def _cells(self, edges: Floats, means: Floats, n: int) -> Ints:
+        below = ndtr(edges[None, :] - means[:, None])
+        ends = np.ones((len(means), 1))
+        shares = np.diff(np.concatenate([0 * ends, below, ends], axis=1))
+        counts = self.rng.multinomial(n, shares / shares.sum(axis=1, keepdims=True))
+        return np.concatenate([counts, np.zeros((len(means), 1), np.int64)], axis=1)
+
+    def _means_of(self, windows: int) -> Floats:
+        fresh = self.rng.normal(size=(windows, len(self.edges))) * SPREAD
+        if self.kind == "alike":
+            return fresh * 0.0
+        if self.kind == "overdispersed":
+            return fresh
+        for means in fresh:
+            means *= np.sqrt(1 - PERSISTENCE**2)
+            means += PERSISTENCE * self._means
+            self._means = means.copy()
+        return fresh
+
+
+def _edges(rng: np.random.Generator, bins: int) -> Floats:
+    values = np.sort(rng.normal(size=REFERENCE_ROWS))
+    return np.append(values[np.arange(bins) * REFERENCE_ROWS // bins], np.nextafter(values[-1], np.inf))
+
+
+def _column(place: int, edges: Floats) -> Numeric:
+    bins = len(edges) - 1
+    ranks = np.append(np.arange(bins) * REFERENCE_ROWS // bins, REFERENCE_ROWS)
+    return Numeric(f"column {place}", edges.tolist(), [0, *np.diff(ranks).tolist(), 0, 0])
+
+
+def scan_of(drawn: Counts, n: int, rows: int) -> Scan:
+    """With a baseline from serving, as is the default."""
+    learned = baselines.from_serving(drawn.layout, since=0.0)
+    while not learned.complete:
+        (window,) = drawn.windows(n, 1)
+        learned = baselines.learn(learned, drawn.layout, window.tolist(), n, of=rows)
+    normal = baselines.normal(learned, drawn.layout)
+    return Scan(drawn.layout, normal, drift_looks=LOOKS / judge.DRIFT_SHARE, fault_looks=LOOKS / judge.FAULT_SHARE)
+
+
+def alarms(scan: Scan, drawn: Counts, n: int, count: int) -> int:
+    """How many alarms there are when each one starts the history anew.
+
+    What a history merges is the same for all streams: its stretches are differences of cumulative counts.
+    """
+    history: History = ()
+    found = 0
+    kept = np.zeros((1, drawn.layout.cells), np.int64)
+    for _ in range(0, count, BLOCK):
+        summed = np.concatenate([kept, kept[-1] + drawn.windows(n, BLOCK).cumsum(axis=0)])
+        for end in range(len(kept), len(summed)):
+            history = push(history, Bucket(1, n, 0.0, 0.0, []))
+            statistics = scan.statistics(summed[end] - summed[end - np.array(lengths(history))])
+            if scan.excess(statistics) > 1:
+                found += 1
+                history = ()
+        kept = summed[-64:]
+    return found
+
+
+def poisson_upper(count: int) -> float:
+    """The upper 95% confidence bound of a Poisson mean."""
+    return float(chi2.ppf(0.95, 2 * count + 2) / 2)
+
+
+def false_alarms(windows: int, streams: int, features: list[int]) -> None:
+    scan = judge.DRIFT_SHARE + judge.FAULT_SHARE
+    print(
+        f"\nFalse alarms per 1,000 windows with nothing changed: {1000 / LOOKS:.3f} are allowed, {scan:.0%} to the scan"
+    )
+    print(f"| {'windows are':<14} | features | {'n':>5} | {'windows':>8} | alarms | per 1,000 | at most (95%) |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for each in features:
+        for kind in ("alike", "overdispersed", "dependent"):
+            for n in (200, 500, 1000):
+                found = sum(_null_stream(each, kind, n, windows // streams, seed) for seed in range(streams))
+                rate, most = 1000 * found / windows, 1000 * poisson_upper(found) / windows
+                row = (
+                    f"| {kind:<14} | {each:>8} | {n:>5,} | {windows:>8,} | {found:>6} | {rate:>9.3f} | {most:>13.3f} |"
+                )
+                print(row, flush=True)
+
+
+def _null_stream(features: int, kind: str, n: int, windows: int, seed: int) -> int:
+    drawn = Counts(np.random.default_rng([7000, features, n, seed]), features, kind)
+    return alarms(scan_of(drawn, n, BASELINE_ROWS), drawn, n, windows)
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A change of rows, the columns that a right answer may name, and the delay that the design notes."""
+
+    name: str
+    change: Change
+    columns: tuple[str, ...]
+
+
+def _shift(*columns: str, by: float) -> Change:
+    def change(rows: pd.DataFrame, _: np.random.Generator) -> None:
+        rows[list(columns)] += by
+
+    return change
+
+
+def _scale(column: str, by: float) -> Change:
+    def change(rows: pd.DataFrame, _: np.random.Generator) -> None:
+        rows[column] *= by
+
+    return change
+
+
+def _tail(rows: pd.DataFrame, rng: np.random.Generator) -> None:
+    rows.loc[rng.random(len(rows)) < 0.02, "x7"] = 6.0
+
+
+def _category(rows: pd.DataFrame, rng: np.random.Generator) -> None:
+    rows.loc[(rows["kind"] == "ash") & (rng.random(len(rows)) < 0.3), "kind"] = "oak"
+
+
+def _flip(rows: pd.DataFrame, _: np.random.Generator) -> None:
+    rows["x1"] -= 1.4 * rows["x0"]
+
+
+def _loosen(rows: pd.DataFrame, rng: np.random.Generator) -> None:
+    rows["x1"] = rng.normal(size=len(rows))
+
+
+def _missing(rows: pd.DataFrame, rng: np.random.Generator) -> None:
+    rows.loc[rng.random(len(rows)) < 0.05, "x7"] = np.nan
+
+
+NORMAL = tuple(f"x{place}" for place in range(15))
+CHANGES = (
+    Changed("mean +0.1 sd, one of 20", _shift("x7", by=0.1), ("x7",)),
+    Changed("mean +0.2 sd, one of 20", _shift("x7", by=0.2), ("x7",)),
+    Changed("mean +0.5 sd, one of 20", _shift("x7", by=0.5), ("x7",)),
+    Changed("mean +0.1 sd, fifteen of 20", _shift(*NORMAL, by=0.1), NORMAL),
+    Changed("sd x 1.2, one of 20", _scale("x7", by=1.2), ("x7",)),
+    Changed("2% far out in the tail, one of 20", _tail, ("x7",)),
+    Changed("a category 40% -> 28%", _category, ("kind",)),
+    Changed("a correlation 0.7 -> -0.7", _flip, ("x0", "x1")),
+    Changed("a correlation 0.7 -> 0", _loosen, ("x0", "x1")),
+    Changed("5% missing, one of 20", _missing, ("x7",)),
+)
+
+
+def delays(streams: int, n: int = 1000, most: int = 60, before: int = 8) -> None:
+    print(f"\nWindows of {n:,} rows until something is said, median of {streams} streams (share not found in {most})")
+    print(f"| {'change':<34} | {'delay':>12} | names only what changed | beginning off by, windows |")
+    print("| --- | ---: | ---: | ---: |")
+    for changed in CHANGES:
+        found = [
+            Watched(np.random.default_rng([8000, seed])).until_found(changed.change, n, most=most, before=before)
+            for seed in range(streams)
+        ]
+        said = [each for each in found if each]
+        rightly = np.mean([_rightly(each, changed) for each in said]) if said else 0.0
+        off = np.median([abs(each.off) for each in said]) if said else np.nan
+        print(f"| {changed.name:<34} | {_summary(found):>12} | {rightly:>23.0%} | {off:>25.3g} |", flush=True)
+
+
+def _rightly(found: Found, changed: Changed) -> bool:
+    """The score follows what it is made of, a component what it weighs; anything else must have changed."""
+    plain = [name for name in found.named if not name.startswith("(")]
+    return all(set(name.split(" * ")) & set(changed.columns) for name in plain)
+
+
+def _summary(found: list[Found | None]) -> str:
+    windows = [each.windows if each else np.inf for each in found]
+    missed = np.mean(np.isinf(windows))
+    return f"{np.median(windows):g}" + (f" ({missed:.0%})" if missed else "")
+
+
+def peers(windows: int, changed_windows: int) -> None:
+    """The rules of others on windows of rows: how many of them alarm with nothing changed, and with each change."""
+    rules = ["KS, Bonferroni", "PSI > 0.1", "PSI > 0.25", f"Evidently {peers_drift.EVIDENTLY.split('==')[1]}"]
+    print("\nShare of windows in which a rule alarms, each window by itself, any of 20 features")
+    print(f"| {'windows':<44} | {' | '.join(f'{rule:>16}' for rule in rules)} |")
+    print(f"| --- |{' ---: |' * len(rules)}")
+    for n in (200, 500, 1000):
+        _peers_row(f"nothing changed, n = {n:,}", None, n, windows)
+    for changed in CHANGES:
+        _peers_row(f"{changed.name}, n = 1,000", changed.change, 1000, changed_windows)
+
+
+def _peers_row(name: str, change: Change | None, n: int, windows: int) -> None:
+    rng = np.random.default_rng([9000, n])
+    reference = draw(rng, REFERENCE_ROWS).drop(columns="score")
+    served = []
+    for _ in range(windows):
+        rows = draw(rng, n).drop(columns="score")
+        if change:
+            change(rows, rng)
+        served.append(rows)
+    largest = np.array([peers_drift.psi(reference, rows) for rows in served])
+    shares = [
+        np.mean([peers_drift.ks_bonferroni(reference, rows) for rows in served]),
+        np.mean(largest > 0.1),
+        np.mean(largest > 0.25),
+        np.mean(peers_drift.evidently(reference, served)),
+    ]
+    print(f"| {name:<44} | {' | '.join(f'{share:>16.1%}' for share in shares)} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--windows", type=int, default=90_000, help="windows per row of the table of false alarms")
+    parser.add_argument("--streams", type=int, default=20, help="references, each with its own stream")
+    parser.add_argument("--features", type=int, nargs="*", default=[20, 200], help="columns of the false alarms' table")
+    parser.add_argument("--quick", action="store_true", help="a tenth of it all")
+    parser.add_argument("--skip-peers", action="store_true", help="ours alone, with nothing to install")
+    arguments = parser.parse_args()
+    share = 10 if arguments.quick else 1
+    print(
+        f"{FEATURES} features, {JOINT_COLUMNS} joint columns and the score; {STRETCHES} stretches of up to 46 windows"
+    )
+    delays(max(arguments.streams // share, 4))
+    if not arguments.skip_peers:
+        peers(windows=200 // share, changed_windows=20 // share)
+    false_alarms(arguments.windows // share, arguments.streams, arguments.features)
+
+
+if __name__ == "__main__":
+    main()

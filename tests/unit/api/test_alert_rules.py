@@ -1,0 +1,81 @@
+"""The chart's alert rules, by Prometheus' own tool: they fire when they should, and watch metrics that there are."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client import REGISTRY
+
+from cluster.paths import REPOSITORY
+from perennial.kube import metrics as _engine  # noqa: F401
+from perennial.monitoring import alerts as _alerts  # noqa: F401
+from perennial.monitoring.metrics import Metrics
+from tests.debian import unpacked
+
+RULES = REPOSITORY / "charts" / "perennial" / "alerts.yaml"
+VERDICT = 'perennial_drift_verdict{{namespace="a", driftmonitor="m", state="{}", instance="{}"}}'
+ERRORS = "controller_runtime_reconcile_errors_total"
+
+
+def test_every_metric_is_one_of_ours() -> None:
+    ours = {family.name for family in (*REGISTRY.collect(), *Metrics().collect())}
+    for group in yaml.safe_load(RULES.read_text())["groups"]:
+        for rule in group["rules"]:
+            (name,) = re.findall(r"\b((?:perennial|controller)_\w+)", rule["expr"])
+            assert name.removesuffix("_total") in ours, rule["alert"]
+
+
+@pytest.mark.process
+def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
+    def series(name: str, values: str) -> dict[str, str]:
+        return {"series": name, "values": values}
+
+    def alert(name: str, minute: int, *expected: dict[str, str]) -> dict[str, Any]:
+        return {"eval_time": f"{minute}m", "alertname": name, "exp_alerts": [{"exp_labels": each} for each in expected]}
+
+    monitor = {"namespace": "a", "driftmonitor": "m"}
+    # An operator that took over shows the same verdict from another place: that is one alert, not two.
+    shown = [series(VERDICT.format("Harm", pod), values) for pod, values in (("old", "0 0 1 1"), ("new", "_ _ _ 1"))]
+    shown += [
+        series(VERDICT.format("DataFault", "old"), "0 0 0 0"),
+        series('perennial_drift_coverage{namespace="a", driftmonitor="m"}', "0.8x60"),
+        series(f'{ERRORS}{{controller="trainingjob"}}', "0+30x60"),
+        series("perennial_alerts_failures_total", "0+1x60"),
+    ]
+    tests = [
+        alert("PerennialHarm", 1),
+        alert("PerennialHarm", 3, monitor | {"severity": "critical"}),
+        alert("PerennialDataFault", 3),
+        alert("PerennialCountsLost", 20),
+        alert("PerennialCountsLost", 40, monitor | {"severity": "warning"}),
+        alert("PerennialReconcileErrors", 40, {"controller": "trainingjob", "severity": "warning"}),
+        alert("PerennialAlertsNotDelivered", 40, {"severity": "warning"}),
+    ]
+    for test in tests:
+        for expected in test["exp_alerts"]:
+            expected["exp_annotations"] = _annotations(test["alertname"], expected["exp_labels"])
+    scenario = {
+        "rule_files": [str(RULES)],
+        "evaluation_interval": "1m",
+        "tests": [{"interval": "1m", "input_series": shown, "alert_rule_test": tests}],
+    }
+    path = tmp_path / "test.yaml"
+    path.write_text(yaml.safe_dump(scenario))
+    promtool = str(unpacked("prometheus") / "usr/bin/promtool")
+    done = subprocess.run([promtool, "test", "rules", str(path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _annotations(alert: str, labels: dict[str, str]) -> dict[str, str]:
+    rules = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+    (annotations,) = [rule["annotations"] for rule in rules if rule["alert"] == alert]
+    filled = {}
+    for name, text in annotations.items():
+        text = text.replace("{{ $value | humanizePercentage }}", "80%")
+        filled[name] = re.sub(r"{{ \$labels\.(\w+) }}", lambda match: labels[match[1]], text)
+    return filled

@@ -1,0 +1,120 @@
+"""Features as tables have them: tied, whole, constant, boolean, of many categories, and references of few rows.
+
+The reference is the trainer's, cells are the server's. Each kind is silent while nothing changes, and found by name
+when it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from perennial.api.driftmonitor import DriftMonitorSpec
+from perennial.monitoring import judge
+from perennial.monitoring.checkpoint import Checkpoint, Judged
+from perennial.runtime.server.counts.tally import Coder, Tally
+from perennial.runtime.trainer import reference
+from perennial.runtime.trainer.metrics import Judged as Answers
+from perennial.wire.counts import ModelCounts
+from perennial.wire.schema import Feature, Kind, Schema
+
+from . import worlds
+
+Draw = Callable[[np.random.Generator, int], np.ndarray]
+Found = dict[str, list[tuple[str, str]]]
+
+CODES = np.array([f"code {number}" for number in range(500)], dtype=object)
+
+
+def watch(kind: Kind, rng: np.random.Generator, before: Draw, *, rows: int, after: Draw | None, windows: int) -> Found:
+    """The verdicts, with what they name, after so many windows of 500 rows; `after` None: nothing changes."""
+    schema = Schema("regression", "y", [Feature("x", kind)], "value")
+    held, learned = (pd.DataFrame({"x": before(rng, rows)}) for _ in range(2))
+    answers = Answers(rng.normal(size=rows), np.linspace(0, 1, rows))
+    made = reference.build(schema, reference.HeldOut(held, learned, answers), worlds.MODEL)
+    spec = DriftMonitorSpec.model_validate({"deployment": "x", "baseline": {"from": "Training"}})
+    checkpoint = judge.begin(Checkpoint(), Judged(worlds.MODEL), made)
+    tally = Tally(made, schema)
+    for number in range(1, windows + 1):
+        served = (after or before)(rng, 500)
+        texts = kind == "categorical"
+        values = Coder(made, schema)(served.reshape(-1, 1)) if texts else served.reshape(-1, 1)
+        cells = tally(np.column_stack([values, rng.choice(np.linspace(0, 1, rows), 500)])).tolist()
+        epoch = worlds.epoch(number, cells, 500, seconds=300.0)
+        assert epoch.models[worlds.MODEL] == ModelCounts(rows=500, cells=cells)
+        checkpoint = judge.advance(checkpoint, spec, {"pod": worlds.answer(epoch)}, now=epoch.closed)
+    verdicts = checkpoint.triage.verdicts
+    return {verdict.state: [(finding.name, finding.kind) for finding in verdict.features] for verdict in verdicts}
+
+
+def normal(rng: np.random.Generator, n: int) -> np.ndarray:
+    return rng.normal(size=n)
+
+
+def whole(mean: float) -> Draw:
+    return lambda rng, n: rng.poisson(mean, n).astype(np.float64)
+
+
+def mostly_zero(share: float) -> Draw:
+    return lambda rng, n: np.where(rng.random(n) < share, 0.0, rng.exponential(size=n))
+
+
+def constant(value: float) -> Draw:
+    return lambda rng, n: np.full(n, value)
+
+
+def flag(share: float) -> Draw:
+    return lambda rng, n: (rng.random(n) < share).astype(np.float64)
+
+
+def many(first: int, weight: float = 1.0) -> Draw:
+    """Zipf's law over 500 categories, those from `first` on; the first has `weight` times its share."""
+    shares = 1 / np.arange(1, 501 - first)
+    shares[0] *= weight
+    return lambda rng, n: CODES[first + rng.choice(len(shares), size=n, p=shares / shares.sum())]
+
+
+KINDS: dict[str, tuple[Kind, Draw, Draw, str]] = {
+    "normal": ("numeric", normal, lambda rng, n: rng.normal(size=n) + 0.5, "Distribution"),
+    "whole": ("numeric", whole(3.0), whole(4.0), "Distribution"),
+    "few whole": ("numeric", whole(0.3), whole(0.9), "Distribution"),
+    "mostly zero": ("numeric", mostly_zero(0.9), mostly_zero(0.6), "Distribution"),
+    "constant": ("numeric", constant(7.0), constant(8.0), "Range"),
+    "boolean": ("boolean", flag(0.3), flag(0.45), "Category"),
+    "rare boolean": ("boolean", flag(0.01), flag(0.12), "Category"),
+    "never true": ("boolean", flag(0.0), flag(0.12), "Category"),
+    "many categories": ("categorical", many(0), many(0, weight=2.5), "Category"),
+}
+
+
+@pytest.mark.parametrize("rows", [300, 5000])
+@pytest.mark.parametrize("name", KINDS)
+def test_nothing_is_said_while_nothing_changes(rng: np.random.Generator, name: str, rows: int) -> None:
+    kind, before, _, _ = KINDS[name]
+    found = watch(kind, rng, before, rows=rows, after=None, windows=60)
+    # With 300 rows, categories that training has not seen come later: little, and no more than that is said.
+    assert found in ({}, {"MinorDrift": [("x", "Unseen")]}) if name == "many categories" else found == {}
+
+
+@pytest.mark.parametrize("rows", [300, 5000])
+@pytest.mark.parametrize("name", KINDS)
+def test_what_changes_is_found_and_named(rng: np.random.Generator, name: str, rows: int) -> None:
+    kind, before, after, says = KINDS[name]
+    found = watch(kind, rng, before, rows=rows, after=after, windows=12)
+    assert ("x", says) in found["Drift"]
+    assert "DataFault" not in found
+
+
+def test_categories_that_training_knew_none_of_are_broken_data(rng: np.random.Generator) -> None:
+    renamed = watch(
+        "categorical",
+        rng,
+        many(0),
+        rows=5000,
+        after=lambda rng, n: np.char.upper(many(0)(rng, n).astype(str)).astype(object),
+        windows=3,
+    )
+    assert ("x", "Unseen") in renamed["DataFault"]
