@@ -20,11 +20,14 @@ from perennial.runtime.server import lifecycle
 from perennial.runtime.server.admission import Admission
 from perennial.runtime.server.http import BINARY, JSON, Reply, Request, Respond, Server
 from perennial.runtime.server.lifecycle import CannotServe, Pod, Ports
+from perennial.runtime.server.rows import Rows
 from perennial.runtime.server.rpc import messages as rpc
 from perennial.runtime.server.rpc.service import INFERENCE_SERVICE, Service
 from perennial.runtime.server.sidecar import neighbour as neighbours
 from perennial.runtime.server.sidecar.edits import Message, asking_also, with_receipts, without
+from perennial.runtime.server.sidecar.form import Form, ModelMetadata, TensorMetadata, Unreadable
 from perennial.runtime.server.sidecar.pod import Sidecar
+from perennial.wire.schema import Feature, Schema
 from perennial.wire.serve import Serve, ServedModel
 
 PORTS = Ports("127.0.0.1", 0, 0, 0)
@@ -200,6 +203,14 @@ async def test_models_are_not_loaded_by_clients(model: ServedModel, tmp_path: Pa
         asked = len(front.own.asked)
         assert (await front.ask("/v2/repository/models/flights/unload", b"{}"))[0] == 404
         assert (await front.ask("/v2/models/other/infer", QUESTION))[0] == 404
+        assert len(front.own.asked) == asked
+
+
+async def test_no_other_host_is_asked(model: ServedModel, tmp_path: Path) -> None:
+    async with beside(Own(), model, tmp_path / "c") as front:
+        asked = len(front.own.asked)
+        for target in ("http://a@example.com/", "http://example.com/v2", "*"):
+            assert (await front.ask(target))[0] in (400, 404)
         assert len(front.own.asked) == asked
 
 
@@ -408,6 +419,42 @@ async def test_grpc_is_answered_by_asking_over_http(model: ServedModel, tmp_path
         assert rpc.message("ModelMetadataResponse").FromString(described).platform == "own"
 
 
+def test_columns_have_the_shapes_and_datatypes_of_the_metadata() -> None:
+    features = [Feature("x", "numeric"), Feature("flag", "boolean"), Feature("carrier", "categorical")]
+    schema = Schema(task="regression", target="y", features=features, score="value")
+    told = ModelMetadata([TensorMetadata("x", "INT32", [-1, 1]), TensorMetadata("carrier", "BYTES", [-1])])
+    rows = Rows(2, np.array([[3.0, 1.0], [np.nan, np.nan]]), np.array([["UA"], [""]], object))
+    assert Form(schema, told).request(rows)["inputs"] == [
+        {"name": "x", "datatype": "INT32", "shape": [2, 1], "data": [3, None]},
+        {"name": "flag", "datatype": "BOOL", "shape": [2], "data": [True, None]},
+        {"name": "carrier", "datatype": "BYTES", "shape": [2], "data": ["UA", ""]},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("classes", "said", "labels"),
+    [
+        ([0, 1], {"datatype": "FP32", "data": [1.0, 0.0]}, [1, 0]),
+        ([0, 1], {"datatype": "BYTES", "data": ["1", "0"]}, [1, 0]),
+        ([False, True], {"datatype": "INT64", "data": [1, 0]}, [True, False]),
+        (["1", "x"], {"datatype": "BYTES", "data": ["x", "new"]}, ["x", "new"]),
+    ],
+)
+def test_labels_are_known_however_they_are_written(classes: list[Any], said: dict[str, Any], labels: list[Any]) -> None:
+    schema = Schema(task="classification", target="y", features=[], score="label", classes=classes)
+    body = msgspec.json.encode({"outputs": [{"name": "OUT", "shape": [2, 1], **said}]})
+    found = Form(schema, ModelMetadata()).answers(Message([], body), 2).predictions.tolist()
+    assert (found, [type(label) for label in found]) == (labels, [type(label) for label in labels])
+
+
+@pytest.mark.parametrize("data", [[0.5, 1.0], [2, 0], ["one", "0"], [None, 0]])
+def test_a_label_that_is_none_of_the_models_is_not_counted(data: list[Any]) -> None:
+    schema = Schema(task="classification", target="y", features=[], score="label", classes=[0, 1])
+    body = msgspec.json.encode({"outputs": [{"name": "label", "datatype": "FP64", "shape": [2], "data": data}]})
+    with pytest.raises(Unreadable, match="a label is none of the model's"):
+        Form(schema, ModelMetadata()).answers(Message([], body), 2)
+
+
 # ---- what goes wrong ----
 
 
@@ -493,7 +540,8 @@ async def test_a_kept_connection_that_ended_meanwhile_loses_no_request(model: Se
         front.pod._neighbour._base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         for _ in range(3):
             assert (await front.ask(INFER, QUESTION))[0] == 200
-        assert ended
+        assert ended == 2
+        assert (await front.ask("/v2/their/own", b"{}"))[0] == 502, "what may change something is not asked again"
         assert (await front.stats())["rows"] == 6
         server.close()
 
@@ -550,6 +598,7 @@ async def test_what_is_in_flight_is_answered_before_the_end(model: ServedModel, 
         front.own.holds = True
         asked = asyncio.create_task(front.ask(INFER, QUESTION))
         await until(lambda: bool(front.own.held))
+        assert (await front.stats())["in_flight"] == 1, "what autoscaling on concurrency measures"
         ending = asyncio.create_task(front.pod._drain())
         await asyncio.sleep(0.1)
         assert not ending.done()
