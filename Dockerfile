@@ -4,6 +4,7 @@
 #
 #   docker build --target operator --tag perennial/operator:dev .
 #   docker build --target runtime --tag perennial/runtime:dev .
+#   docker build --target runtime --build-arg EXTRAS="lightgbm xgboost" --tag REGISTRY/runtime-boosters:0.1.0 .
 ARG BASE_IMAGE=python:3.13-slim
 
 FROM ${BASE_IMAGE} AS base
@@ -21,12 +22,15 @@ COPY operator/perennial /opt/perennial/source/perennial
 RUN python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/perennial/source
 
 FROM base AS manifest
+# Of pyproject's optional dependencies, what the runtime has besides: "lightgbm xgboost". LightGBM takes its OpenMP from
+# the system.
+ARG EXTRAS=""
 WORKDIR /build
 COPY pyproject.toml constraints.txt ./
-RUN python3 -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+RUN python3 -c "import os, tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
 extras = project['optional-dependencies']; \
 open('operator.txt', 'w').write('\\n'.join(project['dependencies'])); \
-open('runtime.txt', 'w').write('\\n'.join(r for e in ('server', 'trainer') for r in extras[e] if not r.startswith('perennial')))"
+open('runtime.txt', 'w').write('\\n'.join(r for e in ('server', 'trainer', *os.environ['EXTRAS'].split()) for r in extras[e] if not r.startswith('perennial')))"
 
 FROM base AS operator
 # Where the way to the package index is not the default one. Build arguments stay out of the image's environment.
@@ -47,6 +51,7 @@ ENTRYPOINT ["python", "-m", "perennial.main"]
 # The libraries' own tests are a seventh of them, and nothing imports them.
 # The pod chooses between `python -m perennial.runtime.trainer` and `python -m perennial.runtime.server`.
 FROM base AS runtime
+ARG EXTRAS=""
 ARG PIP_CERT
 ARG PIP_INDEX_URL
 ARG PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -56,7 +61,9 @@ RUN python3 -m venv /tmp/pip && python3 -m venv --without-pip /opt/perennial \
     && /tmp/pip/bin/pip --python /opt/perennial/bin/python install \
         -r /opt/perennial/runtime.txt -c /opt/perennial/constraints.txt \
     && find /opt/perennial/lib -type d \( -name tests -o -path '*/onnx/backend/test' \) -prune -exec rm -rf {} + \
-    && rm -rf /tmp/pip
+    && rm -rf /tmp/pip \
+    && case "$EXTRAS" in *lightgbm*) apt-get -qq update \
+        && apt-get -qq install --yes --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/* ;; esac
 COPY --from=code /opt/perennial/source /opt/perennial/source
 USER 65532:65532
 WORKDIR /tmp

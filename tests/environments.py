@@ -9,10 +9,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 from cluster.locks import locked
-from cluster.paths import cache_home
+from cluster.paths import REPOSITORY, cache_home
 
 
 @functools.cache
@@ -22,14 +23,32 @@ def commands(requirement: str, *beside: str) -> Path:
     wanted = " ".join([requirement, *beside, sys.version])
     name = re.split(r"\W", requirement)[0]
     folder = cache_home() / "environments" / f"{name}-{hashlib.sha256(wanted.encode()).hexdigest()[:16]}"
+    python = str(folder / "bin" / "python")
+    venv = ["venv", "--quiet", "--python", sys.executable, str(folder)]
+    _made(folder, venv, ["pip", "install", "--quiet", "--python", python, requirement, *beside])
+    return folder / "bin"
+
+
+@functools.cache
+def libraries(extra: str) -> Path:
+    """A folder for the module search path with what the extra of the project names, without what that needs in turn:
+    it is there."""
+    requirements = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"][extra]
+    wanted = f"{requirements} {sys.version}"
+    folder = cache_home() / "environments" / f"{extra}-{hashlib.sha256(wanted.encode()).hexdigest()[:16]}"
+    target = ["pip", "install", "--quiet", "--python", sys.executable, "--no-deps", "--target", str(folder)]
+    _made(folder, [*target, *requirements])
+    return folder
+
+
+def _made(folder: Path, *commands: list[str]) -> None:
+    """Runs uv's commands that fill the folder, unless an earlier process has."""
     with locked(folder.with_suffix(".lock")):
         if not (folder / "whole").exists():
             shutil.rmtree(folder, ignore_errors=True)
-            uv, python = str(Path(sys.executable).with_name("uv")), str(folder / "bin" / "python")
-            subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
-            subprocess.run([uv, "pip", "install", "--quiet", "--python", python, requirement, *beside], check=True)
+            for command in commands:
+                subprocess.run([str(Path(sys.executable).with_name("uv")), *command], check=True)
             (folder / "whole").touch()
-    return folder / "bin"
 
 
 SCHEMATHESIS = "schemathesis==4.32.0"

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from perennial.wire.estimators import ESTIMATORS_ENV
+
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _PREFIX = "PERENNIAL_"
 
@@ -25,7 +27,8 @@ class Settings:
 
     `actions` False keeps every DriftMonitor from acting; `retrains_a_day` is what all of them together may ask for,
     None without limit. `alertmanager_url` is where alerts go, None for nowhere. `operator_pod_labels` are what a
-    NetworkPolicy knows the operator's pods by.
+    NetworkPolicy knows the operator's pods by, `estimators` import paths that TrainingJobs may name beside
+    scikit-learn's.
     """
 
     operator_namespace: str = "perennial-system"
@@ -33,6 +36,7 @@ class Settings:
     identity: str = "perennial"
     runtime_image: str = "perennial/runtime:dev"
     image_pull_policy: str = "IfNotPresent"
+    estimators: tuple[str, ...] = ()
     store_uri: str | None = None
     store_secret: str | None = None
     store_size: str = "10Gi"
@@ -50,6 +54,11 @@ class Settings:
     log_format: str = "text"
     log_level: str = "INFO"
 
+    @property
+    def runtime_environment(self) -> dict[str, str]:
+        """What pods that fit or load models are told of the installation."""
+        return {ESTIMATORS_ENV: ",".join(self.estimators)} if self.estimators else {}
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """Raises SettingsError."""
@@ -63,6 +72,7 @@ class Settings:
             image_pull_policy=read.one_of(
                 "IMAGE_PULL_POLICY", default.image_pull_policy, ("Always", "IfNotPresent", "Never")
             ),
+            estimators=read.names("ESTIMATORS"),
             store_uri=read.text("STORE_URI", None),
             store_secret=read.text("STORE_SECRET", None),
             store_size=read.text("STORE_SIZE", default.store_size) or default.store_size,

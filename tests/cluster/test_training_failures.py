@@ -32,7 +32,7 @@ def cases(image: str) -> dict[str, dict[str, Any]]:
             "data": {**rows_csv, "expect": {"columns": {"carrier": {"values": ["UA", "DL"]}, "a": {"nulls": "0%"}}}},
             "backoffLimit": 3,
         },
-        "bad-estimator": {"sklearn": {"estimator": "sklearn.linear_model.NoSuch"}},
+        "bad-estimator": {"sklearn": {"estimator": "sklearn.Ridge"}},
         "out-of-memory": {
             **own(image, "b = []\nwhile True: b.append(bytearray(10_000_000))"),
             "resources": LITTLE,
@@ -56,7 +56,6 @@ EXPECTED: dict[str, tuple[str, str, int | None]] = {
     "missing-column": ("MissingColumn", "has no column 'nosuch'", 64),
     "bad-data": ("MissingColumn", "has no column 'late'", 64),
     "rejected-data": ("DataRejected", "carrier: values UA, DL: ", 64),
-    "bad-estimator": ("EstimatorNotAllowed", "sklearn.linear_model.NoSuch", 64),
     "out-of-memory": ("OutOfMemory", "limit of 48Mi (OOMKilled)", 137),
     "crash": ("Crashed", "RuntimeError: the GPU is on fire", 1),
     "wrong-input": ("BadData", "row 7 has no label", 64),
@@ -101,6 +100,13 @@ def test_a_failure_is_told_in_the_words_of_who_knows(scene: Scene, name: str) ->
     assert (stalled["status"], stalled["reason"]) == ("True", "FirstRunFailed")
     assert words in stalled["message"]
     assert scene.condition(name, "Ready")["status"] == "False"
+
+
+def test_an_estimator_that_is_not_allowed_makes_no_run(scene: Scene) -> None:
+    told = scene.wait_for(lambda: scene.condition("bad-estimator", "Stalled"), "it is told", 30)
+    assert told["reason"] == "InvalidSpec"
+    assert "did you mean sklearn.linear_model.Ridge?" in told["message"]
+    assert scene.jobs("bad-estimator") == []
 
 
 def test_data_that_breaks_a_rule_is_not_tried_again_and_its_report_is_stored(scene: Scene) -> None:

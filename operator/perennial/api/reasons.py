@@ -126,7 +126,18 @@ class RunFailureReason(Reason):
     TARGET_MISSING = "TargetMissing", "The target has no value in any row."
     TARGET_UNFIT = "TargetUnfit", "The estimator cannot learn a target of this kind."
     TIME_UNREADABLE = "TimeUnreadable", "The column of `data.time` is no date, time or number."
-    ESTIMATOR_NOT_ALLOWED = "EstimatorNotAllowed", "The estimator is not on the trainer's list."
+    ESTIMATOR_NOT_ALLOWED = (
+        "EstimatorNotAllowed",
+        "The estimator is on the list and not in the runtime's image, or is no estimator.",
+    )
+    MODEL_NOT_TRUSTED = (
+        "ModelNotTrusted",
+        "The fitted model holds types that a server would not load; the message names them.",
+    )
+    NO_EXACT_FORM = (
+        "NoExactForm",
+        "The estimator is served by ONNX Runtime only, and this model has no exact form in it; the message says why.",
+    )
     INVALID_PARAMETERS = "InvalidParameters", "The estimator does not take these parameters."
     DOES_NOT_FIT = (
         "DoesNotFit",

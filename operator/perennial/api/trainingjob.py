@@ -35,15 +35,29 @@ class Search(Model):
     """Each trial is judged on so many folds, split as `data.test` says, and costs as many fits."""
 
 
+class Step(Model):
+    """A transformer of the pipeline."""
+
+    transformer: ImportPath
+    """Import path of the transformer: sklearn.decomposition.PCA. It has to be on the list in docs/estimators.md, or
+    among the installation's own."""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    """Its parameters, by their scikit-learn names."""
+
+
 class Sklearn(Model):
     """The built-in trainer: a scikit-learn estimator with its preprocessing."""
 
     estimator: ImportPath
-    """Import path of the estimator, of the trainer's allow-list: sklearn.ensemble.HistGradientBoostingClassifier."""
+    """Import path of the estimator: sklearn.ensemble.HistGradientBoostingClassifier. It has to be on the list in
+    docs/estimators.md, or among the installation's own (the chart's value `estimators`)."""
     parameters: dict[str, Any] = Field(default_factory=dict)
     """The estimator's parameters, by their scikit-learn names."""
     preprocessing: Literal["Auto", "None"] = "Auto"
     """Auto imputes, scales and encodes by column type; None passes the columns as they are."""
+    steps: Annotated[tuple[Step, ...], MaxLen(10)] = ()
+    """Transformers between preprocessing and estimator, in this order. Auto then imputes, scales and one-hot encodes
+    for every estimator; with None the first step gets the columns themselves."""
     calibration: Literal["Sigmoid", "Isotonic"] | None = None
     """Calibrate a classifier's probabilities, so that of rows with 0.8 eight in ten are of the class: Sigmoid has two
     parameters, Isotonic any rising curve and needs a thousand rows or more. It costs five more fits."""

@@ -97,6 +97,8 @@ def own_container(
     ours = {"HOME": SCRATCH} | env
     entries = [{"name": name, "value": value} for name, value in ours.items()] + given["env"] + said.get("env", [])
     last_wins = list({entry["name"]: entry for entry in entries}.values())
-    mounted = [*given["volumeMounts"], *said.get("volumeMounts", [])]
+    theirs = said.get("volumeMounts", [])
+    taken = {mount["mountPath"] for mount in theirs}
+    mounted = [*(mount for mount in given["volumeMounts"] if mount["mountPath"] not in taken), *theirs]
     made = given | said | {"env": last_wins, "volumeMounts": mounted}
     return {key: value for key, value in made.items() if value != []}

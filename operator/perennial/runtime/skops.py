@@ -2,19 +2,22 @@
 
 skops names a file's members after memory addresses and stamps them with the time; `dump` renames them in order of use
 and drops the time, so that equal models are equal bytes. `load` never trusts what a file says of itself: only public
-scikit-learn estimators and the types below, each of which was looked at, are ever instantiated.
+scikit-learn estimators, the types below, each of which was looked at, and those that the installation allows are ever
+instantiated. A booster of LightGBM or XGBoost is none of them: its state goes to a parser in C++ that was not made for
+what strangers wrote.
 """
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import os
 import zipfile
+from contextlib import suppress
 from typing import Any
 
-EXTRA_TYPES_ENV = "PERENNIAL_ESTIMATORS"
-"""Import paths of further estimators, comma-separated: what the platform team allows beside scikit-learn's."""
+from perennial.wire.estimators import BOOSTERS, ESTIMATORS_ENV
 
 TRUSTED = (
     "functools.partial",  # Of what skops finds inside of it, which must be in this list itself.
@@ -40,6 +43,8 @@ TRUSTED = (
     "sklearn.calibration._SigmoidCalibration",
     "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.feature_selection._univariate_selection.f_classif",
+    "sklearn.feature_selection._univariate_selection.f_regression",
     "sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace",
     "sklearn.gaussian_process.kernels.CompoundKernel",
     "sklearn.gaussian_process.kernels.ConstantKernel",
@@ -86,17 +91,30 @@ def load(data: bytes) -> Any:
     from skops.io.exceptions import UntrustedTypesFoundException
 
     try:
-        return skops_io.loads(data, trusted=[*TRUSTED, *extra_types()])
+        return skops_io.loads(data, trusted=[*TRUSTED, *_further_types()])
     except UntrustedTypesFoundException as error:
         raise UntrustedModelError(f"the skops file holds types that are not trusted: {error}") from error
     except (zipfile.BadZipFile, KeyError, json.JSONDecodeError) as error:
         raise UntrustedModelError(f"this is no skops file: {error}") from error
 
 
-def extra_types() -> tuple[str, ...]:
-    """What the platform team allows beside scikit-learn's own estimators."""
-    given = os.environ.get(EXTRA_TYPES_ENV, "")
+def further() -> tuple[str, ...]:
+    """The import paths that the installation allows beside scikit-learn's own estimators."""
+    given = os.environ.get(ESTIMATORS_ENV, "")
     return tuple(path.strip() for path in given.split(",") if path.strip())
+
+
+def _further_types() -> list[str]:
+    """The same, of those that this image has, by the modules that define them: a file names its types so."""
+    types = []
+    for path in further():
+        module, _, name = path.rpartition(".")
+        if module.partition(".")[0] in BOOSTERS:
+            continue
+        with suppress(ImportError, AttributeError):
+            found = getattr(importlib.import_module(module), name)
+            types.append(f"{found.__module__}.{found.__qualname__}")
+    return types
 
 
 def _canonical(data: bytes) -> bytes:

@@ -18,6 +18,7 @@ _FIELDS: dict[str, Any] = {
     "sklearn.estimator": None,
     "sklearn.parameters": {},
     "sklearn.preprocessing": "Auto",
+    "sklearn.steps": [],
     "sklearn.calibration": None,
     "sklearn.search.metric": None,
     "sklearn.search.space": None,

@@ -14,6 +14,7 @@ from perennial.api.reasons import CommonReason, Reason, TrainingJobReason
 from perennial.api.timestamp import to_text
 from perennial.kube.plan import Problem
 from perennial.kube.resources import PERSISTENTVOLUMECLAIMS
+from perennial.wire.estimators import refusal, transformer_refusal
 
 from .history import History
 from .observe import Observed
@@ -72,6 +73,16 @@ def reason_of(problem: Problem) -> Reason:
 def _invalid_spec(trigger: Trigger, situation: Situation) -> Hold | None:
     invalid = situation.observed.invalid
     return Hold(CommonReason.INVALID_SPEC, invalid) if invalid else None
+
+
+def _not_allowed(trigger: Trigger, situation: Situation) -> Hold | None:
+    observed = situation.observed
+    if observed.spec is None or observed.spec.sklearn is None:
+        return None
+    sklearn, further = observed.spec.sklearn, observed.settings.estimators
+    named = [step.transformer for step in sklearn.steps]
+    why = refusal(sklearn.estimator, further) or transformer_refusal(named, further)
+    return Hold(CommonReason.INVALID_SPEC, why) if why else None
 
 
 def _suspended(trigger: Trigger, situation: Situation) -> Hold | None:
@@ -142,6 +153,7 @@ def _refused(trigger: Trigger, situation: Situation) -> Hold | None:
 
 _DECISIONS: tuple[Callable[[Trigger, Situation], Hold | None], ...] = (
     _invalid_spec,
+    _not_allowed,
     _suspended,
     _run_going_on,
     _no_store,

@@ -101,7 +101,7 @@ def _built_in_pod(
         name=TRAINER,
         image=settings.runtime_image,
         command=COMMAND,
-        env=run_environment(run),
+        env=settings.runtime_environment | run_environment(run),
         mounts=mounts,
         pod=pod,
         resources=spec.resources.to_manifest(),
@@ -123,7 +123,7 @@ def _own_container_pod(
         name=PUBLISHER,
         image=settings.runtime_image,
         command=(*COMMAND, "publish"),
-        env=run_environment(run) | {places.OUTPUT_ENV: places.OUTPUT},
+        env=settings.runtime_environment | run_environment(run) | {places.OUTPUT_ENV: places.OUTPUT},
         mounts=publishing,
         pod=pod,
         resources=_compute(spec),
@@ -249,4 +249,5 @@ def _wire_sklearn(spec: TrainingJobSpec) -> wire.Sklearn | None:
         said.preprocessing,
         said.calibration,
         wire.Search(**said.search.model_dump()) if said.search else None,
+        [wire.Step(step.transformer, step.parameters) for step in said.steps],
     )

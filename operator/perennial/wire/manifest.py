@@ -15,6 +15,8 @@ from .result import Result
 
 MANIFEST_FILE = "manifest.json"
 SKOPS_FILE = "model.skops"
+LIGHTGBM_FILE = "model.lightgbm.txt"
+XGBOOST_FILE = "model.xgboost.json"
 ONNX_FILE = "model.onnx"
 REFERENCE_FILE = "reference.json"
 EXPECTATIONS_FILE = "expectations.json"

@@ -17,6 +17,13 @@ class Search(msgspec.Struct, omit_defaults=True):
     folds: int = 3
 
 
+class Step(msgspec.Struct, omit_defaults=True):
+    """A transformer between preprocessing and estimator."""
+
+    transformer: str
+    parameters: dict[str, Any] = {}
+
+
 class Sklearn(msgspec.Struct, omit_defaults=True):
     """The built-in trainer's part: an estimator of the allow-list and its parameters."""
 
@@ -25,6 +32,7 @@ class Sklearn(msgspec.Struct, omit_defaults=True):
     preprocessing: Literal["Auto", "None"] = "Auto"
     calibration: Literal["Sigmoid", "Isotonic"] | None = None
     search: Search | None = None
+    steps: list[Step] = []
 
 
 class Test(msgspec.Struct, omit_defaults=True):

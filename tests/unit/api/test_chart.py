@@ -44,6 +44,9 @@ def test_the_default_values_keep_their_own_schema() -> None:
         {"replicas": "two"},
         {"operator": {"logLevel": "LOUD"}},
         {"image": {"operator": ""}},
+        {"estimators": "lightgbm.LGBMClassifier"},
+        {"estimators": ["LGBMClassifier"]},
+        {"estimators": ["lightgbm.LGBMClassifier,os.system"]},
     ],
 )
 def test_wrong_values_are_refused(wrong: dict[str, Any]) -> None:
@@ -88,6 +91,7 @@ def test_the_operator_reads_what_the_chart_sets() -> None:
         "PERENNIAL_WATCH_NAMESPACES": "a,b",
         "PERENNIAL_RUNTIME_IMAGE": VALUES["image"]["runtime"],
         "PERENNIAL_IMAGE_PULL_POLICY": "Always",
+        "PERENNIAL_ESTIMATORS": "lightgbm.LGBMClassifier,lightgbm.LGBMRegressor",
         "PERENNIAL_STORE_URI": "s3://models/{namespace}",
         "PERENNIAL_STORE_SECRET": "models",
         "PERENNIAL_STORE_SIZE": "2Gi",

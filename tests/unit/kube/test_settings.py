@@ -22,6 +22,7 @@ def test_an_empty_environment_is_enough() -> None:
         ("POD_NAME", "perennial-abc", "identity", "perennial-abc"),
         ("WATCH_NAMESPACES", "a, b,", "watch_namespaces", ("a", "b")),
         ("WATCH_NAMESPACES", "", "watch_namespaces", ()),
+        ("ESTIMATORS", "lightgbm.LGBMClassifier,mine.Model", "estimators", ("lightgbm.LGBMClassifier", "mine.Model")),
         ("STORE_URI", "s3://models/{namespace}", "store_uri", "s3://models/{namespace}"),
         ("STORE_URI", "", "store_uri", None),
         ("STORE_SECRET", "models", "store_secret", "models"),

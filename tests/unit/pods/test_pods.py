@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from perennial.pods.mounts import Mount, empty_mount, scratch_mount, secret_mount, unique, uri_mount
 from perennial.pods.security import container_security_context, pod_security_context, restricted
-from perennial.pods.template import container, pod_template
+from perennial.pods.template import container, own_container, pod_template
 from perennial.wire import places
 
 
@@ -117,3 +117,23 @@ def test_who_mounts_their_own_tmp_gets_it() -> None:
     made = template({"volumeMounts": [{"name": "big", "mountPath": "/tmp"}]})
     mounted = [m["name"] for m in made["spec"]["containers"][0]["volumeMounts"] if m["mountPath"] == "/tmp"]
     assert mounted == ["big"]
+
+
+def test_an_own_container_has_what_it_says_before_what_it_is_given() -> None:
+    said = {
+        "name": "own",
+        "image": "i",
+        "env": [{"name": "A", "value": "theirs"}, {"name": "B", "value": "$(A)"}],
+        "volumeMounts": [{"name": "big", "mountPath": "/tmp"}],
+    }
+    pod = {"env": [{"name": "A", "value": "everyone's"}]}
+    mounts = [scratch_mount(), uri_mount("pvc://lake/a.csv")]
+    made = own_container(said, env={"PERENNIAL_X": "1"}, mounts=mounts, pod=pod, resources={})
+    assert [(entry["name"], entry["value"]) for entry in made["env"]] == [
+        ("HOME", "/tmp"),
+        ("PERENNIAL_X", "1"),
+        ("A", "theirs"),
+        ("B", "$(A)"),
+    ]
+    assert [mount["mountPath"] for mount in made["volumeMounts"]] == ["/perennial/pvc/lake", "/tmp"]
+    assert made["volumeMounts"][1]["name"] == "big"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import zipfile
@@ -21,6 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from perennial.runtime import skops
+from perennial.wire.estimators import TRANSFORMERS
 
 ROWS, LABELS = make_classification(120, 5, random_state=0)
 MODELS = [
@@ -43,6 +45,19 @@ def test_equal_models_are_equal_bytes_and_load_to_equal_answers(model: Any) -> N
     data = skops.dump(first.fit(ROWS, LABELS))
     assert skops.dump(second.fit(ROWS, LABELS)) == data
     assert np.array_equal(skops.load(data).predict(ROWS), first.predict(ROWS))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("path", TRANSFORMERS)
+def test_every_transformer_of_the_list_loads(path: str) -> None:
+    module, _, name = path.rpartition(".")
+    dense = {"encode": "onehot-dense"} if name == "KBinsDiscretizer" else {}
+    model = make_pipeline(getattr(importlib.import_module(module), name)(**dense), GaussianNB())
+    rows = np.abs(ROWS)
+    rows[::9] = np.nan if "impute" in module else 0.5
+    model[:-1].fit(rows, LABELS)
+    loaded = skops.load(skops.dump(model[:-1]))
+    np.testing.assert_array_equal(loaded.transform(rows), model[:-1].transform(rows))
 
 
 def test_other_data_are_other_bytes() -> None:

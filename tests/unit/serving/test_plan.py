@@ -633,14 +633,18 @@ def test_an_upgrade_replaces_nothing() -> None:
     """Another release: another image, another default, other builders; then only a new version gets them."""
     world = serving(replicas=3)
     pods, before = {pod.name for pod in world.pods}, world.writes
-    world.settings = replace(world.settings, runtime_image="perennial/runtime:next", image_pull_policy="Always")
+    world.settings = replace(
+        world.settings, runtime_image="perennial/runtime:next", image_pull_policy="Always", estimators=("mine.Model",)
+    )
     world.run()
     assert {pod.name for pod in world.pods} == pods
     assert world.writes == before
     world.accept(2)
     world.run()
     (deployment,) = world.deployments().values()
-    assert deployment["spec"]["template"]["spec"]["containers"][0]["image"] == "perennial/runtime:next"
+    server = deployment["spec"]["template"]["spec"]["containers"][0]
+    assert server["image"] == "perennial/runtime:next"
+    assert {"name": "PERENNIAL_ESTIMATORS", "value": "mine.Model"} in server["env"]
 
 
 def test_defaults_written_into_the_object_roll_nothing() -> None:

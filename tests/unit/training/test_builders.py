@@ -17,7 +17,7 @@ from perennial.training.run_job import run_job
 from perennial.training.store import default_claim, store_of
 from perennial.training.trial import trial_pod
 from perennial.wire import places
-from perennial.wire.run import Accepted, Champion, Container, Expectation, Run, Search, Sklearn, Slices
+from perennial.wire.run import Accepted, Champion, Container, Expectation, Run, Search, Sklearn, Slices, Step
 from perennial.wire.run import Test as HeldOut
 from tests.unit.training.world import SETTINGS, SPEC
 
@@ -64,6 +64,7 @@ def test_the_built_in_trainer_is_told_its_whole_definition() -> None:
             "estimator": "sklearn.linear_model.Ridge",
             "parameters": {"alpha": 2},
             "calibration": "Sigmoid",
+            "steps": [{"transformer": "sklearn.decomposition.PCA", "parameters": {"n_components": 2}}],
             "refit": False,
             "search": {"metric": "r2", "trials": 7, "space": {"tol": {"min": 0.1, "max": 1}}},
         },
@@ -92,6 +93,7 @@ def test_the_built_in_trainer_is_told_its_whole_definition() -> None:
         {"alpha": 2},
         calibration="Sigmoid",
         search=Search("r2", {"tol": {"min": 0.1, "max": 1}}, trials=7),
+        steps=[Step("sklearn.decomposition.PCA", {"n_components": 2})],
     )
     assert run.data is not None
     assert (run.data.features, run.data.window_seconds) == (["a", "b"], 28 * 86400)
@@ -99,6 +101,15 @@ def test_the_built_in_trainer_is_told_its_whole_definition() -> None:
     assert run.data.expect == {"a": Expectation(min=0, nulls=0.05), "c": Expectation(values=["x"], unique=True)}
     assert [(bound.name, bound.min, bound.max) for bound in run.metrics] == [("r2", 0.5, None)]
     assert run.slices == [Slices("carrier", "mae", 3.0)]
+
+
+@pytest.mark.parametrize("spec", [SPEC, OWN])
+def test_who_fits_or_loads_models_is_told_what_the_installation_allows(spec: dict[str, Any]) -> None:
+    settings = dataclasses.replace(SETTINGS, estimators=("lightgbm.LGBMClassifier", "mine.Model"))
+    job = run_job(TrainingJobSpec.model_validate(spec), origin(), IDENTITY, OWNER, settings).manifest
+    allowed = {"name": "PERENNIAL_ESTIMATORS", "value": "lightgbm.LGBMClassifier,mine.Model"}
+    assert allowed in pod_of(job)["containers"][0]["env"]
+    assert all(entry["name"] != allowed["name"] for entry in pod_of(built(spec))["containers"][0]["env"])
 
 
 def test_a_run_is_told_the_champion_only_where_the_gate_is_asked_for() -> None:

@@ -32,6 +32,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("sklearn.parameters", {"max_iter": 201}),
         ("sklearn.preprocessing", "None"),
         ("sklearn.refit", False),
+        ("sklearn.steps", [{"transformer": "sklearn.decomposition.PCA"}]),
         ("sklearn.calibration", "Sigmoid"),
         ("sklearn.search", {"metric": "f1", "space": {"max_depth": [3, 5]}}),
         ("data.uri", "s3://lake/2/*.parquet"),

@@ -337,6 +337,24 @@ class TestHolds:
         world.settle()
         assert len(world.starts) == 4
 
+    def test_an_estimator_that_the_installation_does_not_allow_is_an_invalid_spec(self) -> None:
+        world = World({**SPEC, "sklearn": {"estimator": "lightgbm.LGBMClassifier"}})
+        world.settle()
+        assert world.starts == []
+        assert world.said("Stalled") == ("True", "InvalidSpec")
+        assert "the chart's value `estimators`" in world.message("Stalled")
+        world.settings = dataclasses.replace(world.settings, estimators=("lightgbm.LGBMClassifier",))
+        world.settle()
+        assert len(world.starts) == 1
+
+    def test_a_transformer_that_is_not_allowed_is_an_invalid_spec(self) -> None:
+        steps = [{"transformer": "sklearn.decomposition.PCA"}, {"transformer": "sklearn.PCA"}]
+        world = World({**SPEC, "sklearn": {**SPEC["sklearn"], "steps": steps}})
+        world.settle()
+        assert world.starts == []
+        assert world.said("Stalled") == ("True", "InvalidSpec")
+        assert world.message("Stalled").startswith("spec.sklearn.steps[1].transformer: sklearn.PCA is not on the list")
+
     def test_the_default_store_needs_a_single_node_or_a_shared_volume(self) -> None:
         world = World()
         world.nodes.append({"metadata": {"name": "n2"}, "spec": {}})

@@ -68,12 +68,12 @@ def _version(uri: str) -> Standard:
     from perennial.wire.serve import ServedModel
 
     with told():
-        from perennial.runtime.server.model import WrongAnswer, load
+        from perennial.runtime.server.model import Unloadable, WrongAnswer, load
 
         try:
             manifest = open_version(uri).manifest
             model = load(ServedModel(uri, manifest.model.sha256, manifest.version))
-        except (StoreError, SealError, WrongAnswer) as problem:
+        except (StoreError, SealError, Unloadable, WrongAnswer) as problem:
             raise CannotDo(f"--reference {uri}: {problem}") from None
     if model.reference is None:
         raise CannotDo(f"--reference {uri}: version {manifest.version} was published without a reference")

@@ -13,6 +13,7 @@ from perennial.wire.schema import Schema
 from .columns import Inputs, matrix
 from .estimators import converter_of
 from .graph import Graph, NotConvertibleError
+from .steps import stepped
 
 MAX_BYTES = 1 << 30
 """Half of what a protocol buffer can be."""
@@ -30,12 +31,13 @@ def convert(pipeline: Any, schema: Schema) -> Converted:
     """The ONNX form of a fitted pipeline. Raises NotConvertibleError, with why."""
     steps = [step for _, step in pipeline.steps] if hasattr(pipeline, "steps") else [pipeline]
     *before, estimator = steps
-    if len(before) > 1 or (before and type(before[0]).__name__ != "ColumnTransformer"):
-        raise NotConvertibleError(f"no exact form of {type(before[-1]).__name__}")
+    columns = before.pop(0) if before and type(before[0]).__name__ == "ColumnTransformer" else None
     convert_estimator = converter_of(estimator)
     graph = Graph()
     inputs = Inputs(graph, schema)
-    rows = matrix(inputs, before[0] if before else None)
+    rows = matrix(inputs, columns)
+    for transformer in before:
+        rows = stepped(graph, rows, transformer)
     trees = convert_estimator(inputs, rows, estimator)
     model = graph.model()
     if model.ByteSize() > MAX_BYTES:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from . import calibration, heads
+from . import boosters, calibration, committees, constants, heads, likelihoods, networks
 from .columns import Coded, Inputs, Matrix
-from .graph import DOUBLE, FLOAT, ML, Graph, NotConvertibleError, doubles
-from .trees import STUMP, Ensemble, Floats, from_histogram, from_sklearn
+from .graph import ML, Graph, NotConvertibleError, doubles
+from .trees import STUMP, Ensemble, Floats, Tree, float32, from_histogram, from_sklearn
 
 Converter = Callable[[Inputs, Matrix, Any], Ensemble | None]
 """Adds the estimator's graph and its outputs; answers with its trees, where it has some."""
@@ -19,9 +20,15 @@ Converter = Callable[[Inputs, Matrix, Any], Ensemble | None]
 def converter_of(estimator: Any) -> Converter:
     """Raises NotConvertibleError where there is none."""
     kind = type(estimator).__name__
-    if not type(estimator).__module__.startswith("sklearn.") or kind not in _CONVERTERS:
-        raise NotConvertibleError(f"no exact form of {kind}")
+    if not _is_known(estimator) or kind not in _CONVERTERS:
+        why = next((why for why, kinds in _WHY_NOT.items() if kind in kinds.split()), None)
+        raise NotConvertibleError(f"no exact form of {kind}{f', which {why}' if why else ''}")
     return _CONVERTERS[kind]
+
+
+def _is_known(estimator: Any) -> bool:
+    """A namesake in another library is not what it is called."""
+    return type(estimator).__module__.partition(".")[0] in ("sklearn", "lightgbm", "xgboost", "perennial")
 
 
 def _forest(inputs: Inputs, matrix: Matrix, estimator: Any) -> Ensemble:
@@ -45,22 +52,34 @@ def _mean_of_trees(inputs: Inputs, matrix: Matrix, estimator: Any) -> tuple[str,
     trees = [estimator] if fitted is None else fitted
     _refuse_many_outputs(estimator)
     classes: Any = getattr(estimator, "classes_", None)
+    shapes = _shapes(estimator, trees)
     values = [np.asarray(tree.tree_.value[:, 0, :], np.float64) for tree in trees]
-    single = classes is None or (len(classes) == 2 and (fitted is None or _are_pure(trees, values)))
+    pure = all(_is_pure(shape, value) for shape, value in zip(shapes, values, strict=True))
+    single = classes is None or (len(classes) == 2 and (fitted is None or pure))
     targets = range(1) if single else range(len(classes))
-    for tree, value in zip(trees, values, strict=True):
-        shape = from_sklearn(tree)
+    for shape, value in zip(shapes, values, strict=True):
         for target in targets:
             ensemble.add(shape, target, value[:, -1] if single else value[:, target])
-    mean = ensemble.node(graph, _float32(graph, matrix.value), len(targets))
+    mean = ensemble.node(graph, float32(graph, matrix.value), len(targets))
     if fitted is not None:
         mean = graph.add("Div", mean, graph.constant(float(len(trees))))
     return heads.binary_probabilities(graph, mean) if single and classes is not None else mean, ensemble
 
 
-def _are_pure(trees: list[Any], values: list[Floats]) -> bool:
-    leaves = (value[tree.tree_.children_left < 0] for tree, value in zip(trees, values, strict=True))
-    return all(bool(np.isin(leaf, (0.0, 1.0)).all()) for leaf in leaves)
+def _shapes(estimator: Any, trees: list[Any]) -> list[Tree]:
+    """The trees over the columns of the matrix: bagging shows each tree columns of its own choice."""
+    shapes = [from_sklearn(tree) for tree in trees]
+    columns = getattr(estimator, "estimators_features_", None)
+    if columns is None:
+        return shapes
+    return [
+        replace(shape, feature=np.where(shape.is_leaf, shape.feature, np.asarray(chosen)[shape.feature]))
+        for shape, chosen in zip(shapes, columns, strict=True)
+    ]
+
+
+def _is_pure(shape: Tree, values: Floats) -> bool:
+    return bool(np.isin(values[shape.is_leaf], (0.0, 1.0)).all())
 
 
 def _gradient_boosting(inputs: Inputs, matrix: Matrix, estimator: Any) -> Ensemble:
@@ -86,7 +105,7 @@ def _boosted_sum(inputs: Inputs, matrix: Matrix, estimator: Any) -> tuple[str, E
     for stage in stages:
         for target, tree in enumerate(stage):
             ensemble.add(from_sklearn(tree), target, estimator.learning_rate * tree.tree_.value[:, 0, 0])
-    return ensemble.node(graph, _float32(graph, matrix.value), stages.shape[1]), ensemble
+    return ensemble.node(graph, float32(graph, matrix.value), stages.shape[1]), ensemble
 
 
 def _histogram_boosting(inputs: Inputs, matrix: Matrix, estimator: Any) -> Ensemble:
@@ -216,54 +235,27 @@ def _scores(graph: Graph, matrix: Matrix, estimator: Any) -> str:
     return graph.add("Add", product, graph.constant(intercept))
 
 
-def _network(inputs: Inputs, matrix: Matrix, estimator: Any) -> None:
-    graph, value = inputs.graph, _last_layer(inputs.graph, matrix, estimator)
-    if not hasattr(estimator, "classes_"):
-        _refuse_many_outputs(estimator)
-        heads.regression(graph, value)
-        return
-    classes = estimator.classes_
-    if len(classes) == 2:
-        second = graph.add("Sigmoid", value)
-        probabilities = heads.binary_probabilities(graph, second)
-        above = graph.add("Sub", second, graph.constant(0.5))
-        heads.label_where_positive(graph, above, classes)
-    else:
-        probabilities = graph.add("Softmax", value, axis=1)
-        heads.label_of_largest(graph, probabilities, classes)
-    heads.give_probabilities(graph, probabilities, classes)
-
-
-def _last_layer(graph: Graph, matrix: Matrix, estimator: Any) -> str:
-    value, last = matrix.value, len(estimator.coefs_) - 1
-    for layer, (weights, bias) in enumerate(zip(estimator.coefs_, estimator.intercepts_, strict=True)):
-        product = graph.add("MatMul", value, graph.constant(np.asarray(weights, np.float64)))
-        value = graph.add("Add", product, graph.constant(np.asarray(bias, np.float64).reshape(1, -1)))
-        if layer < last:
-            value = _activation(graph, estimator.activation, value)
-    return value
-
-
-def _activation(graph: Graph, name: str, value: str) -> str:
-    operators = {"relu": "Relu", "tanh": "Tanh", "logistic": "Sigmoid"}
-    return value if name == "identity" else graph.add(operators[name], value)
-
-
 def _calibrated(inputs: Inputs, matrix: Matrix, estimator: Any) -> Ensemble | None:
     graph, classes = inputs.graph, estimator.classes_
-    if len(estimator.calibrated_classifiers_) != 1:
-        raise NotConvertibleError("no exact form of several calibrated classifiers")
-    (inner,) = estimator.calibrated_classifiers_
-    kind = type(inner.estimator).__name__
-    if not type(inner.estimator).__module__.startswith("sklearn.") or kind not in _SCORES:
+    parts = [_calibrated_part(inputs, matrix, part, classes) for part in estimator.calibrated_classifiers_]
+    mean = parts[0][0]
+    for probabilities, _ in parts[1:]:
+        mean = graph.add("Add", mean, probabilities)
+    if len(parts) > 1:
+        mean = graph.add("Div", mean, graph.constant(float(len(parts))))
+    heads.label_of_largest(graph, mean, classes)
+    heads.give_probabilities(graph, mean, classes)
+    return parts[0][1]
+
+
+def _calibrated_part(inputs: Inputs, matrix: Matrix, part: Any, classes: Any) -> tuple[str, Ensemble | None]:
+    kind = type(part.estimator).__name__
+    if not _is_known(part.estimator) or kind not in _SCORES:
         raise NotConvertibleError(f"no exact form of a calibrated {kind}")
-    if len(inner.estimator.classes_) != len(classes):
+    if len(part.estimator.classes_) != len(classes):
         raise NotConvertibleError("no exact form of a calibrated classifier that misses a class")
-    scores, ensemble = _SCORES[kind](inputs, matrix, inner.estimator)
-    probabilities = calibration.probabilities(graph, scores, inner.calibrators)
-    heads.label_of_largest(graph, probabilities, classes)
-    heads.give_probabilities(graph, probabilities, classes)
-    return ensemble
+    scores, ensemble = _SCORES[kind](inputs, matrix, part.estimator)
+    return calibration.probabilities(inputs.graph, scores, part.calibrators), ensemble
 
 
 def _forest_scores(inputs: Inputs, matrix: Matrix, estimator: Any) -> tuple[str, Ensemble]:
@@ -275,22 +267,10 @@ def _linear_scores(inputs: Inputs, matrix: Matrix, estimator: Any) -> tuple[str,
     return _scores(inputs.graph, matrix, estimator), None
 
 
-def _network_scores(inputs: Inputs, matrix: Matrix, estimator: Any) -> tuple[str, None]:
-    graph, value = inputs.graph, _last_layer(inputs.graph, matrix, estimator)
-    if len(estimator.classes_) == 2:
-        return graph.add("Sigmoid", value), None
-    return graph.add("Softmax", value, axis=1), None
-
-
 def _second_of_two(graph: Graph, probabilities: str, estimator: Any) -> str:
     if len(estimator.classes_) != 2:
         return probabilities
     return graph.add("Gather", probabilities, graph.constant(np.array([1])), axis=1)
-
-
-def _float32(graph: Graph, value: str) -> str:
-    """scikit-learn's trees compare float32 values with double thresholds."""
-    return graph.add("Cast", graph.add("Cast", value, to=FLOAT), to=DOUBLE)
 
 
 def _refuse_many_outputs(estimator: Any) -> None:
@@ -300,13 +280,20 @@ def _refuse_many_outputs(estimator: Any) -> None:
 
 _FORESTS = (
     "DecisionTreeClassifier DecisionTreeRegressor ExtraTreeClassifier ExtraTreeRegressor RandomForestClassifier "
-    "RandomForestRegressor ExtraTreesClassifier ExtraTreesRegressor"
+    "RandomForestRegressor ExtraTreesClassifier ExtraTreesRegressor BaggingClassifier BaggingRegressor"
 )
 _LINEAR = (
     "ARDRegression BayesianRidge ElasticNet ElasticNetCV HuberRegressor Lars LarsCV Lasso LassoCV LassoLars "
     "LassoLarsCV LassoLarsIC LinearRegression LinearSVR OrthogonalMatchingPursuit OrthogonalMatchingPursuitCV "
     "QuantileRegressor Ridge RidgeCV SGDRegressor TheilSenRegressor TweedieRegressor"
 )
+_LIKELIHOODS = {
+    "GaussianNB": likelihoods.gaussian,
+    "BernoulliNB": likelihoods.bernoulli,
+    "MultinomialNB": likelihoods.multinomial,
+    "ComplementNB": likelihoods.complement,
+    "QuadraticDiscriminantAnalysis": likelihoods.quadratic,
+}
 _LINEAR_CLASSES = (
     "LinearDiscriminantAnalysis LinearSVC LogisticRegression LogisticRegressionCV Perceptron RidgeClassifier "
     "RidgeClassifierCV SGDClassifier"
@@ -315,8 +302,12 @@ _SCORES: dict[str, Callable[[Inputs, Matrix, Any], tuple[str, Ensemble | None]]]
     **dict.fromkeys(_FORESTS.split(), _forest_scores),
     "GradientBoostingClassifier": _boosted_sum,
     "HistGradientBoostingClassifier": _histogram_sum,
+    "AdaBoostClassifier": committees.adaboost_scores,
     **dict.fromkeys(_LINEAR_CLASSES.split(), _linear_scores),
-    "MLPClassifier": _network_scores,
+    "MLPClassifier": networks.network_scores,
+    **{kind: likelihoods.scores(likelihood) for kind, likelihood in _LIKELIHOODS.items()},
+    "LGBMClassifier": boosters.lightgbm_scores,
+    "CodedClasses": boosters.xgboost_scores,
 }
 """What scikit-learn calibrates: the decision function, else probabilities; [rows, 1] of two classes."""
 _CONVERTERS: dict[str, Converter] = {
@@ -326,6 +317,21 @@ _CONVERTERS: dict[str, Converter] = {
     **dict.fromkeys(_LINEAR.split(), _linear_regressor("identity")),
     **dict.fromkeys(("PoissonRegressor", "GammaRegressor"), _linear_regressor("log")),
     **dict.fromkeys(_LINEAR_CLASSES.split(), _linear_classifier),
-    **dict.fromkeys(("MLPClassifier", "MLPRegressor"), _network),
+    **dict.fromkeys(("MLPClassifier", "MLPRegressor"), networks.network),
+    "AdaBoostClassifier": committees.adaboost,
+    **{kind: likelihoods.classifier(likelihood) for kind, likelihood in _LIKELIHOODS.items()},
+    "DummyClassifier": constants.constant_classifier,
+    "DummyRegressor": constants.constant_regressor,
     "CalibratedClassifierCV": _calibrated,
+    **dict.fromkeys(("LGBMClassifier", "LGBMRegressor"), boosters.lightgbm),
+    **dict.fromkeys(("XGBRegressor", "XGBRFRegressor"), boosters.xgboost),
+    "CodedClasses": boosters.xgboost_classes,
 }
+_WHY_NOT = {
+    "compares each row with many that it keeps": "GaussianProcessClassifier GaussianProcessRegressor KernelRidge NuSVC "
+    "NuSVR SVC SVR",
+    "searches the rows that it has learned from": "KNeighborsClassifier KNeighborsRegressor RadiusNeighborsClassifier "
+    "RadiusNeighborsRegressor",
+    "answers by a weighted median": "AdaBoostRegressor",
+}
+"""Of estimators without a converter that people may expect to have one."""

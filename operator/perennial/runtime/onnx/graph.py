@@ -74,6 +74,11 @@ def doubles(values: NDArray[Any] | Sequence[float], name: str) -> TensorProto:
     return numpy_helper.from_array(np.asarray(values, np.float64), name)
 
 
+def singles(values: NDArray[Any] | Sequence[float], name: str) -> TensorProto:
+    """A tensor of single-precision numbers for an attribute."""
+    return numpy_helper.from_array(np.asarray(values, np.float32), name)
+
+
 def strings(values: Sequence[str], name: str) -> TensorProto:
     """A tensor of strings for an attribute."""
     tensor = TensorProto(name=name, data_type=TensorProto.STRING, dims=[len(values)])

@@ -1,4 +1,4 @@
-"""Decision trees as arrays, and any number of them as one `ai.onnx.ml` TreeEnsemble in double precision.
+"""Decision trees as arrays, and any number of them as one `ai.onnx.ml` TreeEnsemble.
 
 The order of trees is the order in which ONNX Runtime adds their leaves up on one thread, which is scikit-learn's order
 too: sums come out equal to the last bit.
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import helper
 
-from .graph import ML, Graph, NotConvertibleError, doubles
+from .graph import DOUBLE, FLOAT, ML, Graph, NotConvertibleError, doubles, singles
 
 LESS_OR_EQUAL, MEMBER = 0, 6
 MAX_NODES = 4_000_000
@@ -44,8 +44,15 @@ STUMP = Tree(_NONE, _NONE, _NONE, np.zeros(1), np.zeros(1, np.int64))
 """A tree that is a leaf: it adds a constant at its place in the sum."""
 
 
+def float32(graph: Graph, value: str) -> str:
+    """scikit-learn's trees compare float32 values with double thresholds."""
+    return graph.add("Cast", graph.add("Cast", value, to=FLOAT), to=DOUBLE)
+
+
 def from_sklearn(fitted: Any) -> Tree:
-    """A fitted DecisionTree* or ExtraTree*."""
+    """A fitted DecisionTree* or ExtraTree*. Raises NotConvertibleError for any other estimator of an ensemble."""
+    if not hasattr(fitted, "tree_"):
+        raise NotConvertibleError(f"no exact form of an ensemble of {type(fitted).__name__}")
     tree = fitted.tree_
     return Tree(
         left=np.asarray(tree.children_left, np.int64),
@@ -92,8 +99,9 @@ class Ensemble:
             raise NotConvertibleError(f"the trees have more than {MAX_NODES:,} nodes")
         self._trees.append((tree, target, values))
 
-    def node(self, graph: Graph, rows: str, targets: int) -> str:
-        """The sums [rows, targets] of this ensemble over `rows` [rows, columns]."""
+    def node(self, graph: Graph, rows: str, targets: int, *, single: bool = False) -> str:
+        """The sums [rows, targets] of this ensemble over `rows` [rows, columns], both in single precision or both in
+        double."""
         parts = [_Part(tree, target, values) for tree, target, values in self._trees]
         nodes = np.cumsum([0, *(part.inner for part in parts)])
         leaves = np.cumsum([0, *(part.outer for part in parts)])
@@ -102,8 +110,9 @@ class Ensemble:
         def join(key: str, kind: type) -> NDArray[Any]:
             return np.concatenate([part[key] for part in laid]).astype(kind)
 
+        numbers = singles if single else doubles
         members = [[*codes, np.nan] for part in parts for codes in part.members]
-        sets = {"membership_values": doubles(np.concatenate(members), "members")} if members else {}
+        sets = {"membership_values": numbers(np.concatenate(members), "members")} if members else {}
         return graph.add(
             "TreeEnsemble",
             rows,
@@ -113,7 +122,7 @@ class Ensemble:
             n_targets=targets,
             tree_roots=nodes[:-1].tolist(),
             nodes_featureids=join("feature", np.int64).tolist(),
-            nodes_splits=doubles(join("split", np.float64), "splits"),
+            nodes_splits=numbers(join("split", np.float64), "splits"),
             nodes_modes=helper.make_tensor("modes", 2, [int(nodes[-1])], join("mode", np.uint8).tobytes(), raw=True),
             nodes_truenodeids=join("true", np.int64).tolist(),
             nodes_falsenodeids=join("false", np.int64).tolist(),
@@ -121,7 +130,7 @@ class Ensemble:
             nodes_falseleafs=join("false_leaf", np.int64).tolist(),
             nodes_missing_value_tracks_true=join("missing", np.int64).tolist(),
             leaf_targetids=join("target", np.int64).tolist(),
-            leaf_weights=doubles(join("weight", np.float64), "weights"),
+            leaf_weights=numbers(join("weight", np.float64), "weights"),
             **sets,
         )
 

@@ -34,8 +34,8 @@ def batch_rows(engine: Engine, schema: Schema, limit: int = MAX_BATCH_ROWS, seco
         try:
             alone.append(engine(rows.take(slice(count - 1, count))))
             together = engine(rows.take(slice(count)))
-        except ValueError:
-            # Not every mixture of columns is something that a model takes.
+        except Exception:
+            # Not every mixture of columns is something that a model takes, and what it then raises is its own.
             return max(1, count - 1)
         if not all(_same(together.part(slice(i, i + 1)), one) for i, one in enumerate(alone)):
             return max(1, count - 1)
@@ -47,13 +47,19 @@ def batch_rows(engine: Engine, schema: Schema, limit: int = MAX_BATCH_ROWS, seco
 def trial_rows(schema: Schema, count: int) -> Rows:
     """Rows like those of the examples, no two the same: each value is between two that a column was seen to have."""
     chance = random.Random(0)
-    columns = list(zip(*(example.values for example in schema.examples), strict=True))
-    columns = columns or [(None,)] * len(schema.features)
+    columns = list(zip(*(example.values for example in known_rows(schema)), strict=True))
     values = [
         [_value(chance, feature, seen) for feature, seen in zip(schema.features, columns, strict=True)]
         for _ in range(count)
     ]
     return rows_of(schema, [Example(row, 0.0) for row in values])
+
+
+def known_rows(schema: Schema) -> list[Example]:
+    """The examples; of a model that was published without, a row of zeros: more models take that than take a row whose
+    values are all missing."""
+    zeros = [None if feature.kind == "categorical" else 0.0 for feature in schema.features]
+    return schema.examples or [Example([*zeros], 0.0)]
 
 
 def _value(chance: random.Random, feature: Feature, seen: tuple[_Value, ...]) -> _Value:

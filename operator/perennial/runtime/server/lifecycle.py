@@ -25,7 +25,7 @@ from perennial.runtime.server.counts.tally import Mismatch
 from perennial.runtime.server.http import Server
 from perennial.runtime.server.inference import Intake, Predictor
 from perennial.runtime.server.meter import Meter
-from perennial.runtime.server.model import Model, WrongAnswer, load
+from perennial.runtime.server.model import Model, Unloadable, WrongAnswer, load
 from perennial.runtime.server.rpc.port import RpcPort
 from perennial.runtime.server.state import State
 from perennial.runtime.store import StoreError, StoreUnreachableError
@@ -178,7 +178,7 @@ class Pod:
                 seconds = _RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)]
                 logger.warning("the store does not answer, trying again in %s s: %s", seconds, error)
                 await asyncio.sleep(seconds)
-            except (StoreError, SealError, WrongAnswer) as error:
+            except (StoreError, SealError, Unloadable, WrongAnswer) as error:
                 raise CannotServe(f"{served.uri}: {error}") from error
         raise AssertionError("unreachable")
 

@@ -4,6 +4,7 @@ examples.
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 
@@ -12,10 +13,10 @@ import numpy as np
 
 from perennial.runtime.scoring import same_label
 from perennial.runtime.server.engine import Answers, Engine, OnnxEngine, SklearnEngine
-from perennial.runtime.server.exactness import batch_rows
+from perennial.runtime.server.exactness import batch_rows, known_rows
 from perennial.runtime.server.rows import Rows, rows_of
 from perennial.runtime.store import Version, open_version
-from perennial.wire.manifest import REFERENCE_FILE, Manifest
+from perennial.wire.manifest import REFERENCE_FILE, Manifest, ModelFile
 from perennial.wire.reference import Reference
 from perennial.wire.schema import SCHEMA_FILE, Example, Schema
 from perennial.wire.serve import ServedModel
@@ -23,8 +24,16 @@ from perennial.wire.serve import ServedModel
 TOLERANCE = 1e-6
 INLINE_SECONDS = 0.002
 """A prediction that takes longer than this is computed beside the event loop, which others wait for."""
+SLOW_SECONDS = 0.01
+"""A row of a model that could not be timed: beside the event loop, and few of them for a comparison at first."""
 
 _TRIALS = 5
+
+logger = logging.getLogger(__name__)
+
+
+class Unloadable(ValueError):
+    """The model's file is not one that this server takes: damaged, or with types in it that are not trusted."""
 
 
 class WrongAnswer(ValueError):
@@ -51,13 +60,17 @@ class Model:
 def load(served: ServedModel) -> Model:
     """Fetch, check, load and try the version.
 
-    Raises StoreError, SealError for a version that is not what it must be, WrongAnswer.
+    Raises StoreError, SealError for a version that is not what it must be, Unloadable, WrongAnswer.
     """
     version, schema, reference = opened(served)
     manifest = version.manifest
-    data = version.read(manifest.model.file)
-    engine: Engine = OnnxEngine(data, schema) if manifest.model.engine == "onnx" else SklearnEngine(data, schema)
-    check_examples(engine, schema)
+    engine = _engine(manifest.model, version.read(manifest.model.file), schema)
+    try:
+        check_examples(engine, schema)
+    except WrongAnswer:
+        raise
+    except Exception as error:
+        raise WrongAnswer(f"the examples of {SCHEMA_FILE} are not answered: {error}") from error
     row, batch = _timed(engine, schema)
     return Model(
         digest=manifest.model.sha256,
@@ -84,6 +97,13 @@ def opened(served: ServedModel) -> tuple[Version, Schema, Reference | None]:
 def version_of(served: ServedModel, manifest: Manifest) -> str:
     """The version's name in the Open Inference Protocol."""
     return str(served.version or manifest.version)
+
+
+def _engine(file: ModelFile, data: bytes, schema: Schema) -> Engine:
+    try:
+        return OnnxEngine(data, schema) if file.engine == "onnx" else SklearnEngine(data, schema)
+    except Exception as error:
+        raise Unloadable(f"{file.file} cannot be loaded: {error}") from error
 
 
 def check_examples(engine: Engine, schema: Schema, tolerance: float = TOLERANCE) -> None:
@@ -119,9 +139,14 @@ def _near(expected: list[float], found: list[float], tolerance: float) -> bool:
 
 def _timed(engine: Engine, schema: Schema) -> tuple[float, float]:
     """Seconds that one row takes by itself, and that each of many takes."""
-    row = rows_of(schema, schema.examples[:1] or [Example([None] * len(schema.features), 0.0)])
+    row = rows_of(schema, known_rows(schema)[:1])
     many = row.take(np.zeros(64, np.intp))
-    return _best(engine, row), _best(engine, many) / many.count
+    try:
+        return _best(engine, row), _best(engine, many) / many.count
+    except Exception as error:
+        # No example shows a row that this model takes: it serves all the same, and counts as slow.
+        logger.warning("the model is not timed, since it does not take a row of zeros: %s", error)
+        return SLOW_SECONDS, SLOW_SECONDS
 
 
 def _best(engine: Engine, rows: Rows) -> float:

@@ -53,8 +53,8 @@ def served_by(agreement: Agreement | None, why_not: str | None) -> str:
     if agreement is not None:
         return (
             f"ONNX Runtime. On {agreement.rows} rows (held-out ones, and some made to be hard: missing values, unseen "
-            f"categories, values on thresholds) {agreement.labels_different} labels differ from scikit-learn's, and no "
-            f"number by more than {agreement.difference:.2g}."
+            f"categories, values on thresholds) {agreement.labels_different} labels differ from the library's own, "
+            f"and no number by more than {agreement.difference:.2g}."
         )
     return f"scikit-learn, since there is no ONNX form: {why_not}." if why_not else "ONNX Runtime."
 

@@ -5,61 +5,55 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from perennial.runtime.skops import extra_types
-from perennial.wire.run import Sklearn
+from perennial.runtime import skops
+from perennial.wire.estimators import refusal, transformer_refusal
+from perennial.wire.run import Sklearn, Step
 
+from . import boosters
 from .failures import InputError, hint
 from .target import Task
 
-_ALLOWED = {
-    "sklearn.calibration": "CalibratedClassifierCV",
-    "sklearn.discriminant_analysis": "LinearDiscriminantAnalysis QuadraticDiscriminantAnalysis",
-    "sklearn.dummy": "DummyClassifier DummyRegressor",
-    "sklearn.ensemble": "AdaBoostClassifier AdaBoostRegressor BaggingClassifier BaggingRegressor ExtraTreesClassifier "
-    "ExtraTreesRegressor GradientBoostingClassifier GradientBoostingRegressor HistGradientBoostingClassifier "
-    "HistGradientBoostingRegressor RandomForestClassifier RandomForestRegressor",
-    "sklearn.gaussian_process": "GaussianProcessClassifier GaussianProcessRegressor",
-    "sklearn.kernel_ridge": "KernelRidge",
-    "sklearn.linear_model": "ARDRegression BayesianRidge ElasticNet ElasticNetCV GammaRegressor HuberRegressor Lars "
-    "LarsCV Lasso LassoCV LassoLars LassoLarsCV LassoLarsIC LinearRegression LogisticRegression LogisticRegressionCV "
-    "OrthogonalMatchingPursuit OrthogonalMatchingPursuitCV Perceptron PoissonRegressor QuantileRegressor Ridge RidgeCV "
-    "RidgeClassifier RidgeClassifierCV SGDClassifier SGDRegressor TheilSenRegressor TweedieRegressor",
-    "sklearn.naive_bayes": "BernoulliNB ComplementNB GaussianNB MultinomialNB",
-    "sklearn.neighbors": "KNeighborsClassifier KNeighborsRegressor NearestCentroid RadiusNeighborsClassifier "
-    "RadiusNeighborsRegressor",
-    "sklearn.neural_network": "MLPClassifier MLPRegressor",
-    "sklearn.svm": "LinearSVC LinearSVR NuSVC NuSVR SVC SVR",
-    "sklearn.tree": "DecisionTreeClassifier DecisionTreeRegressor ExtraTreeClassifier ExtraTreeRegressor",
-}
-ALLOWED = tuple(f"{module}.{name}" for module, names in _ALLOWED.items() for name in names.split())
-
 _FIELD = "spec.sklearn.estimator"
 _PARAMETERS = "spec.sklearn.parameters"
+_STEPS = "spec.sklearn.steps"
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """An estimator that was constructed but not fitted, and what it is for."""
+    """An estimator that was constructed but not fitted, what it is for, and the transformers before it."""
 
     path: str
     task: Task
     estimator: Any
+    steps: list[Any] = field(default_factory=list)
 
 
 def choose(sklearn: Sklearn, seed: int, cpus: int) -> Chosen:
     """The estimator of the definition, with seed and threads set. Raises InputError."""
     path = sklearn.estimator
-    allowed = [*ALLOWED, *extra_types()]
-    if path not in allowed:
-        raise InputError(
-            "EstimatorNotAllowed", f"{_FIELD}: {path} is not on the list of estimators{_close(path, allowed)}"
-        )
-    estimator_class = _imported(path)
-    estimator = _construct(estimator_class, sklearn.parameters, seed, cpus)
-    return Chosen(path, _task(path, estimator), estimator)
+    further = skops.further()
+    named = [step.transformer for step in sklearn.steps]
+    if (why := refusal(path, further) or transformer_refusal(named, further)) is not None:
+        raise InputError("EstimatorNotAllowed", why)
+    estimator = _construct(_imported(path, _FIELD), sklearn.parameters, _PARAMETERS, seed, cpus)
+    task = _task(path, estimator)
+    steps = [_step(step, task, f"{_STEPS}[{place}]", seed, cpus) for place, step in enumerate(sklearn.steps)]
+    return Chosen(path, task, boosters.with_classes(estimator), steps)
+
+
+def _step(step: Step, task: Task, field: str, seed: int, cpus: int) -> Any:
+    found = _imported(step.transformer, f"{field}.transformer")
+    transformer = _construct(found, step.parameters, f"{field}.parameters", seed, cpus)
+    if not hasattr(transformer, "transform"):
+        raise InputError("EstimatorNotAllowed", f"{field}.transformer: {step.transformer} is no transformer")
+    if task == "regression" and "score_func" in transformer.get_params():
+        from sklearn.feature_selection import f_regression
+
+        transformer.set_params(score_func=f_regression)
+    return transformer
 
 
 def own_seed(estimator: Any, seed: int) -> None:
@@ -72,35 +66,35 @@ def _is_seed(name: str) -> bool:
     return name.rpartition("__")[2] == "random_state"
 
 
-def _imported(path: str) -> Any:
+def _imported(path: str, field: str) -> Any:
     module, _, name = path.rpartition(".")
     try:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise InputError("EstimatorNotAllowed", f"{_FIELD}: {path} is not in this image: {error}") from error
+        raise InputError("EstimatorNotAllowed", f"{field}: {path} is not in this image: {error}") from error
 
 
-def _construct(estimator_class: Any, parameters: dict[str, Any], seed: int, cpus: int) -> Any:
-    known = [name for name in inspect.signature(estimator_class).parameters if name != "self"]
+def _construct(estimator_class: Any, parameters: dict[str, Any], field: str, seed: int, cpus: int) -> Any:
+    known = boosters.parameters_of(estimator_class) or list(inspect.signature(estimator_class).parameters)
     for name in parameters:
         if name not in known:
-            raise InputError("InvalidParameters", f"{_PARAMETERS}.{name}: unknown{hint(name, known)}")
-    estimator = estimator_class(**parameters)
+            raise InputError("InvalidParameters", f"{field}.{name}: unknown{hint(name, known)}")
+    estimator = estimator_class(**{**boosters.repeatable(estimator_class), **parameters})
     own_seed(estimator, seed)
     if "n_jobs" in known:
         estimator.set_params(n_jobs=cpus)
-    check(estimator)
+    check(estimator, field)
     return estimator
 
 
-def check(estimator: Any) -> None:
+def check(estimator: Any, field: str) -> None:
     """Raises InputError where a parameter's value is none that the estimator takes."""
     if not hasattr(estimator, "_parameter_constraints"):
         return
     try:
         estimator._validate_params()
     except ValueError as error:
-        raise InputError("InvalidParameters", f"{_PARAMETERS}: {error}") from error
+        raise InputError("InvalidParameters", f"{field}: {error}") from error
 
 
 def _task(path: str, estimator: Any) -> Task:
@@ -111,10 +105,3 @@ def _task(path: str, estimator: Any) -> Task:
     if is_regressor(estimator):
         return "regression"
     raise InputError("EstimatorNotAllowed", f"{_FIELD}: {path} is neither a classifier nor a regressor")
-
-
-def _close(path: str, allowed: list[str]) -> str:
-    """People misplace the module more often than the class."""
-    name = path.rpartition(".")[2]
-    same = [candidate for candidate in allowed if candidate.rpartition(".")[2] == name]
-    return f"; did you mean {same[0]}?" if same else hint(path, allowed)

@@ -13,7 +13,19 @@ from perennial.wire.run import Run, Sklearn
 
 from .table import Table
 
-_LIBRARIES = ("perennial", "scikit-learn", "numpy", "scipy", "pandas", "pyarrow", "skops", "onnx", "onnxruntime")
+_LIBRARIES = (
+    "perennial",
+    "scikit-learn",
+    "numpy",
+    "scipy",
+    "pandas",
+    "pyarrow",
+    "skops",
+    "onnx",
+    "onnxruntime",
+    "lightgbm",
+    "xgboost-cpu",
+)
 
 
 def of_run(run: Run, started: datetime) -> dict[str, object]:

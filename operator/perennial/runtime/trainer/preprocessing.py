@@ -22,7 +22,7 @@ MAX_ORDINAL = 255
 """Histogram gradient boosting takes so many categories; the rarer ones beyond share a code."""
 MAX_ONE_HOT = 64
 
-_TREES = ("sklearn.tree.", "sklearn.ensemble.")
+_TREES = ("sklearn.tree.", "sklearn.ensemble.", "lightgbm.", "xgboost.")
 _NATIVE_CATEGORIES = "sklearn.ensemble.HistGradientBoosting"
 
 
@@ -32,10 +32,11 @@ def pipeline(
     """The unfitted pipeline that takes a DataFrame of the features by name. Raises InputError."""
     from sklearn.pipeline import Pipeline
 
+    steps = [(f"step{place}", step) for place, step in enumerate(chosen.steps)]
     if preprocessing == "None":
         _refuse_unfit(chosen, features, rows)
-        return Pipeline([("model", chosen.estimator)])
-    return Pipeline([("columns", _columns(chosen, features)), ("model", chosen.estimator)])
+        return Pipeline([*steps, ("model", chosen.estimator)])
+    return Pipeline([("columns", _columns(chosen, features)), *steps, ("model", chosen.estimator)])
 
 
 def _columns(chosen: Chosen, features: Sequence[Feature]) -> Any:
@@ -56,18 +57,23 @@ def _for_numbers(chosen: Chosen) -> Any:
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import StandardScaler
 
-    if chosen.path.startswith(_TREES) and _takes_missing(chosen.estimator):
+    if _are_seen_by_trees(chosen) and _takes_missing(chosen.estimator):
         return "passthrough"
     impute = SimpleImputer(strategy="median", keep_empty_features=True)
-    if chosen.path.startswith(_TREES):
+    if _are_seen_by_trees(chosen):
         return impute
     return Pipeline([("impute", impute), ("scale", StandardScaler())])
+
+
+def _are_seen_by_trees(chosen: Chosen) -> bool:
+    """Trees take columns as they are, and codes; transformers in between take what other estimators do."""
+    return chosen.path.startswith(_TREES) and not chosen.steps
 
 
 def _for_texts(chosen: Chosen, first: int, count: int) -> Any:
     from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 
-    if not chosen.path.startswith(_TREES):
+    if not _are_seen_by_trees(chosen):
         return OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=MAX_ONE_HOT, sparse_output=False)
     native = chosen.path.startswith(_NATIVE_CATEGORIES)
     limit = MAX_ORDINAL
@@ -108,7 +114,7 @@ def _refuse_unfit(chosen: Chosen, features: Sequence[Feature], rows: pd.DataFram
                 "use Auto, or leave it out of data.features",
             )
         missing = int(rows[feature.name].isna().sum())
-        if missing and not _takes_missing(chosen.estimator):
+        if missing and not chosen.steps and not _takes_missing(chosen.estimator):
             name = chosen.path.rpartition(".")[2]
             raise InputError(
                 "ValuesMissing",

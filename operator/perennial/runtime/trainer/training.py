@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from perennial.runtime import limits, skops
+from perennial.runtime import limits
 from perennial.wire import places
 from perennial.wire import result as wire
 from perennial.wire.progress import Progress
@@ -31,11 +31,12 @@ from .data_report import refuse_unexpected
 from .estimators import choose
 from .evidence import Evidence, digest_of_places
 from .examples import examples
-from .failures import RunError
+from .failures import InputError, RunError
 from .fitting import fitted, suited, threads_for
 from .importance import permutation_importance
 from .inferred import inferred
 from .judging import classes_of, judge, score_of
+from .kept import kept_form
 from .metrics import check_metrics, known_as
 from .onnx_form import onnx_form
 from .progress import telling
@@ -200,8 +201,14 @@ def _draft(setting: _Setting, gated: _Gated, model: Any, learned: Rows) -> versi
         classes=classes_of(model) if task == "classification" else [],
     )
     schema.examples = examples(model, schema, held.frame)
-    model_file = skops.dump(model)
+    kept = kept_form(setting.sklearn, model)
     form = onnx_form(model, schema, held.frame)
+    if kept.skops is None and form.data is None:
+        raise InputError(
+            "NoExactForm",
+            f"spec.sklearn.estimator: {setting.sklearn.estimator} is served by ONNX Runtime only, and this model "
+            f"cannot be: {form.why_not}",
+        )
     served = served_by(form.agreement, form.why_not)
     setting.say(f"serving: {served}")
     rules = inferred(setting.rows, setting.table.features, setting.data.target)
@@ -212,7 +219,8 @@ def _draft(setting: _Setting, gated: _Gated, model: Any, learned: Rows) -> versi
     importance = permutation_importance(gated.model, held.frame, held.target, task, run.seed)
     return version.Draft(
         schema=schema,
-        skops=model_file,
+        skops=kept.skops,
+        booster=kept.booster,
         onnx=form.data,
         verdict=gated.verdict,
         lineage=_lineage(setting, model, learned),
@@ -229,7 +237,7 @@ def _draft(setting: _Setting, gated: _Gated, model: Any, learned: Rows) -> versi
         reference=reference.build(
             schema,
             reference.HeldOut(held.frame, gated.learned.frame, gated.evidence.judged),
-            version.sha256(model_file),
+            version.sha256(kept.skops or form.data or b""),
         ),
         answers=packed(gated.evidence),
         spread=gated.spread,
@@ -249,8 +257,13 @@ def _lineage(setting: _Setting, model: Any, learned: Rows) -> dict[str, object]:
         **lineage.of_table(setting.run, setting.table),
         **lineage.of_estimator(setting.sklearn, model.named_steps["model"]),
         "preprocessing": setting.sklearn.preprocessing,
+        "steps": setting.sklearn.steps,
         "learnedFrom": {"rows": len(learned), "through": learned.through, "refit": len(learned) == len(setting.rows)},
     }
+
+
+def _transformers(sklearn: Sklearn) -> list[str]:
+    return [f"`{step.transformer}`" for step in sklearn.steps]
 
 
 def _facts(setting: _Setting, gated: _Gated, learned: Rows) -> dict[str, str]:
@@ -258,7 +271,7 @@ def _facts(setting: _Setting, gated: _Gated, learned: Rows) -> dict[str, str]:
     test = data.test
     facts = {
         "estimator": f"`{setting.sklearn.estimator}`",
-        "preprocessing": setting.sklearn.preprocessing,
+        "preprocessing": ", ".join([setting.sklearn.preprocessing, *_transformers(setting.sklearn)]),
         "data": f"`{lineage.shown_uri(data.uri)}` ({len(origins)} files, {setting.table.rows} rows, "
         f"sha256 `{setting.table.digest[:12]}`)",
         "held out": f"{len(gated.held)} rows of {len(setting.rows)} ({test.split}, fraction {test.fraction:g})",

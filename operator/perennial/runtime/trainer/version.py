@@ -50,7 +50,7 @@ _PARAMETERS = 500
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """All that a version holds. At least one of `skops` and `onnx` is there."""
+    """All that a version holds. At least one of `skops` and `onnx` is there. `booster` are files for people."""
 
     schema: Schema
     skops: bytes | None
@@ -59,6 +59,7 @@ class Draft:
     lineage: dict[str, object]
     card: str
     reference: Reference | None = None
+    booster: Mapping[str, bytes] = field(default_factory=dict)
     answers: bytes | None = None
     spread: Mapping[str, Spread] = field(default_factory=dict)
     found: Found | None = None
@@ -124,6 +125,7 @@ def _files(draft: Draft) -> dict[str, bytes]:
     every: Mapping[str, bytes | None] = {
         SKOPS_FILE: draft.skops,
         ONNX_FILE: draft.onnx,
+        **draft.booster,
         SCHEMA_FILE: pretty(draft.schema),
         REFERENCE_FILE: None if draft.reference is None else msgspec.json.encode(draft.reference),
         EXPECTATIONS_FILE: None if draft.expectations is None else pretty(draft.expectations),

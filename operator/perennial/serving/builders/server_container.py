@@ -26,7 +26,7 @@ def server_container(
         name=SERVER,
         image=settings.runtime_image,
         command=COMMAND,
-        env=told(serve),
+        env=settings.runtime_environment | told(serve),
         mounts=mounts,
         pod=pod,
         resources=resources,

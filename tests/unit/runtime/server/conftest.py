@@ -223,14 +223,14 @@ class Process:
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[[ServedModel], Process]]:
+def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
     started: list[Process] = []
 
-    def begin(model: ServedModel) -> Process:
+    def begin(model: ServedModel, own_port: int | None = None) -> Process:
         # Of the model: a server that is started again finds the counts of the one before.
-        folder = tmp_path / f"server-{model.sha256[:8]}"
+        folder = tmp_path / f"{'sidecar' if own_port else 'server'}-{model.sha256[:8]}"
         (folder / "counts").mkdir(parents=True, exist_ok=True)
-        process = Process(msgspec.json.encode(Serve("flights", model)), folder)
+        process = Process(msgspec.json.encode(Serve("flights", model, own_port=own_port)), folder)
         started.append(process)
         return process
 

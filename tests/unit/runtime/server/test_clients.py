@@ -29,12 +29,18 @@ CLIENTS = {"triton": "tritonclient[http,grpc]==2.73.0", "kserve": "kserve==0.21.
 def told(
     start: Callable[..., Process], models: ModuleType, tmp_path: Path, request: pytest.FixtureRequest
 ) -> dict[str, Any]:
-    """What the client was told by a server of each of two models."""
-    python = commands(CLIENTS[request.param]) / "python"
-    servers = [start(models.mixed(tmp_path / "mixed")), start(models.binary(tmp_path / "binary"))]
+    """What the client was told by a server of each of two models, itself or through a sidecar."""
+    client, _, sidecars = request.param.partition(", ")
+    python = commands(CLIENTS[client]) / "python"
+    published = [models.mixed(tmp_path / "mixed"), models.binary(tmp_path / "binary")]
+    servers = [start(model) for model in published]
     for server in servers:
         server.wait_ready()
-    command = [str(python), str(SCRIPTS / f"ask_with_{request.param}.py")]
+    if sidecars:
+        servers = [start(model, own_port=server.port) for model, server in zip(published, servers, strict=True)]
+        for server in servers:
+            server.wait_ready()
+    command = [str(python), str(SCRIPTS / f"ask_with_{client}.py")]
     command += [f"127.0.0.1:{server.port}:{server.grpc}" for server in servers]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
@@ -46,7 +52,7 @@ def told(
 TEXTS = [["yes", "no"], [0.25, 0.75, 0.75, 0.25]]
 
 
-@pytest.mark.parametrize("told", ["triton"], indirect=True)
+@pytest.mark.parametrize("told", ["triton", "triton, through sidecars"], indirect=True)
 def test_nvidia_s_client(told: dict[str, Any]) -> None:
     http, grpc = told["http"], told["grpc"]
     for found in (http, grpc):

@@ -17,6 +17,7 @@ from perennial.runtime.server import lifecycle
 from perennial.runtime.server.lifecycle import CannotServe, Pod, Ports
 from perennial.runtime.server.model import Model, load
 from perennial.runtime.store import StoreUnreachableError
+from perennial.wire.schema import Feature, Schema
 from perennial.wire.serve import Serve, ServedModel
 
 PORTS = Ports("127.0.0.1", 0, 0, 0)
@@ -118,6 +119,14 @@ async def test_another_model_than_asked_for_ends_the_process(tmp_path: Path, mod
     model = models.binary(tmp_path / "model")
     with pytest.raises(CannotServe, match="must hold"):
         await Pod(Serve("flights", ServedModel(model.uri, "ab" * 32)), tmp_path, PORTS).live(asyncio.Event())
+
+
+@pytest.mark.parametrize("file", ["model.onnx", "model.skops"])
+async def test_a_file_that_is_no_model_ends_the_process(tmp_path: Path, models: ModuleType, file: str) -> None:
+    schema = Schema(task="regression", target="y", features=[Feature("x", "numeric")], score="value")
+    model = models.publish(tmp_path / "model", b"no model", schema, None, file=file)
+    with pytest.raises(CannotServe, match=f"{file} cannot be loaded"):
+        await Pod(Serve("flights", model), tmp_path, PORTS).live(asyncio.Event())
 
 
 async def test_a_counts_folder_that_cannot_be_used_ends_the_process(tmp_path: Path, models: ModuleType) -> None:

@@ -20,11 +20,16 @@ from perennial.runtime.server import lifecycle
 from perennial.runtime.server.admission import Admission
 from perennial.runtime.server.http import BINARY, JSON, Reply, Request, Respond, Server
 from perennial.runtime.server.lifecycle import CannotServe, Pod, Ports
+from perennial.runtime.server.rows import Rows
 from perennial.runtime.server.rpc import messages as rpc
 from perennial.runtime.server.rpc.service import INFERENCE_SERVICE, Service
 from perennial.runtime.server.sidecar import neighbour as neighbours
 from perennial.runtime.server.sidecar.edits import Message, asking_also, with_receipts, without
+from perennial.runtime.server.sidecar.form import Form, ModelMetadata, TensorMetadata, Unreadable
 from perennial.runtime.server.sidecar.pod import Sidecar
+from perennial.runtime.store import open_version
+from perennial.wire.manifest import ONNX_FILE
+from perennial.wire.schema import SCHEMA_FILE, Feature, Schema
 from perennial.wire.serve import Serve, ServedModel
 
 PORTS = Ports("127.0.0.1", 0, 0, 0)
@@ -203,6 +208,14 @@ async def test_models_are_not_loaded_by_clients(model: ServedModel, tmp_path: Pa
         assert len(front.own.asked) == asked
 
 
+async def test_no_other_host_is_asked(model: ServedModel, tmp_path: Path) -> None:
+    async with beside(Own(), model, tmp_path / "c") as front:
+        asked = len(front.own.asked)
+        for target in ("http://a@example.com/", "http://example.com/v2", "*"):
+            assert (await front.ask(target))[0] in (400, 404)
+        assert len(front.own.asked) == asked
+
+
 async def test_readiness_is_ours(model: ServedModel, tmp_path: Path) -> None:
     async with beside(Own(), model, tmp_path / "c") as front:
         for path in ("/v2/health/live", "/v2/health/ready", "/v2/models/flights/ready"):
@@ -349,6 +362,20 @@ async def test_what_cannot_be_read_is_answered_and_said(
         assert sum("cannot be counted" in record.message for record in caplog.records) == 1
 
 
+async def test_without_a_reference_it_serves_and_says_that_it_does_not_count(
+    model: ServedModel, tmp_path: Path, models: ModuleType, caplog: pytest.LogCaptureFixture
+) -> None:
+    version = open_version(model.uri)
+    schema = msgspec.json.decode(version.read(SCHEMA_FILE), type=Schema)
+    bare = models.publish(tmp_path / "bare", version.read(ONNX_FILE), schema, None)
+    async with beside(Own(), bare, tmp_path / "c") as front:
+        _, answer, _ = await front.ask(INFER, {**QUESTION, "parameters": {"receipt": True}})
+        assert len(answer["parameters"]["receipts"]) == 2
+        assert ((await front.stats())["rows"], await front.cells()) == (2, [])
+        assert await front.metric("perennial_drift_rows_total") == 0
+    assert "NoReference" in caplog.text
+
+
 @pytest.mark.parametrize(
     "names", [("predict", "predict_proba"), ("output-0", "predict_proba"), (None, "probabilities")]
 )
@@ -406,6 +433,42 @@ async def test_grpc_is_answered_by_asking_over_http(model: ServedModel, tmp_path
             rpc.message("ModelMetadataRequest")(name="flights").SerializeToString()
         )
         assert rpc.message("ModelMetadataResponse").FromString(described).platform == "own"
+
+
+def test_columns_have_the_shapes_and_datatypes_of_the_metadata() -> None:
+    features = [Feature("x", "numeric"), Feature("flag", "boolean"), Feature("carrier", "categorical")]
+    schema = Schema(task="regression", target="y", features=features, score="value")
+    told = ModelMetadata([TensorMetadata("x", "INT32", [-1, 1]), TensorMetadata("carrier", "BYTES", [-1])])
+    rows = Rows(2, np.array([[3.0, 1.0], [np.nan, np.nan]]), np.array([["UA"], [""]], object))
+    assert Form(schema, told).request(rows)["inputs"] == [
+        {"name": "x", "datatype": "INT32", "shape": [2, 1], "data": [3, None]},
+        {"name": "flag", "datatype": "BOOL", "shape": [2], "data": [True, None]},
+        {"name": "carrier", "datatype": "BYTES", "shape": [2], "data": ["UA", ""]},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("classes", "said", "labels"),
+    [
+        ([0, 1], {"datatype": "FP32", "data": [1.0, 0.0]}, [1, 0]),
+        ([0, 1], {"datatype": "BYTES", "data": ["1", "0"]}, [1, 0]),
+        ([False, True], {"datatype": "INT64", "data": [1, 0]}, [True, False]),
+        (["1", "x"], {"datatype": "BYTES", "data": ["x", "new"]}, ["x", "new"]),
+    ],
+)
+def test_labels_are_known_however_they_are_written(classes: list[Any], said: dict[str, Any], labels: list[Any]) -> None:
+    schema = Schema(task="classification", target="y", features=[], score="label", classes=classes)
+    body = msgspec.json.encode({"outputs": [{"name": "OUT", "shape": [2, 1], **said}]})
+    found = Form(schema, ModelMetadata()).answers(Message([], body), 2).predictions.tolist()
+    assert (found, [type(label) for label in found]) == (labels, [type(label) for label in labels])
+
+
+@pytest.mark.parametrize("data", [[0.5, 1.0], [2, 0], ["one", "0"], [None, 0]])
+def test_a_label_that_is_none_of_the_models_is_not_counted(data: list[Any]) -> None:
+    schema = Schema(task="classification", target="y", features=[], score="label", classes=[0, 1])
+    body = msgspec.json.encode({"outputs": [{"name": "label", "datatype": "FP64", "shape": [2], "data": data}]})
+    with pytest.raises(Unreadable, match="a label is none of the model's"):
+        Form(schema, ModelMetadata()).answers(Message([], body), 2)
 
 
 # ---- what goes wrong ----
@@ -493,7 +556,8 @@ async def test_a_kept_connection_that_ended_meanwhile_loses_no_request(model: Se
         front.pod._neighbour._base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         for _ in range(3):
             assert (await front.ask(INFER, QUESTION))[0] == 200
-        assert ended
+        assert ended == 2
+        assert (await front.ask("/v2/their/own", b"{}"))[0] == 502, "what may change something is not asked again"
         assert (await front.stats())["rows"] == 6
         server.close()
 
@@ -550,6 +614,7 @@ async def test_what_is_in_flight_is_answered_before_the_end(model: ServedModel, 
         front.own.holds = True
         asked = asyncio.create_task(front.ask(INFER, QUESTION))
         await until(lambda: bool(front.own.held))
+        assert (await front.stats())["in_flight"] == 1, "what autoscaling on concurrency measures"
         ending = asyncio.create_task(front.pod._drain())
         await asyncio.sleep(0.1)
         assert not ending.done()

@@ -115,3 +115,46 @@ def test_a_model_without_one_says_so(neighbours: Served) -> None:
     answer = neighbours.infer({"inputs": inputs, "outputs": [{"name": "decision_function"}]})
     assert answer.status == 400
     assert "'decision_function' is not an output; there are label, predict, probabilities" in answer.body["error"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyError])
+def test_a_model_without_examples_starts_whatever_it_refuses(
+    tmp_path: Path,
+    models: ModuleType,
+    serve_model: Callable[..., Served],
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[Exception],
+) -> None:
+    """Missing values, a text that was never seen: no row that a server could make up is one that every model takes."""
+    from sklearn.neighbors import KNeighborsClassifier
+
+    predict = KNeighborsClassifier.predict
+
+    def particular(self: Any, rows: Any) -> Any:
+        if (np.asarray(rows, np.float64) == 0).any():
+            raise error("no zeros")
+        return predict(self, rows)
+
+    monkeypatch.setattr(KNeighborsClassifier, "predict", particular)
+    fitted = KNeighborsClassifier(1).fit(ROWS[["x"]], [0, 0, 1, 1])
+    schema = Schema(
+        task="classification", target="y", features=[Feature("x", "numeric")], score="label", classes=[0, 1]
+    )
+    model = models.publish(tmp_path / "model", skops.dump(fitted), schema, None, file=SKOPS_FILE)
+    served = serve_model(model, tmp_path / "counts")
+    assert (served.predictor.model.inline_rows, served.predictor.model.batch_rows) == (0, 1)
+    body = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP64", "data": [3.0]}]}
+    assert served.infer(body).body["outputs"][0]["data"] == [1]
+
+
+def test_a_model_without_examples_is_timed_on_a_row_of_zeros(
+    tmp_path: Path, models: ModuleType, serve_model: Callable[..., Served]
+) -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    fitted = LogisticRegression().fit(ROWS[["x"]], [0, 0, 1, 1])
+    schema = Schema(
+        task="classification", target="y", features=[Feature("x", "numeric")], score="label", classes=[0, 1]
+    )
+    model = models.publish(tmp_path / "model", skops.dump(fitted), schema, None, file=SKOPS_FILE)
+    assert 0 < serve_model(model, tmp_path / "counts").predictor.model.seconds_a_row < 0.01

@@ -151,8 +151,8 @@ def test_what_has_no_onnx_form_is_served_by_scikit_learn_and_says_why(world: Wor
     result = world.train(estimator="sklearn.svm.SVC")
     manifest = world.version(result).manifest
     assert (manifest.model.engine, manifest.model.file) == ("sklearn", SKOPS_FILE)
-    assert manifest.model.why == "no exact form of SVC"
-    assert "no exact form of SVC" in result.notes[0]
+    assert manifest.model.why == "no exact form of SVC, which compares each row with many that it keeps"
+    assert "no exact form of SVC, which compares each row with many that it keeps" in result.notes[0]
     assert schema_of(world.version(result)).score == "label"
 
 

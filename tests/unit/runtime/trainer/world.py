@@ -12,7 +12,7 @@ import pandas as pd
 from perennial.runtime.store import Version, open_version
 from perennial.runtime.trainer.training import train
 from perennial.wire.result import Result
-from perennial.wire.run import Accepted, Bound, Champion, Data, Expectation, Run, Search, Sklearn, Slices, Test
+from perennial.wire.run import Accepted, Bound, Champion, Data, Expectation, Run, Search, Sklearn, Slices, Step, Test
 
 FEATURES = ["carrier", "distance", "hour", "wet"]
 TREE = "sklearn.tree.DecisionTreeClassifier"
@@ -65,6 +65,7 @@ class World:
         bounds: list[Bound] | None = None,
         preprocessing: Any = "Auto",
         calibration: Any = None,
+        steps: list[Step] | None = None,
         search: Search | None = None,
         before: Accepted | None = None,
         refit: bool = True,
@@ -97,7 +98,7 @@ class World:
                 test=test or Test(),
                 expect=expect or {},
             ),
-            sklearn=Sklearn(estimator, parameters or {}, preprocessing, calibration, search),
+            sklearn=Sklearn(estimator, parameters or {}, preprocessing, calibration, search, steps or []),
             seed=seed,
             refit=refit,
             before=before,

@@ -39,7 +39,8 @@ class SidecarApp(InferenceApp):
     def respond(self, request: Request, reply: http.Respond) -> None:
         if self._is_ours(request.path):
             super().respond(request, reply)
-        elif request.path.startswith(_REPOSITORY):
+        elif request.path.startswith(_REPOSITORY) or not request.target.startswith(b"/"):
+            # What does not begin with a slash could name another host.
             reply(http.refused(not_found(request.path)))
         else:
             passing = asyncio.get_running_loop().create_task(self._pass_by(request, reply))

@@ -116,9 +116,10 @@ class Form:
         them."""
         if not asked:
             return []
-        labels = [name for name in self._known if name in _PREDICTIONS]
-        needed = [name for name in self._known if self._needs_probabilities and name in _PROBABILITIES]
-        return [name for name in labels[:1] + needed[:1] if name not in asked]
+        needed = (_PREDICTIONS, _PROBABILITIES) if self._needs_probabilities else (_PREDICTIONS,)
+        found = (next((name for name in self._known if name in names), None) for names in needed)
+        pairs = zip(found, needed, strict=True)
+        return [name for name, names in pairs if name is not None and not set(asked) & set(names)]
 
     def _probabilities(self, outputs: dict[str, NDArray[Any]], count: int) -> NDArray[np.float64] | None:
         if not self._needs_probabilities:

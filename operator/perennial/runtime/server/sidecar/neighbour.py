@@ -16,6 +16,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from perennial.runtime.server.app import INFER
 from perennial.runtime.server.engine import Answers
 from perennial.runtime.server.http import encode, overloaded
 from perennial.runtime.server.refusal import Refusal
@@ -106,7 +107,7 @@ class Neighbour:
     async def ask(self, rows: Rows, deadline: float = math.inf) -> Answers:
         """What it says to rows. Raises Refusal: 422 where it does not take them, 502, 503, 504."""
         question = Message([(b"content-type", b"application/json")], encode(self.form.request(rows)))
-        told = await self.forward("POST", f"{self._model}/infer", question, deadline)
+        told = await self.forward("POST", f"{self._model}{INFER}", question, deadline)
         if told.status != 200:
             raise _refusal(told, self._where)
         try:
@@ -122,7 +123,9 @@ class Neighbour:
         seconds = SECONDS if deadline == math.inf else deadline - time.monotonic()
         try:
             async with asyncio.timeout(seconds):
-                return await self._patiently(method, target, message)
+                if method == "GET" or target.partition("?")[0].endswith(INFER):
+                    return await self._patiently(method, target, message)
+                return await self._send(method, target, message)
         except TimeoutError as error:
             late = f"within {SECONDS:.0f} s" if deadline == math.inf else "before the deadline"
             raise Refusal(504, f"{self._where} did not answer {late}") from error
@@ -132,7 +135,7 @@ class Neighbour:
             raise Refusal(502, f"{self._where} gave no answer: {error or type(error).__name__}") from error
 
     async def _patiently(self, method: str, target: str, message: Message) -> Told:
-        """Ask, and once more where a kept connection was ended meanwhile: to predict changes nothing."""
+        """Ask what changes nothing, and once more where a kept connection was ended meanwhile."""
         try:
             return await self._send(method, target, message)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
