@@ -4,7 +4,11 @@ back."""
 from __future__ import annotations
 
 import json
+import os
 import random
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 import urllib.error
@@ -12,9 +16,11 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from cluster.harness import Harness
+from tests.cluster.operator_process import ROOT
 
 PATIENCE = 300.0
 """Seconds: for a busy machine. What goes wrong is mostly told by a status long before."""
@@ -164,6 +170,28 @@ class Scene:
 
     def kubectl(self, *arguments: str) -> str:
         return self.cluster.kubectl("--namespace", self.namespace, *arguments)
+
+    def perennial(self, *arguments: str) -> str:
+        """`kubectl perennial`, as kubectl finds it: by an executable of that name."""
+        with tempfile.TemporaryDirectory() as folder:
+            plugin = Path(folder) / "kubectl-perennial"
+            plugin.write_text(f'#!/bin/sh\nexec {sys.executable} -m perennial.cli "$@"\n')
+            plugin.chmod(0o755)
+            done = subprocess.run(
+                [str(self.cluster.cluster.kubectl), "perennial", *arguments, "--namespace", self.namespace],
+                env={
+                    **os.environ,
+                    "KUBECONFIG": str(self.cluster.kubeconfig),
+                    "PATH": f"{folder}:{os.environ['PATH']}",
+                    "PYTHONPATH": str(ROOT / "operator"),
+                },
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+                check=False,
+            )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def get(self, kind: str) -> dict[str, Any]:
         found: dict[str, Any] = self.cluster.get(kind, "flights", namespace=self.namespace)

@@ -80,16 +80,23 @@ def test_verdicts_on_live_traffic(scene: Scene, on_call: OnCall) -> None:
         assert scene.status.get("requests", []) == []
         assert scene.get("trainingjob")["status"]["latestVersion"] == 1
 
+        page = scene.perennial("report", "dm/flights", "--output", "-")
+        for said in ("The data are broken", "b: 0.0% -&gt; ", "Before and now", "version 1"):
+            assert said in page
+        shown = scene.perennial("status", "md/flights")
+        for said in ("TrainingJob flights  Ready", "stable     v1", "2 of 2 pods ready", "DataFault for", "is held"):
+            assert said in shown
+
         # The world has turned around: a model of it must be trained on rows of it.
         scene.apply(training_rows(World(flipped=True), seed=2))
         traffic.become(empty=0.0, flipped=True)
-        scene.release("2")
+        assert "release is taken" in scene.perennial("release", "dm/flights", "--wait", "--timeout", "60")
         scene.wait_for_condition("Harmful", "True")
         harm = scene.verdict("Harm")
         assert harm["loss"]["now"] > 2 * harm["loss"]["reference"]
         proposal = scene.wait_for(lambda: scene.status.get("proposal"), "a retrain is proposed")
         assert scene.status.get("requests", []) == []
-        scene.kubectl("annotate", "driftmonitor", "flights", f"perennial.dev/approve={proposal['id']}")
+        assert "approve is taken" in scene.perennial("approve", "dm/flights", "--wait")
         request = scene.wait_for(lambda: scene.status.get("requests"), "a retrain is asked for")[0]
         assert request["id"] == proposal["id"]
         run = scene.wait_for(
@@ -110,6 +117,7 @@ def test_verdicts_on_live_traffic(scene: Scene, on_call: OnCall) -> None:
         on_call.wait_for(partial(on_call.told, "resolved", alert), f"{alert} is over")
     verdicts = [labels["verdict"] for status, labels in on_call.heard if status == "firing"]
     assert len(verdicts) == len(set(verdicts)), "a verdict was told twice"
+    assert "Version 3 is" in scene.perennial("run", "tj/flights", "--wait")
 
 
 def test_every_row_is_counted_once_whoever_dies(scene: Scene, operator: OperatorProcess) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.monitoring.faults import DOUBT
-from perennial.monitoring.layout import Floats, Ints
+from perennial.monitoring.layout import Floats, Ints, Layout
 from perennial.monitoring.scan import Peak, Scan
 
 
@@ -32,6 +33,18 @@ class Measured:
         cut = int(self.cut[column])
         bound = float(scan.bounds[cut])
         return Peak(column, int(self.stretch[column]), cut, float(self.statistic[column]), bound)
+
+
+def explained_by(layout: Layout, column: int, changed: Collection[str]) -> list[str]:
+    """The changed features that a joint column is made of, as `faults.unexplained` has it: they alone may move it."""
+    return [name for name in layout.joint.get(layout.columns[column].name, ()) if name in changed]
+
+
+def alarming(layout: Layout, largest: Floats) -> list[int]:
+    """The columns with a `largest` effect [columns], the largest first, without those that others explain."""
+    found = [place for place in np.argsort(-largest, kind="stable").tolist() if largest[place] > 0]
+    changed = {layout.columns[place].name for place in found} - layout.joint.keys()
+    return [place for place in found if not explained_by(layout, place, changed)]
 
 
 def measure(scan: Scan, stretches: Ints) -> Measured:

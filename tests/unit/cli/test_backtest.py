@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from itertools import pairwise
+import sys
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -16,6 +17,7 @@ import pytest
 from perennial.api.driftmonitor import Window
 from perennial.api.resources import DRIFTMONITORS
 from perennial.cli.backtest import captured
+from perennial.cli.backtest.drawing import moved
 from perennial.cli.backtest.epochs import epochs
 from perennial.cli.backtest.first_rows import from_first_rows
 from perennial.cli.backtest.monitor import from_cluster, from_file
@@ -25,6 +27,7 @@ from perennial.cli.backtest.standard import of_reference, opened
 from perennial.cli.backtest.table import Meaning, read_table
 from perennial.cli.main import main
 from perennial.cli.named import Named
+from perennial.cli.report.content import content
 from perennial.monitoring import judge
 from perennial.monitoring.checkpoint import Checkpoint, Judged, encode
 from perennial.monitoring.layout import SCORE
@@ -49,12 +52,18 @@ def run(folder: Path, table: pd.DataFrame | None = None, meaning: Meaning = MEAN
     return replay(policy, standard.reference, epochs(observations, standard, policy.spec.window))
 
 
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory: pytest.TempPathFactory) -> Replay:
+    """The usual policy over the usual change."""
+    return run(tmp_path_factory.mktemp("changed"))
+
+
 def found(made: Replay) -> dict[str, list[str]]:
     return {spell.verdict.state: [each.name for each in spell.verdict.features] for spell in made.spells}
 
 
-def test_the_change_is_found_at_its_window_and_nothing_before(tmp_path: Path) -> None:
-    made = run(tmp_path)
+def test_the_change_is_found_at_its_window_and_nothing_before(changed: Replay) -> None:
+    made = changed
     assert found(made) == {"Drift": ["delay"], "Harm": []}
     for spell in made.spells:
         # A window is at least 500 rows; the change is in it, or in the one before, or the one after.
@@ -68,6 +77,15 @@ def test_the_change_is_found_at_its_window_and_nothing_before(tmp_path: Path) ->
     assert CHANGE - FIRST < drift.rows <= CHANGE - FIRST + 1_500
 
 
+def test_what_a_feature_moves_with_it_is_not_told_as_a_change_of_its_own(changed: Replay) -> None:
+    made = changed
+    assert [made.layout.columns[place].name for place in moved(made)] == ["delay"]
+    told = content("x", made.spec, made.status, made.checkpoint).features
+    others = [each for each in told if each.name != "delay" and (each.excess or 0) > 1]
+    assert others
+    assert {each.words for each in others} == {"moves with delay"}
+
+
 def test_nothing_changed_nothing_is_found(tmp_path: Path) -> None:
     made = run(tmp_path, flights(shift=0.0, flipped=False))
     assert made.spells == []
@@ -76,8 +94,8 @@ def test_nothing_changed_nothing_is_found(tmp_path: Path) -> None:
     assert len(made.steps) > 20
 
 
-def test_a_retrain_is_asked_for_once_within_the_cooldown(tmp_path: Path) -> None:
-    assert len(run(tmp_path).requests) == 1
+def test_a_retrain_is_asked_for_once_within_the_cooldown(changed: Replay, tmp_path: Path) -> None:
+    assert len(changed.requests) == 1
     assert run(tmp_path, actions=[]).requests == []
     assert run(tmp_path, dryRun=True).requests == []
 
@@ -115,7 +133,7 @@ def test_a_baseline_is_learned_from_the_first_rows_served(tmp_path: Path) -> Non
 @pytest.mark.parametrize(("rows", "period"), [(500, "1h"), (100, "6h"), (2000, "5m"), (50, "7s")])
 def test_windows_and_epochs_are_as_in_a_pod(tmp_path: Path, rows: int, period: str) -> None:
     """Every row is counted once, in order, and a look is never later than a period after the first row."""
-    table = read_table(write(tmp_path), MEANING, list)
+    table = read_table(write(tmp_path, flights(rows=FIRST + 2000)), MEANING, list)
     standard, rest = from_first_rows(table, FIRST, MEANING, ())
     window = Window.model_validate({"minRows": rows, "period": period})
     observations = observe(rest, standard, MEANING, ())
@@ -129,8 +147,12 @@ def test_windows_and_epochs_are_as_in_a_pod(tmp_path: Path, rows: int, period: s
     labels = [epoch.models["first-rows"].labels for epoch in counts]
     assert sum(sum(each.loss) for each in labels if each) == len(rest)
     assert sum(sum(each.score) for each in labels if each) == len(rest)
-    for before, after in pairwise(counts):
-        assert before.closed <= after.opened < after.closed
+    assert all(before.closed <= after.opened for before, after in pairwise(counts))
+    served = iter(rest.seconds.tolist())
+    for epoch in counts:
+        moments = list(islice(served, epoch.models["first-rows"].rows))
+        assert epoch.opened <= moments[0] <= moments[-1] < epoch.closed
+    assert next(served, None) is None
     longest = max(window.period.seconds, 20.0)
     assert all(epoch.closed - epoch.opened <= longest for epoch in counts)
 
@@ -199,7 +221,8 @@ def test_without_what_the_model_said_the_score_is_not_watched(tmp_path: Path) ->
     rows = flights().drop(columns=["score", "late"])
     path, policy = write(tmp_path, rows), monitor(tmp_path)
     said = ["backtest", "-f", policy, "--data", path, "--baseline-rows", str(FIRST)]
-    assert main([*said, "--picture", str(tmp_path / "out.svg")]) == 0
+    assert main([*said, "--html", str(tmp_path / "out.html")]) == 0
+    assert "its score is not watched" in (tmp_path / "out.html").read_text()
     meaning = Meaning()
     table = read_table(path, meaning, list)
     standard, rest = from_first_rows(table, FIRST, meaning, ())
@@ -266,6 +289,11 @@ REFUSALS: list[tuple[dict[str, Any], list[str], str]] = [
     ({}, ["--data", "{text}", "--reference", "{folder}/v1"], "column 'a' is numeric to the model, and here it is text"),
     ({}, ["--data", "{dateless}", "--reference", "{folder}/v1"], "--time: say which column of {dateless} has the time"),
     ({}, ["--data", "{strange}", "--reference", "{folder}/v1"], "'late' has 'perhaps', which is none of the model's"),
+    (
+        {},
+        ["--data", "{milliseconds}", "--reference", "{folder}/v1", "--time", "at"],
+        "'at' has numbers that are no Unix seconds",
+    ),
     ({"window": {"period": "soon"}}, ["--data", "{rows}"], "spec.window.period: must be a duration"),
     ({}, ["--data", "{counts}", "--reference", "{folder}/v1"], "line 1: not what a pod answers"),
 ]
@@ -284,6 +312,7 @@ def test_what_cannot_be_done_is_told(
         "header": write(tmp_path, flights(rows=0), "header.csv"),
         "text": write(tmp_path, pd.DataFrame({**small, "a": ["x", "y", "z"]}), "text.csv"),
         "dateless": write(tmp_path, pd.DataFrame({"a": small["a"], "b": small["b"]}), "dateless.csv"),
+        "milliseconds": write(tmp_path, pd.DataFrame({**small, "at": [1.7e12, 1.8e12, 1.9e12]}), "ms.csv"),
         "strange": write(tmp_path, pd.DataFrame({**small, "late": ["yes", "no", "perhaps"]}), "strange.csv"),
         "counts": str(tmp_path / "counts.jsonl"),
     }
@@ -294,6 +323,16 @@ def test_what_cannot_be_done_is_told(
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert said.format(**places) in error
+
+
+@pytest.mark.parametrize("library", ["pandas", "pyarrow"])
+def test_a_library_that_is_not_installed_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, library: str
+) -> None:
+    path, policy = write(tmp_path), monitor(tmp_path)
+    monkeypatch.setitem(sys.modules, library, None)
+    assert main(["backtest", "-f", policy, "--data", path, "--baseline-rows", "4000"]) == 1
+    assert f"{library} is not installed here: pip install 'perennial[trainer]'" in capsys.readouterr().err
 
 
 def test_which_monitor_is_meant_is_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -109,6 +109,8 @@ def test_the_page_has_every_part() -> None:
     assert [each.state for each in told.found] == ["Harm", "DataFault", "Drift"]
     assert [each.name for each in told.features][:2] == ["distance", "delay"]
     assert told.features[1].effect == pytest.approx(0.31, abs=0.05)
+    assert told.features[1].psi > 0.5 > max(each.psi for each in told.features[2:])
+    assert told.features[1].words.startswith("higher; values moved by 0.8")
     assert {each.name for each in told.features} == {"delay", "distance", "hour", "kind", "(score)"}
     assert all(not each.effect and not each.state for each in told.features[2:])
     read = Page(page(told, NOW))
@@ -178,7 +180,13 @@ def test_a_monitor_that_knows_little_says_so() -> None:
     assert Monitored(["a", "b"], baseline={"from": "Serving"}).see(3).content().headline == (
         "What is normal is still being learned"
     )
-    assert Monitored(["a", "b"]).see(3).content().headline == "Nothing has changed"
+    seen = Monitored(["a", "b"]).see(3)
+    assert (seen.content().headline, seen.content().state) == ("Nothing has changed", "")
+    blind = {"type": "Ready", "status": "False", "reason": "CountsUnreachable", "message": "no pod answers"}
+    blind_now = {**blind, "observedGeneration": 1, "lastTransitionTime": "2026-03-01T12:00:00Z"}
+    told = content("x", seen.spec, DriftMonitorStatus.model_validate({"conditions": [blind_now]}), seen.checkpoint)
+    assert (told.headline, told.state) == ("Nothing has changed, as far as can be seen", "Unsure")
+    assert told.explained == "No pod answers."
     empty = content("x", DriftMonitorSpec(deployment="flights"), DriftMonitorStatus(), Checkpoint())
     assert empty.about == "no model is judged yet"
     assert Page(page(empty, NOW)).open == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from itertools import count
 from typing import Any
 
@@ -69,6 +71,16 @@ def test_the_run_that_was_started_is_named(cluster: Namespace) -> None:
     runs = [{"version": 4, "state": "Running", "triggeredBy": "one"}, {"version": 3, "state": "Succeeded"}]
     cluster.put(TRAININGJOBS, status={"handled": {"run": "one"}, "runs": runs})
     assert await_taken(cluster, "run", Named(TRAININGJOBS, "flights"), "one", 5).endswith("Version 4 is Running")
+
+
+def test_help_comes_at_once() -> None:
+    """It imports nothing that takes long."""
+    slow = ("numpy", "pydantic", "kubernetes", "pandas", "msgspec")
+    code = (
+        f"import sys; from perennial.cli.main import parser; parser(); print([m for m in {slow} if m in sys.modules])"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
 
 
 def test_tokens_are_never_the_same() -> None:

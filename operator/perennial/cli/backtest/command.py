@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import sys
+import time
 from argparse import Namespace
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -20,6 +21,7 @@ from perennial.cli.problem import CannotDo
 from perennial.cli.report.command import write
 from perennial.cli.report.page import page
 from perennial.monitoring.layout import SCORE
+from perennial.monitoring.words import at
 
 from . import captured, drawing, words
 from .epochs import epochs
@@ -36,6 +38,7 @@ _NO_REFERENCE = (
     "what is normal? give --reference (a version's folder, or its reference.json) or --baseline-rows (so many first "
     "rows of the data)"
 )
+_SHOWN_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Prepared:
 def run(options: Namespace) -> int:
     prepared = _prepared(options)
     handed = captured.write(options.save_counts, prepared.handed) if options.save_counts else prepared.handed
-    made = replay(prepared.monitor, prepared.standard.reference, handed)
+    made = replay(prepared.monitor, prepared.standard.reference, _shown(handed))
     paint = Paint.of(sys.stdout)
     print(words.told(made, prepared.monitor, prepared.standard, options.data, prepared.notes, paint))
     if made.windows:
@@ -62,8 +65,23 @@ def run(options: Namespace) -> int:
             raise CannotDo("--picture: there is nothing to draw, as no window was closed")
         write(options.picture, picture(made, prepared.monitor))
     if options.html:
-        write(options.html, page(told_as_page(made, prepared.monitor, options.data), datetime.now(UTC)))
+        told = told_as_page(made, prepared.monitor, options.data, prepared.notes)
+        write(options.html, page(told, datetime.now(UTC)))
     return 0
+
+
+def _shown(handed: Iterable[Handed]) -> Iterator[Handed]:
+    """How far it is, for a person who waits: a year of rows takes a minute or two."""
+    if not sys.stderr.isatty():
+        yield from handed
+        return
+    shown = time.monotonic()
+    for each in handed:
+        if time.monotonic() - shown > _SHOWN_SECONDS:
+            shown = time.monotonic()
+            print(f"\r{at(each.at)}", end="", file=sys.stderr, flush=True)
+        yield each
+    print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def _prepared(options: Namespace) -> Prepared:

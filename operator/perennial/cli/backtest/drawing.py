@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
+from perennial.cli.measure import alarming
 from perennial.cli.paint import Paint
 from perennial.monitoring.words import at
 
@@ -50,13 +51,11 @@ def drawn(made: Replay, width: int, paint: Paint) -> Iterator[str]:
 
 def moved(made: Replay) -> list[int]:
     """The columns that alarmed in some window, the largest effect first."""
-    largest: dict[int, float] = {}
-    for window in made.windows:
-        if window.measured is None:
-            continue
-        for column in np.flatnonzero(window.measured.excess > 1.0).tolist():
-            largest[column] = max(largest.get(column, 0.0), float(window.measured.effect[column]))
-    return sorted(largest, key=lambda column: -largest[column])
+    measured = [window.measured for window in made.windows if window.measured is not None]
+    if not measured:
+        return []
+    largest = np.max([np.where(each.excess > 1, each.effect, 0.0) for each in measured], axis=0)
+    return alarming(made.layout, largest)
 
 
 Place = Callable[[float], int]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from perennial.cli.report.content import HEADLINES, Content, Found, content, sentence
@@ -12,16 +13,16 @@ from .picture import timeline_of
 from .replay import Replay, Spell
 
 
-def told_as_page(made: Replay, monitor: Monitor, data: str) -> Content:
+def told_as_page(made: Replay, monitor: Monitor, data: str, notes: Sequence[str]) -> Content:
     """What the page says."""
     title = f"Backtest of DriftMonitor {monitor.identity.name} over {data}"
     whole = content(title, made.spec, made.status, made.checkpoint)
     gravest = min((spell.verdict.state for spell in made.spells), key=list(HEADLINES).index, default="")
     return replace(
         whole,
-        about=_about(made),
+        about=". ".join([_about(made), *notes]),
         headline=HEADLINES[gravest] if gravest else whole.headline,
-        state=gravest,
+        state=gravest or whole.state,
         explained=_explained(made, gravest),
         found=[_found(made, monitor, spell) for spell in made.spells],
         timeline=timeline_of(made) if made.windows else None,
@@ -36,7 +37,7 @@ def _about(made: Replay) -> str:
 def _explained(made: Replay, gravest: str) -> str:
     first = next((spell for spell in made.spells if spell.verdict.state == gravest), None)
     if first is None:
-        return ""
+        return "" if made.learned is not None else "There was no whole baseline to compare with."
     return f"First found at {at(first.found.found)}, after {first.rows:,} rows. {sentence(describe(first.found))}"
 
 
@@ -55,7 +56,7 @@ def _done(made: Replay, monitor: Monitor, spell: Spell) -> str | None:
     """What the verdict led to while it stood, where an action is asked for in its state."""
     if all(action.state != spell.verdict.state for action in made.spec.actions):
         return None
-    end = spell.over if spell.over is not None else made.windows[-1].closed
+    end = spell.over if spell.over is not None else made.at
     asked = [at(request.created) for request in made.requests if spell.found.found <= request.created <= end]
     others = [
         f"{said.event.message} ({at(said.at)})"

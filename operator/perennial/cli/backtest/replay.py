@@ -84,7 +84,8 @@ class Said:
 
 @dataclass
 class Replay:
-    """What was found and done, in the order of time; `scan` is the last one, `checkpoint` and `status` the end's."""
+    """What was found and done, in the order of time, up to the look `at` the end, whose are `checkpoint` and
+    `status`."""
 
     spec: DriftMonitorSpec
     layout: Layout
@@ -95,6 +96,7 @@ class Replay:
     requests: list[Request] = field(default_factory=list)
     learned: float | None = None
     rows: int = 0
+    at: float = 0.0
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     status: DriftMonitorStatus = field(default_factory=DriftMonitorStatus)
     scan: Scan | None = None
@@ -104,15 +106,19 @@ def replay(monitor: Monitor, reference: Reference, handed: Iterable[Handed]) -> 
     """Let the monitor look at everything that was handed over."""
     made = Replay(monitor.spec, layout_of(reference))
     observed = _beginning(monitor, reference)
+    known: object = None
+    decisions: Mapping[str, Decision] = {}
     for each in handed:
         before = observed.checkpoint
         observed = replace(observed, look=replace(observed.look, answers=each.answers))
         checkpoint, decisions = consider(observed, monitor.spec, moment(each.at))
         _note(made, before, checkpoint, each)
-        if _changed(before, checkpoint):
-            observed = _told(made, observed, checkpoint, decisions, each.at)
         observed = replace(observed, checkpoint=checkpoint, training=_training(observed, checkpoint))
-        made.checkpoint, made.status = checkpoint, observed.status
+        if (worth := _worth_telling(checkpoint, decisions)) != known:
+            observed, known = _told(made, observed, decisions, each.at), worth
+        made.at = each.at
+    made.checkpoint = observed.checkpoint
+    made.status = status(observed, observed.checkpoint, decisions, moment(made.at))
     return made
 
 
@@ -139,19 +145,17 @@ def _training(observed: Observed, checkpoint: Checkpoint) -> TrainingJobStatus:
     return TrainingJobStatus(handled=HandledTriggers(monitors=taken))
 
 
-def _changed(before: Checkpoint, after: Checkpoint) -> bool:
-    return (
-        before.windows != after.windows
-        or before.tally.stepped != after.tally.stepped
-        or before.governor != after.governor
-    )
+def _worth_telling(checkpoint: Checkpoint, decisions: Mapping[str, Decision]) -> object:
+    """All that Events are made of: where it is as it was, the status need not be put into words."""
+    baseline = checkpoint.baseline
+    verdicts = [verdict.id for verdict in checkpoint.triage.verdicts]
+    kinds = {decision.kind for decision in decisions.values()}
+    return verdicts, checkpoint.governor, baseline is not None and baseline.complete, kinds
 
 
-def _told(
-    made: Replay, observed: Observed, checkpoint: Checkpoint, decisions: Mapping[str, Decision], at: float
-) -> Observed:
-    told = status(observed, checkpoint, decisions, moment(at))
-    made.said += [Said(at, event) for event in events(observed, checkpoint, decisions, told)]
+def _told(made: Replay, observed: Observed, decisions: Mapping[str, Decision], at: float) -> Observed:
+    told = status(observed, observed.checkpoint, decisions, moment(at))
+    made.said += [Said(at, event) for event in events(observed, observed.checkpoint, decisions, told)]
     return replace(observed, status=told)
 
 

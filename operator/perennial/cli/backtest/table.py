@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _WORDS = {"data.uri": "--data", "data.time": "--time", "data.target": "--label"}
 """The trainer's names of what is an option here."""
+_LATEST = 32_503_680_000.0
+"""The year 3000: what is later was counted in something else than seconds."""
 
 
 @dataclass(frozen=True)
@@ -158,10 +160,13 @@ def _in_order(place: str, frame: pd.DataFrame, time: str | None) -> Table:
 
     name = time or _the_date(place, frame)
     seconds, _ = seconds_of(Table(place, frame, name, np.empty(0)).column(name))
+    if seconds.min() < 0 or seconds.max() > _LATEST:
+        raise CannotDo(f"--time: column {name!r} has numbers that are no Unix seconds, such as {seconds.max():.15g}")
     order = np.argsort(seconds, kind="stable")
-    if not np.array_equal(order, np.arange(len(order))):
-        frame, seconds = frame.iloc[order].reset_index(drop=True), seconds[order]
-    return Table(place, frame, name, seconds)
+    if np.array_equal(order, np.arange(len(order))):
+        return Table(place, frame, name, seconds)
+    # Rows that something is wrong with are named by their places.
+    return Table(f"{place} in the order of time", frame.iloc[order].reset_index(drop=True), name, seconds[order])
 
 
 def _the_date(place: str, frame: pd.DataFrame) -> str:

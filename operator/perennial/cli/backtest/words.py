@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from perennial.cli.paint import Paint
 from perennial.monitoring.words import at, describe
 
+from .first_rows import MODEL as FIRST_ROWS
 from .monitor import Monitor
 from .replay import Replay, Spell
 from .standard import Standard
@@ -18,7 +19,7 @@ def told(made: Replay, monitor: Monitor, standard: Standard, data: str, notes: S
     lines = [
         f"DriftMonitor {paint.strong(monitor.identity.name)} over {data}",
         f"  rows      {made.rows:,}{_span(made)}",
-        f"  against   {standard.words} ({standard.reference.rows:,} rows); {_baseline(made)}",
+        f"  against   {_against(standard)}; {_baseline(made)}",
         f"  policy    a false alarm in {spec.false_alarm_every}; windows of {spec.window.min_rows} rows and "
         f"{spec.window.period}; materiality {spec.materiality:g}; harm margin {spec.harm.margin}",
         *(f"  note      {note}" for note in notes),
@@ -38,11 +39,20 @@ def _span(made: Replay) -> str:
     return f", {at(made.windows[0].opened)} to {at(made.windows[-1].closed)}, {len(made.windows):,} windows"
 
 
+def _against(standard: Standard) -> str:
+    if standard.reference.model == FIRST_ROWS:
+        return standard.words
+    return f"{standard.words} ({standard.reference.rows:,} rows)"
+
+
 def _baseline(made: Replay) -> str:
     if made.spec.baseline.source == "Training":
         return "they are the baseline"
     if made.learned is None:
-        return f"the baseline from serving is not whole: it takes {made.spec.baseline.rows:,} rows and ten windows"
+        return (
+            f"the baseline from serving is not whole: it takes {made.spec.baseline.rows:,} rows and ten windows "
+            "(spec.baseline)"
+        )
     baseline = made.checkpoint.baseline
     return f"the baseline is the first {baseline.rows if baseline else 0:,} rows served, whole at {at(made.learned)}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from perennial.api.driftmonitor import DriftMonitorSpec
 from perennial.api.driftmonitor_status import DriftMonitorStatus
 from perennial.api.timestamp import to_text
 from perennial.cli.drawings.timeline import Bar, Heat, Point, Timeline
-from perennial.cli.measure import Measured, measure
+from perennial.cli.measure import Measured, alarming, explained_by, measure
 from perennial.monitoring import baseline as baselines
 from perennial.monitoring import judge
 from perennial.monitoring.checkpoint import Checkpoint
@@ -20,7 +20,7 @@ from perennial.monitoring.effects import effect
 from perennial.monitoring.faults import Finding
 from perennial.monitoring.harm import game
 from perennial.monitoring.history import STRETCHES, History, stretches
-from perennial.monitoring.layout import Ints, Layout, layout_of
+from perennial.monitoring.layout import SCORE, Ints, Layout, layout_of
 from perennial.monitoring.scan import Scan, looks_in
 from perennial.monitoring.verdict import Verdict
 from perennial.monitoring.words import at, describe
@@ -39,6 +39,9 @@ HEADLINES = {
 }
 """By state, the gravest first."""
 
+UNSURE = "Unsure"
+"""The state of a page whose monitor cannot judge, or not all."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -56,12 +59,14 @@ class Found:
 @dataclass(frozen=True)
 class Feature:
     """A column before and now: `rows` since `since`. `state` is the verdict that it is part of, empty for none;
-    `excess` its evidence as a share of what alarms, None where it is not watched."""
+    `excess` its evidence as a share of what alarms, None where it is not watched; `psi` the population stability
+    index."""
 
     column: Column
     state: str
     effect: float
     excess: float | None
+    psi: float
     words: str
     since: float
     rows: int
@@ -97,8 +102,8 @@ def content(title: str, spec: DriftMonitorSpec, status: DriftMonitorStatus, chec
     return Content(
         title=title,
         about=_about(checkpoint),
-        headline=HEADLINES[gravest.state] if gravest else _calm(checkpoint),
-        state=gravest.state if gravest else "",
+        headline=HEADLINES[gravest.state] if gravest else _calm(checkpoint, status)[0],
+        state=gravest.state if gravest else _calm(checkpoint, status)[1],
         explained=_explained(gravest, status),
         found=[_found(verdict, status) for verdict in verdicts],
         features=features(checkpoint, scan, verdicts) if scan else (),
@@ -127,15 +132,23 @@ def features(checkpoint: Checkpoint, scan: Scan, verdicts: Sequence[Verdict]) ->
         for finding in verdict.features:
             if verdict.state != "TrainServeSkew":
                 named.setdefault(finding.name, (verdict.state, finding))
+    columns = scan.layout.columns
+    alarms = {columns[place].name for place in np.flatnonzero(measured.excess > 1.0).tolist()}
+    changed = (alarms | named.keys()) - scan.layout.joint.keys()
     made = [
-        _feature(checkpoint.history, scan, measured, place, named.get(column.name))
-        for place, column in enumerate(scan.layout.columns)
+        _feature(checkpoint.history, scan, measured, place, named.get(column.name), changed)
+        for place, column in enumerate(columns)
     ]
     return sorted(made, key=lambda each: (not each.state, -each.effect, each.excess is None, -(each.excess or 0)))
 
 
 def _feature(
-    history: History, scan: Scan, measured: Measured, place: int, named: tuple[str, Finding] | None
+    history: History,
+    scan: Scan,
+    measured: Measured,
+    place: int,
+    named: tuple[str, Finding] | None,
+    changed: Collection[str],
 ) -> Feature:
     layout = scan.layout
     column, cells = layout.columns[place], layout.slice(place)
@@ -143,20 +156,23 @@ def _feature(
     kept = [bucket for bucket in history if bucket.opened >= since] or list(history)
     now = np.sum([bucket.cells for bucket in kept], axis=0)
     watched = bool(np.isfinite(scan.bounds[measured.cut[place]]))
-    excess = float(measured.excess[place]) if watched else None
-    state, size, words = "", float(measured.effect[place]), "no evidence of a change"
+    told = effect(layout, measured.peak(scan, place), now, scan.normal.cells)
     if named:
         state, size, words = named[0], named[1].effect, named[1].words
-    elif not watched:
-        size, words = 0.0, "not watched"
-    elif excess and excess > 1:
-        told = effect(layout, measured.peak(scan, place), now, scan.normal.cells)
-        words = told.words
+    elif measured.excess[place] > 1:
+        causes = explained_by(layout, place, changed)
+        words = f"moves with {', '.join(causes)}" if causes else told.words
+        state, size = "", float(measured.effect[place])
+    else:
+        state, size, words = "", 0.0, "no evidence of a change" if watched else "not watched"
+    if size and told.wasserstein and column.name not in (SCORE, *layout.joint):
+        words = f"{words}; values moved by {told.wasserstein:.3g} on average"
     return Feature(
         column=column,
         state=state,
-        effect=size if named or (excess and excess > 1) else 0.0,
-        excess=excess,
+        effect=size,
+        excess=float(measured.excess[place]) if watched else None,
+        psi=told.psi,
         words=words,
         since=kept[-1].opened,
         rows=sum(bucket.rows for bucket in kept),
@@ -173,10 +189,16 @@ def _about(checkpoint: Checkpoint) -> str:
     return f"{version}, as of {at(checkpoint.closed)}" if checkpoint.closed else version
 
 
-def _calm(checkpoint: Checkpoint) -> str:
+def _calm(checkpoint: Checkpoint, status: DriftMonitorStatus) -> tuple[str, str]:
+    """What is said where nothing was found, and whether that can be relied upon."""
     if checkpoint.baseline is None or not checkpoint.baseline.complete:
-        return "What is normal is still being learned"
-    return "Nothing has changed" if checkpoint.history else "No window has been judged yet"
+        return "What is normal is still being learned", UNSURE
+    if not checkpoint.history:
+        return "No window has been judged yet", UNSURE
+    ready = find(status.conditions, ConditionType.READY)
+    if ready and ready.status != "True":
+        return "Nothing has changed, as far as can be seen", UNSURE
+    return "Nothing has changed", ""
 
 
 def _explained(gravest: Verdict | None, status: DriftMonitorStatus) -> str:
@@ -237,8 +259,7 @@ def _heat(history: History, scan: Scan, materiality: float) -> Heat | None:
     """Each bucket by itself: what alarms only together with others does not show here."""
     each = [measure(scan, np.array([bucket.cells], dtype=np.int64)) for bucket in reversed(history)]
     effects = np.array([np.where(one.excess > 1, one.effect, 0.0) / materiality for one in each]).T
-    largest = effects.max(axis=1)
-    columns = [place for place in np.argsort(-largest, kind="stable").tolist() if largest[place] > 0][:HEAT]
+    columns = alarming(scan.layout, effects.max(axis=1))[:HEAT]
     if not columns:
         return None
     names = [scan.layout.columns[place].name for place in columns]

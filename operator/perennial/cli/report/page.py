@@ -32,7 +32,7 @@ p { margin: 4px 0; } .faint { color: var(--faint); } .small { font-size: 13px; }
 .verdict strong { display: block; font-size: 26px; line-height: 1.25; }
 .verdict.Harm, .verdict.DataFault { border-color: var(--bad); }
 .verdict.Drift, .verdict.TrainServeSkew, .verdict.HarmSuspected { border-color: var(--busy); }
-.verdict.MinorDrift { border-color: var(--minor); }
+.verdict.MinorDrift { border-color: var(--minor); } .verdict.Unsure { border-color: var(--line); }
 .found { margin: 10px 0; padding: 10px 16px; border-left: 4px solid var(--line); background: var(--card); }
 .found.Harm, .found.DataFault { border-color: var(--bad); }
 .found.Drift, .found.TrainServeSkew, .found.HarmSuspected { border-color: var(--busy); }
@@ -147,7 +147,8 @@ def _features(content: Content) -> str:
         tag("h2", "Features by effect"),
         _p(
             "The effect is how much of the rows' probability has moved: 0 is the same, 1 has nothing in common. The "
-            f"line marks what is material ({content.materiality:g}). Evidence alarms from 1 on.",
+            f"line marks what is material ({content.materiality:g}). Evidence alarms from 1 on. PSI is the population "
+            "stability index, for who knows it: chance alone makes it larger where rows are few.",
             "faint small",
         ),
         _table(shown, scale, content.materiality),
@@ -159,7 +160,7 @@ def _features(content: Content) -> str:
 
 
 def _table(features: Sequence[Feature], scale: float, materiality: float) -> str:
-    heads = ("Feature", "Effect", "", "Evidence", "What has changed")
+    heads = ("Feature", "Effect", "", "Evidence", "PSI", "What has changed")
     head = tag("thead", tag("tr", *(tag("th", each or " ") for each in heads)))
     return tag("table", head, tag("tbody", *(_row(each, scale, materiality) for each in features)))
 
@@ -173,6 +174,7 @@ def _row(feature: Feature, scale: float, materiality: float) -> str:
         tag("td", f"{feature.effect:.2f}" if feature.effect else "-", class_="number"),
         tag("td", _bar(feature.effect, scale, materiality)),
         tag("td", evidence, class_="number"),
+        tag("td", f"{feature.psi:.2f}", class_="number"),
         tag("td", kind + escape(feature.words)),
     )
 

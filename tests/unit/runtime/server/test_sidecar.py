@@ -27,7 +27,9 @@ from perennial.runtime.server.sidecar import neighbour as neighbours
 from perennial.runtime.server.sidecar.edits import Message, asking_also, with_receipts, without
 from perennial.runtime.server.sidecar.form import Form, ModelMetadata, TensorMetadata, Unreadable
 from perennial.runtime.server.sidecar.pod import Sidecar
-from perennial.wire.schema import Feature, Schema
+from perennial.runtime.store import open_version
+from perennial.wire.manifest import ONNX_FILE
+from perennial.wire.schema import SCHEMA_FILE, Feature, Schema
 from perennial.wire.serve import Serve, ServedModel
 
 PORTS = Ports("127.0.0.1", 0, 0, 0)
@@ -358,6 +360,20 @@ async def test_what_cannot_be_read_is_answered_and_said(
         stats = await front.stats()
         assert (stats["rows"], stats["requests"], stats["errors"]) == (0, 2, 0)
         assert sum("cannot be counted" in record.message for record in caplog.records) == 1
+
+
+async def test_without_a_reference_it_serves_and_says_that_it_does_not_count(
+    model: ServedModel, tmp_path: Path, models: ModuleType, caplog: pytest.LogCaptureFixture
+) -> None:
+    version = open_version(model.uri)
+    schema = msgspec.json.decode(version.read(SCHEMA_FILE), type=Schema)
+    bare = models.publish(tmp_path / "bare", version.read(ONNX_FILE), schema, None)
+    async with beside(Own(), bare, tmp_path / "c") as front:
+        _, answer, _ = await front.ask(INFER, {**QUESTION, "parameters": {"receipt": True}})
+        assert len(answer["parameters"]["receipts"]) == 2
+        assert ((await front.stats())["rows"], await front.cells()) == (2, [])
+        assert await front.metric("perennial_drift_rows_total") == 0
+    assert "NoReference" in caplog.text
 
 
 @pytest.mark.parametrize(
