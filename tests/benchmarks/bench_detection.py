@@ -212,13 +212,14 @@ CHANGES = (
 )
 
 
-def delays(streams: int, n: int = 1000, most: int = 60, before: int = 8) -> None:
+def delays(streams: int, n: int = 1000, most: int = 60) -> None:
+    """Each stream changes after another number of windows: merged ones begin at multiples of their length."""
     print(f"\nWindows of {n:,} rows until something is said, median of {streams} streams (share not found in {most})")
     print(f"| {'change':<34} | {'delay':>12} | names only what changed | beginning off by, windows |")
     print("| --- | ---: | ---: | ---: |")
     for changed in CHANGES:
         found = [
-            Watched(np.random.default_rng([8000, seed])).until_found(changed.change, n, most=most, before=before)
+            Watched(np.random.default_rng([8000, seed])).until_found(changed.change, n, most=most, before=8 + seed % 8)
             for seed in range(streams)
         ]
         said = [each for each in found if each]
@@ -239,35 +240,42 @@ def _summary(found: list[Found | None]) -> str:
     return f"{np.median(windows):g}" + (f" ({missed:.0%})" if missed else "")
 
 
-def peers(windows: int, changed_windows: int) -> None:
-    """The rules of others on windows of rows: how many of them alarm with nothing changed, and with each change."""
-    rules = ["KS, Bonferroni", "PSI > 0.1", "PSI > 0.25", f"Evidently {peers_drift.EVIDENTLY.split('==')[1]}"]
-    print("\nShare of windows in which a rule alarms, each window by itself, any of 20 features")
+def peers(windows: int, asked: int) -> None:
+    """The rules of others on windows of rows: how many of them alarm with nothing changed, and with each change.
+
+    Evidently takes seconds a window, so it is `asked` about that many with nothing changed, and about one of each
+    change.
+    """
+    rng = np.random.default_rng(9000)
+    reference = draw(rng, REFERENCE_ROWS).drop(columns="score")
+    served: list[tuple[str, list[pd.DataFrame], int]] = [
+        (f"nothing changed, n = {n:,}", [_rows(rng, n, None) for _ in range(windows)], asked) for n in (200, 500, 1000)
+    ]
+    for changed in CHANGES:
+        rows = [_rows(rng, 1000, changed.change) for _ in range(max(windows // 10, 1))]
+        served.append((f"{changed.name}, n = 1,000", rows, 1))
+    told = peers_drift.evidently(reference, [each for _, rows, few in served for each in rows[:few]])
+    rules = ["KS, Bonferroni", "PSI > 0.1", "PSI > 0.25", peers_drift.EVIDENTLY.replace("==", " ")]
+    print("\nWindows in which a rule alarms, each window by itself, any of 20 features")
     print(f"| {'windows':<44} | {' | '.join(f'{rule:>16}' for rule in rules)} |")
     print(f"| --- |{' ---: |' * len(rules)}")
-    for n in (200, 500, 1000):
-        _peers_row(f"nothing changed, n = {n:,}", None, n, windows)
-    for changed in CHANGES:
-        _peers_row(f"{changed.name}, n = 1,000", changed.change, 1000, changed_windows)
+    for name, rows, few in served:
+        largest = np.array([peers_drift.psi(reference, each) for each in rows])
+        shares = [
+            np.mean([peers_drift.ks_bonferroni(reference, each) for each in rows]),
+            np.mean(largest > 0.1),
+            np.mean(largest > 0.25),
+        ]
+        answers, told = told[: len(rows[:few])], told[len(rows[:few]) :]
+        columns = [*(f"{share:.1%}" for share in shares), f"{sum(answers)} of {len(answers)}"]
+        print(f"| {name:<44} | {' | '.join(f'{column:>16}' for column in columns)} |", flush=True)
 
 
-def _peers_row(name: str, change: Change | None, n: int, windows: int) -> None:
-    rng = np.random.default_rng([9000, n])
-    reference = draw(rng, REFERENCE_ROWS).drop(columns="score")
-    served = []
-    for _ in range(windows):
-        rows = draw(rng, n).drop(columns="score")
-        if change:
-            change(rows, rng)
-        served.append(rows)
-    largest = np.array([peers_drift.psi(reference, rows) for rows in served])
-    shares = [
-        np.mean([peers_drift.ks_bonferroni(reference, rows) for rows in served]),
-        np.mean(largest > 0.1),
-        np.mean(largest > 0.25),
-        np.mean(peers_drift.evidently(reference, served)),
-    ]
-    print(f"| {name:<44} | {' | '.join(f'{share:>16.1%}' for share in shares)} |", flush=True)
+def _rows(rng: np.random.Generator, n: int, change: Change | None) -> pd.DataFrame:
+    rows = draw(rng, n).drop(columns="score")
+    if change:
+        change(rows, rng)
+    return rows
 
 
 def main() -> None:
@@ -275,6 +283,7 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=90_000, help="windows per row of the table of false alarms")
     parser.add_argument("--streams", type=int, default=20, help="references, each with its own stream")
     parser.add_argument("--features", type=int, nargs="*", default=[20, 200], help="columns of the false alarms' table")
+    parser.add_argument("--only-peers", action="store_true", help="the rules of others alone")
     parser.add_argument("--quick", action="store_true", help="a tenth of it all")
     parser.add_argument("--skip-peers", action="store_true", help="ours alone, with nothing to install")
     arguments = parser.parse_args()
@@ -282,9 +291,11 @@ def main() -> None:
     print(
         f"{FEATURES} features, {JOINT_COLUMNS} joint columns and the score; {STRETCHES} stretches of up to 46 windows"
     )
-    delays(max(arguments.streams // share, 4))
     if not arguments.skip_peers:
-        peers(windows=200 // share, changed_windows=20 // share)
+        peers(windows=200 // share, asked=max(20 // share, 1))
+    if arguments.only_peers:
+        return
+    delays(max(arguments.streams // share, 4))
     false_alarms(arguments.windows // share, arguments.streams, arguments.features)
 
 

@@ -2,7 +2,8 @@
 
 python -m tests.benchmarks.bench_drift
 
-A reference of 10,000 rows fixes 32 equal-mass bins of 20 features, as a training run does. How often and how soon drift
+A reference of 10,000 rows fixes 32 equal-mass bins of 20 features and the score, and 16 of twelve joint columns, as a
+training run does. How often and how soon drift
 is found is `bench_detection.py`'s.
 """
 
@@ -27,7 +28,8 @@ from perennial.wire.reference import Column, Loss, Numeric, Reference
 
 FEATURES = 20
 REFERENCE_ROWS = 10_000
-BINS = 32
+BINS = [*[32] * FEATURES, *[16] * 12, 32]
+"""Of the features, the joint columns and the score."""
 LOOKS = 90 * 24 * 12
 """falseAlarmEvery: 90d with windows of 5 minutes."""
 
@@ -46,15 +48,15 @@ class World:
         return [np.append(np.diff(np.concatenate([[0.0], norm.cdf(edges), [1.0]])), 0.0) for edges in self.edges]
 
 
-def world(rng: np.random.Generator, rows: int = REFERENCE_ROWS, features: int = FEATURES) -> World:
+def world(rng: np.random.Generator) -> World:
     columns: list[Column] = []
     edges = []
-    for feature in range(features):
-        values = np.sort(rng.normal(size=rows))
-        inner = np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1])
+    for place, bins in enumerate(BINS):
+        values = np.sort(rng.normal(size=REFERENCE_ROWS))
+        inner = np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1])
         cuts = np.concatenate([values[:1], inner, [np.nextafter(values[-1], np.inf)]])
         counts = np.bincount(np.searchsorted(cuts, values, side="right"), minlength=len(cuts) + 2)
-        columns.append(Numeric(f"feature {feature}", cuts.tolist(), counts.tolist()))
+        columns.append(Numeric(f"column {place}", cuts.tolist(), counts.tolist()))
         edges.append(cuts)
     return World(columns, edges)
 
@@ -73,7 +75,7 @@ def scan_of(reference: World) -> Scan:
 
 def cost(repeats: int = 500) -> None:
     rng = np.random.default_rng(2)
-    reference = world(rng, features=FEATURES + 1)
+    reference = world(rng)
     probabilities = reference.probabilities()
     scan = scan_of(reference)
     history: History = ()
@@ -89,7 +91,7 @@ def cost(repeats: int = 500) -> None:
         scan.excess(scan.statistics(stretches(push(history, window_of(history)))))
     whole = (time.process_time() - started) / repeats
     print(
-        f"\nScan of {FEATURES} features and the score, {len(history)} stretches,"
+        f"\nScan of {FEATURES} features, 12 joint columns and the score, {len(history)} stretches,"
         f" {len(scan.layout.cuts)} cuts (target 0.25 ms)"
     )
     print(f"  statistics {1e3 * scanning:.3f} ms a window; with the history's merging {1e3 * whole:.3f} ms")
@@ -99,7 +101,7 @@ def look_cost(monitors: int = 1000, pods: int = 5, looks: int = 200) -> None:
     """A look as the operator does it: decode checkpoint and answers, fold, judge, encode; without HTTP and the API
     server."""
     rng = np.random.default_rng(3)
-    made = world(rng, features=FEATURES + 1)
+    made = world(rng)
     loss = Loss([0.0, 1.0], [9000, 1000], 0.1, 0.106, 0.95)
     features, score = made.columns[:-1], made.columns[-1]
     reference = Reference("a" * 64, "classification", REFERENCE_ROWS, features, score, loss)

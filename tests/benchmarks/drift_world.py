@@ -107,7 +107,7 @@ class Watched:
         self.checkpoint = judge.advance(self.checkpoint, self.spec, answers, now=opened + PERIOD)
         return self.checkpoint.triage.verdicts
 
-    def until_found(self, change: Change, n: int, *, most: int, before: int = 8) -> Found | None:
+    def until_found(self, change: Change, n: int, *, most: int, before: int) -> Found | None:
         """Serve windows as the reference was, then changed ones, until something is said."""
         for _ in range(before):
             self.serve(draw(self.rng, n))

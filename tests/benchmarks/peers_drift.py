@@ -69,7 +69,7 @@ def _p_value(before: pd.Series, now: pd.Series) -> float:
 def _psi(before: pd.Series, now: pd.Series) -> float:
     if pd.api.types.is_numeric_dtype(before):
         edges = np.unique(np.nanquantile(before, np.linspace(0, 1, BINS + 1)[1:-1]))
-        before, now = (each.map(lambda x: -1 if np.isnan(x) else np.searchsorted(edges, x)) for each in (before, now))
+        before, now = (pd.Series(np.where(each.isna(), -1, np.searchsorted(edges, each))) for each in (before, now))
     shares = [each.value_counts(normalize=True) for each in (before, now)]
     p, q = pd.concat(shares, axis=1).fillna(0).clip(lower=1e-4).to_numpy().T
     return float(((q - p) * np.log(q / p)).sum())

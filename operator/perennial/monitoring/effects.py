@@ -95,8 +95,8 @@ def _moved(p: Floats, q: Floats) -> Effect:
 
 def _joint(features: Sequence[str], found: Effect) -> Effect:
     shown = [*features[:NAMED], f"{len(features) - NAMED} more"] if len(features) > NAMED else list(features)
-    named = f"{', '.join(shown[:-1])} and {shown[-1]}"
-    return replace(found, kind="Joint", words=f"{named} go together otherwise than before: {found.words}")
+    named = f"{', '.join(shown[:-1])} and {shown[-1]} go together" if shown[1:] else f"{shown[0]} goes with the others"
+    return replace(found, kind="Joint", words=f"{named} otherwise than before: {found.words}")
 
 
 def _categorical(column: Categorical, now: Ints, before: Ints) -> Effect:

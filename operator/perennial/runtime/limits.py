@@ -20,6 +20,17 @@ def memory(root: Path = _V2) -> int | None:
     return _bytes(root / "memory.max") or _bytes(root / "memory" / "memory.limit_in_bytes")
 
 
+def memory_left(root: Path = _V2) -> int | None:
+    """Bytes of memory this container may still take; None where there is no limit. What only caches files counts as
+    left."""
+    limit = memory(root)
+    used = _bytes(root / "memory.current") or _bytes(root / "memory" / "memory.usage_in_bytes")
+    if limit is None or used is None:
+        return None
+    caches = next((int(value) for name, value in _statistics(root) if name.endswith("inactive_file")), 0)
+    return limit - used + caches
+
+
 def limit_threads(root: Path = _V2) -> None:
     """Tell numerical libraries how many threads to start. Of use only before they are imported; what is set stays.
 
@@ -46,6 +57,11 @@ def _bytes(path: Path) -> int | None:
         return None
     # Version 1 writes "no limit" as a number near the largest.
     return int(words[0]) if int(words[0]) < 1 << 60 else None
+
+
+def _statistics(root: Path) -> list[tuple[str, str]]:
+    words = _words(root / "memory.stat") or _words(root / "memory" / "memory.stat")
+    return list(zip(words[::2], words[1::2], strict=False))
 
 
 def _words(path: Path) -> list[str]:

@@ -25,6 +25,7 @@ METRICS_FILE = "metrics.json"
 SEARCH_FILE = "search.json"
 LINEAGE_FILE = "lineage.json"
 ANSWERS_FILE = "answers.npz"
+ATTRIBUTIONS_FILE = "attributions.msgpack"
 
 FORMAT = "perennial.dev/model/v1"
 
@@ -47,10 +48,16 @@ class Agreement(msgspec.Struct):
     difference: float
 
 
+Quantity = Literal["prediction", "log_prediction", "probability", "decision_function"]
+"""What attributions and their base value add up to, by scikit-learn's names. Of two classes there is one, the second's;
+of more there is one a class. `log_prediction` is the logarithm of the prediction."""
+
+
 class ModelFile(msgspec.Struct, omit_defaults=True):
     """`file` is what `engine` loads; `primary` the file whose digest is the model's identity.
 
-    `why` says why scikit-learn serves where ONNX does not.
+    `why` says why scikit-learn serves where ONNX does not. `attributed` is what attributions are of, where the version
+    has what they are computed from; else `not_attributed` says why not.
     """
 
     primary: str
@@ -59,6 +66,8 @@ class ModelFile(msgspec.Struct, omit_defaults=True):
     engine: Literal["onnx", "sklearn"]
     why: str | None = None
     agreement: Agreement | None = None
+    attributed: Quantity | None = None
+    not_attributed: str | None = None
 
 
 class Manifest(msgspec.Struct, omit_defaults=True):

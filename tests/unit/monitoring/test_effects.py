@@ -84,6 +84,21 @@ def test_what_chance_could_have_made_look_large_is_minor() -> None:
     assert meaning(found, statistic=20.0, materiality=0.05) == "Drift"
 
 
+@pytest.mark.parametrize(
+    ("features", "named"),
+    [
+        (("a",), "a goes with the others otherwise than before: higher"),
+        (("a", "b"), "a and b go together otherwise than before: higher"),
+        (("a", "b", "c", "d", "e"), "a, b, c and 2 more go together otherwise than before: higher"),
+    ],
+)
+def test_a_joint_change_names_its_features(features: tuple[str, ...], named: str) -> None:
+    layout = Layout([X], {"x": features})
+    cut = next(place for place, kind in enumerate(layout.kind) if kind == CutKind.VALUE)
+    now = np.array([0, 100, 150, 250, 500, 0, 0])
+    assert effect(layout, Peak(0, 0, cut, 9.0, 5.0), now, reference_cells([X])).words == named
+
+
 def _effect(column: Column, kind: CutKind, cells: list[int]) -> Effect:
     """Of the second of two columns, so that a mistaken offset shows."""
     layout = Layout([X, column])

@@ -113,8 +113,9 @@ def _lanes(line: Timeline, time: Scale, y: float) -> tuple[list[str], float]:
     for state in shown:
         parts.append(text(_SAID[state], LEFT - 12, y + 16, anchor="end"))
         parts.append(_lane(y))
-        if line.learned is not None:
-            parts.append(_learning(line, time, y))
+        # Harm is judged by labels from the first one on.
+        if line.learned is not None and state != "Harm":
+            parts.append(_learning(line.learned, time, y))
         parts += [_bar(bar, time, y) for bar in line.bars if bar.state == state]
         y += _LANE
     height = _LANE * len(shown)
@@ -140,11 +141,11 @@ def _lane(y: float) -> str:
     return tag("rect", x=LEFT, y=y + 3, width=WIDTH - RIGHT - LEFT, height=_LANE - 6, class_="lane")
 
 
-def _learning(line: Timeline, time: Scale, y: float) -> str:
-    assert line.learned is not None
-    width = max(time(line.learned) - LEFT, 0.0)
-    words = text("baseline is learned", LEFT + 6, y + 16, class_="faint") if width > 130 else ""
-    return tag("rect", x=LEFT, y=y + 3, width=width, height=_LANE - 6, class_="before", opacity="0.25") + words
+def _learning(learned: float, time: Scale, y: float) -> str:
+    width = max(time(learned) - LEFT, 0.0)
+    title = tag("title", f"what is normal is learned until {at(learned)}")
+    place = tag("rect", title, x=LEFT, y=y + 3, width=width, height=_LANE - 6, class_="before", opacity="0.25")
+    return place + (text("learning", LEFT + 6, y + 16, class_="faint") if width > 60 else "")
 
 
 def _bar(bar: Bar, time: Scale, y: float) -> str:
@@ -171,8 +172,8 @@ def _loss(line: Timeline, time: Scale, y: float) -> tuple[list[str], float]:
     parts = [
         *(tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=value(each), y2=value(each), class_="grid") for each in ticks),
         *(text(f"{each:g}", LEFT - 12, value(each) + 4, class_="faint", anchor="end") for each in ticks),
-        text("mean loss of", 0, y + 16),
-        text("labelled rows", 0, y + 32),
+        text("mean loss of", LEFT - 52, y + 16, anchor="end"),
+        text("labelled rows", LEFT - 52, y + 32, anchor="end"),
     ]
     parts += _levels(line, value)
     if len(points) == 1:

@@ -123,7 +123,9 @@ def _lightgbm_sum(graph: Graph, matrix: Matrix, model: _LightGbm) -> tuple[str, 
     """The raw scores [rows, targets]."""
     ensemble = Ensemble()
     for place, tree in enumerate(model.trees):
-        ensemble.add(*_lightgbm_tree(tree, place % model.targets))
+        shape, values = _lightgbm_tree(tree)
+        _refuse_uncoded(shape, matrix)
+        ensemble.add(shape, place % model.targets, values)
     # It takes no notice of values so small.
     tiny = graph.add("LessOrEqual", graph.add("Abs", matrix.value), graph.constant(float(np.float32(1e-35))))
     rows = graph.add("Where", tiny, graph.constant(0.0), matrix.value)
@@ -137,15 +139,13 @@ def _pairs(block: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
 
 
-def _lightgbm_tree(said: dict[str, str], target: int) -> tuple[Tree, int, Floats]:
+def _lightgbm_tree(said: dict[str, str]) -> tuple[Tree, Floats]:
     """Inner nodes as LightGBM numbers them, then the leaves, which it numbers apart as -1, -2 and so on."""
     leaves = np.array(said["leaf_value"].split(), np.float64)
     if said.get("is_linear", "0") != "0":
         raise NotConvertibleError("no exact form of linear_tree")
-    if said["num_cat"] != "0":
-        raise NotConvertibleError("no exact form of LightGBM's categorical splits")
     if len(leaves) == 1:
-        return STUMP, target, leaves
+        return STUMP, leaves
 
     def ints(name: str) -> Ints:
         return np.array(said[name].split(), np.int64)
@@ -155,9 +155,12 @@ def _lightgbm_tree(said: dict[str, str], target: int) -> tuple[Tree, int, Floats
     missing = kinds >> 2 & 3
     if (missing == _ZERO_MISSING).any():
         raise NotConvertibleError("no exact form of zero_as_missing")
-    # A missing value counts as 0 where training saw none.
+    # A missing value counts as 0 where training saw none, and as a category that is not asked for.
     missing_left = np.where(missing == _NAN_MISSING, kinds >> 1 & 1, threshold >= 0.0)
+    categorical = (kinds & 1).astype(bool)
+    missing_left[categorical] = 0
     inner = len(threshold)
+    members = {node: _set_bits(said, int(threshold[node])) for node in np.flatnonzero(categorical).tolist()}
 
     def placed(children: Ints) -> Ints:
         return np.where(children < 0, inner + ~children, children)
@@ -169,8 +172,22 @@ def _lightgbm_tree(said: dict[str, str], target: int) -> tuple[Tree, int, Floats
         feature=np.concatenate([ints("split_feature"), none]),
         threshold=np.concatenate([threshold, zero]),
         missing_left=np.concatenate([missing_left, none]),
+        members=members,
     )
-    return tree, target, np.concatenate([np.zeros(inner), leaves])
+    return tree, np.concatenate([np.zeros(inner), leaves])
+
+
+def _set_bits(said: dict[str, str], place: int) -> list[int]:
+    """The categories that go left at the split of this number, from LightGBM's words of 32 bits."""
+    first, last = (int(bound) for bound in said["cat_boundaries"].split()[place : place + 2])
+    words = [int(word) for word in said["cat_threshold"].split()[first:last]]
+    return [32 * at + bit for at, word in enumerate(words) for bit in range(32) if word >> bit & 1]
+
+
+def _refuse_uncoded(tree: Tree, matrix: Matrix) -> None:
+    """Both libraries cut a number off to take it for a category, and no graph here does."""
+    if any(int(tree.feature[node]) not in matrix.codes for node in tree.members):
+        raise NotConvertibleError("no exact form of categorical splits of a column of numbers")
 
 
 def _xgboost_sum(inputs: Inputs, matrix: Matrix, estimator: Any) -> tuple[str, Ensemble, str]:
@@ -193,6 +210,7 @@ def _xgboost_sum(inputs: Inputs, matrix: Matrix, estimator: Any) -> tuple[str, E
         ensemble.add(STUMP, target, np.array([value], np.float64))
     for place, (target, tree) in enumerate(zip(model["tree_info"], model["trees"], strict=True)):
         shape, values = _xgboost_tree(tree)
+        _refuse_uncoded(shape, matrix)
         if weights is not None:
             # As its sum does, with the start in each and out again.
             values = np.float32(weights[place]) * ((start[target] + values) - start[target])
@@ -216,19 +234,29 @@ def _logarithm(values: Singles) -> Singles:
 
 
 def _xgboost_tree(said: dict[str, Any]) -> tuple[Tree, Singles]:
-    if any(said["split_type"]):
-        raise NotConvertibleError("no exact form of XGBoost's categorical splits")
     if int(said["tree_param"]["size_leaf_vector"]) > 1:
         raise NotConvertibleError("no exact form of multi_output_tree")
-    left = np.asarray(said["left_children"], np.int64)
+    left, right = (np.asarray(said[f"{side}_children"], np.int64) for side in ("left", "right"))
+    missing_left = np.asarray(said["default_left"], np.int64)
+    members = _categories(said)
+    for node in members:
+        # The categories that it lists are those that go right.
+        left[node], right[node], missing_left[node] = right[node], left[node], 1 - missing_left[node]
     split = np.asarray(said["split_conditions"], np.float32)
     # It asks for less, where a node of ours asks for at most.
     threshold = np.nextafter(split, np.float32(-np.inf)).astype(np.float64)
     tree = Tree(
         left=left,
-        right=np.asarray(said["right_children"], np.int64),
+        right=right,
         feature=np.asarray(said["split_indices"], np.int64),
         threshold=np.where(left < 0, 0.0, threshold),
-        missing_left=np.asarray(said["default_left"], np.int64),
+        missing_left=missing_left,
+        members=members,
     )
     return tree, split
+
+
+def _categories(said: dict[str, Any]) -> dict[int, list[int]]:
+    """The categories that are listed at each categorical node."""
+    starts = zip(said["categories_nodes"], said["categories_segments"], said["categories_sizes"], strict=True)
+    return {node: said["categories"][first : first + size] for node, first, size in starts}

@@ -125,22 +125,22 @@ def _scaled(inputs: Inputs, scaler: Any, block: Matrix) -> Matrix:
 
 def _ordinal(inputs: Inputs, encoder: Any, names: list[str]) -> Matrix:
     coded = {
-        column: Coded(inputs.texts.index(name), _codes(encoder, column), float(encoder.unknown_value))
+        column: Coded(inputs.texts.index(name), codes_of(encoder, column), float(encoder.unknown_value))
         for column, name in enumerate(names)
     }
     value = _joined(inputs.graph, [inputs.coded(each) for each in coded.values()])
     return Matrix(value, len(names), codes=coded)
 
 
-def _codes(encoder: Any, column: int) -> dict[str, float]:
+def codes_of(encoder: Any, column: int) -> dict[str, float]:
     """The code of each text that the encoder knows; the infrequent ones of a column share one."""
     texts = encoder.categories_[column].tolist()
-    mapping = _infrequent(encoder, column)
+    mapping = infrequent(encoder, column)
     codes = range(len(texts)) if mapping is None else mapping.tolist()
     return dict(zip(texts, map(float, codes), strict=True))
 
 
-def _infrequent(encoder: Any, column: int) -> NDArray[np.int64] | None:
+def infrequent(encoder: Any, column: int) -> NDArray[np.int64] | None:
     """scikit-learn's own map from a category to its code, None where no category is infrequent."""
     mappings = getattr(encoder, "_default_to_infrequent_mappings", None)
     return None if mappings is None else mappings[column]
@@ -151,11 +151,10 @@ def _one_hot(inputs: Inputs, encoder: Any, names: list[str]) -> Matrix:
         raise NotConvertibleError("OneHotEncoder with drop")
     graph, blocks, total = inputs.graph, [], 0
     for column, name in enumerate(names):
-        codes = _codes(encoder, column)
+        codes = codes_of(encoder, column)
         width = int(max(codes.values())) + 1
-        infrequent = _infrequent(encoder, column)
         # A code outside of the columns is a row of zeros.
-        unseen = width - 1 if infrequent is not None else width
+        unseen = width - 1 if infrequent(encoder, column) is not None else width
         value = inputs.coded(Coded(inputs.texts.index(name), codes, float(unseen)))
         places = graph.constant(np.arange(width, dtype=np.float64).reshape(1, -1))
         blocks.append(graph.add("Cast", graph.add("Equal", value, places), to=DOUBLE))

@@ -13,10 +13,12 @@ from perennial.runtime.scoring import label_text
 from perennial.runtime.server.http import BINARY, Reply, encode
 from perennial.runtime.server.raw import packed
 from perennial.runtime.server.request import HEADER, InferenceRequest
-from perennial.wire.schema import DECISIONS, PROBABILITIES, Class
+from perennial.wire.schema import DECISIONS, PROBABILITIES, Schema
 
 PREDICT, PREDICT_PROBA = "predict", "predict_proba"
 """scikit-learn's names for the outputs, which clients of other servers ask for."""
+ATTRIBUTIONS, BASE_VALUES = "attributions", "base_values"
+"""Outputs that come with the others where `parameters.attributions` asks for them."""
 
 
 class Output(msgspec.Struct):
@@ -65,10 +67,10 @@ class InferenceResponse(msgspec.Struct, omit_defaults=True):
     parameters: AnswerParameters | None = None
 
 
-def writer_of(request: InferenceRequest, classes: list[Class]) -> Write:
+def writer_of(request: InferenceRequest, schema: Schema) -> Write:
     """How this request is to be answered: as records, in JSON, or with some outputs as bytes behind it."""
     if request.inputs is UNSET:
-        return lambda answer: in_rows(answer, classes)
+        return lambda answer: in_rows(answer, schema)
     default = request.parameters is not None and request.parameters.binary_data_output
     if not request.outputs:
         return _all_binary if default else in_json
@@ -76,7 +78,8 @@ def writer_of(request: InferenceRequest, classes: list[Class]) -> Write:
         default if output.parameters is None or output.parameters.binary_data is None else output.parameters.binary_data
         for output in request.outputs
     ]
-    return (lambda answer: _in_binary(answer, wanted)) if any(wanted) else in_json
+    # What comes beside the outputs that are named is as all are.
+    return lambda answer: _in_binary(answer, wanted + [default] * (len(answer.outputs) - len(wanted)))
 
 
 def in_json(answer: Answer) -> Reply:
@@ -88,6 +91,8 @@ def _all_binary(answer: Answer) -> Reply:
 
 
 def _in_binary(answer: Answer, wanted: list[bool]) -> Reply:
+    if not any(wanted):
+        return in_json(answer)
     tensors, parts = [], []
     for output, binary in zip(answer.outputs, wanted, strict=True):
         if not binary:
@@ -103,11 +108,15 @@ def _in_binary(answer: Answer, wanted: list[bool]) -> Reply:
 
 
 class Row(msgspec.Struct, omit_defaults=True):
-    """The answer to one record; `probabilities` by the classes' texts. What was not asked for is not there."""
+    """The answer to one record; `probabilities` by the classes' texts, `attributions` by feature, of more than two
+    classes by class and feature. What was not asked for is not there.
+    """
 
     prediction: Any = UNSET
     probabilities: dict[str, float] | UnsetType = UNSET
     decision_function: float | list[float] | UnsetType = UNSET
+    attributions: dict[str, float | dict[str, float]] | UnsetType = UNSET
+    base_value: float | dict[str, float] | UnsetType = UNSET
     receipt: str | UnsetType = UNSET
 
 
@@ -118,9 +127,10 @@ class RowsResponse(msgspec.Struct, omit_defaults=True):
     id: str | None = None
 
 
-def in_rows(answer: Answer, classes: list[Class]) -> Reply:
+def in_rows(answer: Answer, schema: Schema) -> Reply:
     """The answer to records, as records."""
-    names = [label_text(label) for label in classes]
+    names = [label_text(label) for label in schema.classes]
+    features = [feature.name for feature in schema.features]
     rows = [Row() for _ in range(len(answer.outputs[0].values))]
     for output in answer.outputs:
         values = output.values.tolist()
@@ -130,12 +140,25 @@ def in_rows(answer: Answer, classes: list[Class]) -> Reply:
         elif output.name == DECISIONS:
             for row, value in zip(rows, values, strict=True):
                 row.decision_function = value
+        elif output.name == ATTRIBUTIONS:
+            for row, value in zip(rows, values, strict=True):
+                row.attributions = _by_name(value, features, names)
+        elif output.name == BASE_VALUES:
+            for row, value in zip(rows, values, strict=True):
+                row.base_value = dict(zip(names, value, strict=True)) if isinstance(value, list) else value
         else:
             for row, value in zip(rows, values, strict=True):
                 row.prediction = value
     for row, receipt in zip(rows, answer.receipts or (), strict=False):
         row.receipt = receipt
     return Reply(encode(RowsResponse(answer.model, answer.version, rows, answer.id)))
+
+
+def _by_name(values: list[Any], features: list[str], classes: list[str]) -> dict[str, Any]:
+    """One row's attributions, [features] or [classes][features]."""
+    if not isinstance(values[0], list):
+        return dict(zip(features, values, strict=True))
+    return {name: dict(zip(features, each, strict=True)) for name, each in zip(classes, values, strict=True)}
 
 
 def _tensor(output: Output) -> OutputTensor:

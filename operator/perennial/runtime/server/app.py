@@ -80,7 +80,7 @@ class InferenceApp:
     def _predict(
         self, predictor: Predictor, asked: InferenceRequest, question: Question, request: Request, reply: http.Respond
     ) -> None:
-        write = writer_of(asked, predictor.model.schema.classes)
+        write = writer_of(asked, predictor.model.schema)
 
         def answered(answer: Answer | Exception) -> None:
             try:

@@ -6,10 +6,10 @@ scikit-learn is imported only when it serves: it takes more memory by itself tha
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 
-@dataclass(slots=True)
-class Answers:
+class Answers(msgspec.Struct, eq=False):
     """What a model says to n rows: `predictions` [n] are labels or values, `probabilities` [n, classes] where there
     are some, `decisions` [n] or [n, scores] where they were asked for.
     """

@@ -16,7 +16,6 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from email.utils import formatdate
 from functools import partial
 from typing import Protocol, cast
@@ -55,8 +54,7 @@ class Error(msgspec.Struct):
     error: str
 
 
-@dataclass(slots=True)
-class Request:
+class Request(msgspec.Struct, eq=False):
     """A request that was read whole. `arrived` is monotonic seconds where the application meters it, `json_length` the
     header that says how much of the body is JSON where not all of it is, `timeout` the one that says how many
     milliseconds the client waits; the application makes the `deadline` of it. `gone`: it waits no more. `target` and
@@ -80,8 +78,7 @@ class Request:
     counted_as: int = 0
 
 
-@dataclass(slots=True)
-class Reply:
+class Reply(msgspec.Struct, eq=False):
     body: bytes
     status: int = 200
     content_type: bytes = JSON
@@ -199,6 +196,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, server: Server) -> None:
         self._server = server
         self._application = server.application
+        self._keeps_head = server.keeps_head
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport
@@ -253,15 +251,21 @@ class Connection(asyncio.Protocol):
 
     def on_url(self, url: bytes) -> None:
         self._url += url
-        self._grow_head(len(url))
+        self._head += len(url)
+        if self._head > MAX_HEAD:
+            self._refuse_head()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._grow_head(len(name) + len(value))
-        if self._server.keeps_head:
+        size = len(name)
+        self._head += size + len(value)
+        if self._head > MAX_HEAD:
+            self._refuse_head()
+        if self._keeps_head:
             self._headers.append((name, value))
-        if len(name) not in _LENGTHS:
-            return
-        name = name.lower()
+        if size in _LENGTHS:
+            self._keep(name.lower(), value)
+
+    def _keep(self, name: bytes, value: bytes) -> None:
         if name == b"content-length":
             self._announced = int(value)
         elif name == b"content-encoding":
@@ -313,10 +317,8 @@ class Connection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._size = 0
 
-    def _grow_head(self, by: int) -> None:
-        self._head += by
-        if self._head > MAX_HEAD:
-            self._refuse(Refusal(431, f"the head of the request is larger than {MAX_HEAD} bytes"))
+    def _refuse_head(self) -> None:
+        self._refuse(Refusal(431, f"the head of the request is larger than {MAX_HEAD} bytes"))
 
     def _whole(self) -> Request:
         parser, now = self._parser, time.monotonic()

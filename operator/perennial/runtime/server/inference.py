@@ -9,14 +9,15 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from perennial.runtime.server import attributing
 from perennial.runtime.server import receipt as receipts
-from perennial.runtime.server.answer import PREDICT, PREDICT_PROBA, Answer, Output
+from perennial.runtime.server.answer import ATTRIBUTIONS, BASE_VALUES, PREDICT, PREDICT_PROBA, Answer, Output
+from perennial.runtime.server.attributing import Attributions, Attributor, Helper
 from perennial.runtime.server.companion import Companion, Sample
 from perennial.runtime.server.counting import Counting
 from perennial.runtime.server.engine import Answers, datatype_of
@@ -40,8 +41,7 @@ Compared = tuple[NDArray[np.intp], Answers]
 Answered = Callable[[Answer | Exception], None]
 
 
-@dataclass(slots=True)
-class Asked:
+class Asked(msgspec.Struct, eq=False):
     """A question that fits the model, and who waits for its answer."""
 
     question: Question
@@ -49,6 +49,7 @@ class Asked:
     outputs: list[NamedOutput]
     answered: Answered
     waiter: Waiter
+    attributions: Attributions | None = None
 
     @property
     def alone(self) -> bool:
@@ -60,6 +61,7 @@ class Intake:
     """Which questions fit a model: what it takes, and what it can be asked for."""
 
     def __init__(self, model: Model) -> None:
+        self._manifest = model.manifest
         self._gather = Gatherer(model.schema)
         self._read = Reader(model.schema)
         self._default, self._named = _outputs(model.schema, decides=model.engine.decide is not None)
@@ -68,6 +70,8 @@ class Intake:
         """Raises Refusal 400 that names the field which does not fit."""
         records = question.records
         rows = self._gather(question.inputs) if records is None else self._read(records)
+        if question.attributions:
+            attributing.check(self._manifest, rows.count)
         return rows, self._outputs_of(question.outputs)
 
     def fits(self, question: Question) -> bool:
@@ -106,7 +110,9 @@ class Predictor:
         self._counting = counting
         self._intake = Intake(model)
         self.scheduler = Scheduler(self, inline_rows=model.inline_rows, batch_rows=model.batch_rows)
+        self.attributor = Attributor(Helper(model.served, model.manifest), counting.totals.attributed)
         self._comparing: set[asyncio.Task[None]] = set()
+        self._attributing: set[asyncio.Task[None]] = set()
         self._companion_pool = ThreadPoolExecutor(1, "companion")
         self._receipt = _receipt_of(model)
         self._ids = Ids()
@@ -118,13 +124,29 @@ class Predictor:
 
         Raises Refusal at once: 400 for what the client can mend, 503 where too much waits already.
         """
-        self.scheduler.submit(self._taken(question, answered, waiter))
+        asked = self._taken(question, answered, waiter)
+        if not question.attributions:
+            self.scheduler.submit(asked)
+            return
+        self.attributor.admit()
+        explaining = asyncio.get_running_loop().create_task(self._submit_explained(asked))
+        self._attributing.add(explaining)
+        explaining.add_done_callback(self._attributing.discard)
+
+    async def _submit_explained(self, asked: Asked) -> None:
+        """Explained first: rows whose attributions do not come in time are not answered, and so not counted either."""
+        try:
+            asked.attributions = await self.attributor.explain(asked.rows, asked.waiter)
+            self.scheduler.submit(asked)
+        except Exception as error:
+            asked.answered(error)
 
     def _taken(self, question: Question, answered: Answered, waiter: Waiter) -> Asked:
         """A question that only the version before took is no client's mistake: this version breaks its clients, which
         a rollout has to see as errors."""
         try:
-            return Asked(question, *self._intake(question), answered, waiter)
+            rows, outputs = self._intake(question)
+            return Asked(question, rows, outputs, answered, waiter)
         except Refusal as refusal:
             if self.predecessor is None or not self.predecessor.fits(question):
                 raise
@@ -177,6 +199,8 @@ class Predictor:
         try:
             given = self._receipts(answers, scores, compared) if asked.question.receipt else None
             outputs = [output(name, answers) for name, output in asked.outputs]
+            if asked.attributions is not None:
+                outputs += _attributed(asked.attributions)
             return Answer(self._name, self.model.version, asked.question.id, outputs, given)
         except Exception as error:
             return error
@@ -245,6 +269,15 @@ class Predictor:
             )
             for row, (prediction, cell) in enumerate(zip(predictions, cells, strict=True))
         ]
+
+
+def _attributed(attributions: Attributions) -> list[Output]:
+    """[rows, features] and [rows] of one target; [rows, targets, features] and [rows, targets] of more."""
+    values = attributions.values
+    base = np.broadcast_to(attributions.base, values.shape[:2])
+    if values.shape[1] == 1:
+        values, base = values[:, 0], base[:, 0]
+    return [Output(ATTRIBUTIONS, "FP64", values), Output(BASE_VALUES, "FP64", base)]
 
 
 def _outputs(schema: Schema, *, decides: bool) -> tuple[list[NamedOutput], dict[str, Callable[[str, Answers], Output]]]:

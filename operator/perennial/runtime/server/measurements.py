@@ -99,6 +99,7 @@ class _Collector:
         )
         yield from self._model(predictor)
         yield from self._rows(totals, counting)
+        yield from self._attributions(totals, predictor)
         yield from self._companion(totals, predictor)
 
     def _requests(self, totals: PodTotals) -> Iterator[Metric]:
@@ -149,6 +150,19 @@ class _Collector:
         )
         yield _counter("perennial_labels", "Labels that came back for the served model.", model, labels.labels)
         yield _counter("perennial_label_loss", "Sum of the losses of those labels.", model, labels.loss)
+
+    def _attributions(self, totals: PodTotals, predictor: Predictor) -> Iterator[Metric]:
+        model = self._state.name
+        yield _counter("perennial_attributed_rows", "Rows that attributions were given for.", model, totals.attributed)
+        yield _counter(
+            "perennial_attribution_seconds", "Processor time of attributions.", model, totals.attribution_seconds
+        )
+        yield _gauge(
+            "perennial_attributions_waiting",
+            "Requests that wait for attributions or have them computed.",
+            model,
+            predictor.attributor.waiting,
+        )
 
     def _companion(self, totals: PodTotals, predictor: Predictor) -> Iterator[Metric]:
         model, companion = self._state.name, predictor.companion

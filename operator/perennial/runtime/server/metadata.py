@@ -5,9 +5,10 @@ from __future__ import annotations
 import msgspec
 
 import perennial
+from perennial.runtime.server import attributing
 from perennial.runtime.server.engine import datatype_of
 from perennial.runtime.server.model import Model
-from perennial.wire.manifest import Agreement
+from perennial.wire.manifest import Agreement, Quantity
 from perennial.wire.schema import DECISIONS, LABEL, PREDICTION, PROBABILITIES, Class
 
 _PLATFORMS = {"onnx": "onnxruntime_onnx", "sklearn": "sklearn_skops"}
@@ -23,7 +24,9 @@ class Description(msgspec.Struct):
 
 
 DESCRIPTION = Description(
-    "perennial", perennial.__version__, ["binary_tensor_data", "perennial_receipt", "perennial_rows"]
+    "perennial",
+    perennial.__version__,
+    ["binary_tensor_data", "perennial_attributions", "perennial_receipt", "perennial_rows"],
 )
 
 
@@ -42,7 +45,7 @@ class TensorMetadata(msgspec.Struct):
 
 
 class Properties(msgspec.Struct, omit_defaults=True):
-    """What the protocol has no place for."""
+    """What the protocol has no place for. `attributions` is what they are of, `no_attributions` why there are none."""
 
     sha256: str
     task: str
@@ -50,6 +53,8 @@ class Properties(msgspec.Struct, omit_defaults=True):
     classes: list[Class] = []
     why: str | None = None
     agreement: Agreement | None = None
+    attributions: Quantity | None = None
+    no_attributions: str | None = None
 
 
 class ModelMetadata(msgspec.Struct):
@@ -71,7 +76,14 @@ def describe(name: str, model: Model) -> ModelMetadata:
         inputs=[TensorMetadata(feature.name, _DATATYPES[feature.kind], [-1]) for feature in model.schema.features],
         outputs=_outputs(model),
         properties=Properties(
-            model.digest, model.schema.task, model.engine.name, model.schema.classes, served.why, served.agreement
+            model.digest,
+            model.schema.task,
+            model.engine.name,
+            model.schema.classes,
+            served.why,
+            served.agreement,
+            served.attributed,
+            None if served.attributed else served.not_attributed or attributing.NOT_PUBLISHED,
         ),
     )
 

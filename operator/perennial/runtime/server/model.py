@@ -46,6 +46,7 @@ class Model:
     several requests at a time.
     """
 
+    served: ServedModel
     digest: str
     version: str
     manifest: Manifest
@@ -73,6 +74,7 @@ def load(served: ServedModel) -> Model:
         raise WrongAnswer(f"the examples of {SCHEMA_FILE} are not answered: {error}") from error
     row, batch = _timed(engine, schema)
     return Model(
+        served=served,
         digest=manifest.model.sha256,
         version=version_of(served, manifest),
         manifest=manifest,

@@ -20,6 +20,7 @@ class Parameters(msgspec.Struct):
     """Request parameters that we know; others are ignored, as clients send some of their own."""
 
     receipt: bool = False
+    attributions: bool = False
     binary_data_output: bool = False
 
 
@@ -46,13 +47,14 @@ class InferenceRequest(msgspec.Struct):
 
 class Question(msgspec.Struct):
     """What is asked: rows as tensors or, still in JSON, as records; which outputs (none named: the usual ones); whether
-    receipts are wanted.
+    receipts and attributions are wanted.
     """
 
     inputs: Sequence[Given]
     records: msgspec.Raw | None = None
     outputs: Sequence[str] = ()
     receipt: bool = False
+    attributions: bool = False
     id: str | None = None
 
 
@@ -68,15 +70,17 @@ def decode(body: bytes, header: bytes | None) -> tuple[InferenceRequest, Questio
         raise _named(error, body) from error
     parameters = request.parameters
     outputs = [output.name for output in request.outputs] if request.outputs else ()
-    receipt = parameters is not None and parameters.receipt
+    receipt = attributions = False
+    if parameters is not None:
+        receipt, attributions = parameters.receipt, parameters.attributions
     if request.inputs is UNSET:
-        return request, Question((), _records(request), outputs, receipt, request.id)
+        return request, Question((), _records(request), outputs, receipt, attributions, request.id)
     if request.rows:
         raise Refusal(400, "there are both `inputs` and `rows`: send tensors, or records")
     inputs: Sequence[Given] = request.inputs
     if header is not None:
         inputs = _with_bytes(request.inputs, memoryview(body)[length:])
-    return request, Question(inputs, None, outputs, receipt, request.id)
+    return request, Question(inputs, None, outputs, receipt, attributions, request.id)
 
 
 def _records(request: InferenceRequest) -> msgspec.Raw:

@@ -7,8 +7,8 @@ model does not know are ignored, so that clients may send a new version's featur
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,8 +20,7 @@ MAX_ROWS = 100_000
 """Of one request. Rows of one byte a value become many times as much in the answer."""
 
 
-@dataclass(slots=True)
-class Rows:
+class Rows(msgspec.Struct, eq=False):
     """`numbers` is float64 [n, numeric and boolean features], `texts` str [n, categorical features] or None without
     any.
     """

@@ -101,20 +101,27 @@ class Scheduler(Generic[Asked]):
 
         Raises Refusal 503 where too many rows wait already. Alone, a request may have any number.
         """
-        if self.waiting_rows and self.waiting_rows + asked.rows.count > MAX_WAITING_ROWS:
-            self._drop_abandoned()
-            if self.waiting_rows and self.waiting_rows + asked.rows.count > MAX_WAITING_ROWS:
-                raise overloaded(f"{self.waiting_rows} rows wait already; {MAX_WAITING_ROWS} may")
-        self._accrue()
+        count = asked.rows.count
+        if self.waiting:
+            self._refuse_too_many(count)
+            self._accrue()
+        else:
+            self._since = self.clock()
         self.waiting += 1
-        self.waiting_rows += asked.rows.count
-        if asked.rows.count > self._inline_rows:
+        self.waiting_rows += count
+        if count > self._inline_rows:
             self._slow.put(asked)
             if self._beside is None:
                 self._beside = asyncio.get_running_loop().create_task(self._predict_beside())
             return
         self._quick.put(asked)
         self._turn_soon()
+
+    def _refuse_too_many(self, rows: int) -> None:
+        if self.waiting_rows + rows > MAX_WAITING_ROWS:
+            self._drop_abandoned()
+        if self.waiting and self.waiting_rows + rows > MAX_WAITING_ROWS:
+            raise overloaded(f"{self.waiting_rows} rows wait already; {MAX_WAITING_ROWS} may")
 
     def _turn_soon(self) -> None:
         if not self._turn_is_due:
@@ -124,11 +131,35 @@ class Scheduler(Generic[Asked]):
     def _turn(self) -> None:
         """Predict one batch; what is left has the next turn, so that probes and new requests come between."""
         self._turn_is_due = False
+        if self.waiting == 1 and (only := self._quick.take_only()) is not None:
+            self._predict_only(only)
+            return
         batch = self._still_awaited(self._quick.take())
         if self._quick.waits:
             self._turn_soon()
         if batch:
             self._settle(self._predicted(batch))
+
+    def _predict_only(self, asked: Asked) -> None:
+        """A turn of one request, which is all that waits: without what it takes to put several together."""
+        work, started = self._work, self._accrue()
+        self.waiting = self.waiting_rows = 0
+        if asked.waiter.gone or asked.waiter.deadline < started:
+            self._fail([asked], _too_late())
+            return
+        try:
+            answers = work.compute((asked,), asked.rows)
+        except Exception as error:
+            work.predicted(asked.rows.count, self.clock() - started)
+            work.fail(asked, error)
+            return
+        work.predicted(asked.rows.count, self.clock() - started)
+        try:
+            scores = work.count(asked.rows, answers)
+        except Exception as error:
+            work.fail(asked, error)
+            return
+        work.answer(asked, answers, scores)
 
     async def _predict_beside(self) -> None:
         loop = asyncio.get_running_loop()
@@ -145,7 +176,7 @@ class Scheduler(Generic[Asked]):
         abandoned = [asked for asked in batch if asked.waiter.gone or asked.waiter.deadline < now]
         if not abandoned:
             return batch
-        self._fail(abandoned, Refusal(504, "the deadline passed while the request waited for its turn"))
+        self._fail(abandoned, _too_late())
         return [asked for asked in batch if asked not in abandoned]
 
     def _accrue(self) -> float:
@@ -203,6 +234,10 @@ class Scheduler(Generic[Asked]):
             self._work.fail(asked, error)
 
 
+def _too_late() -> Refusal:
+    return Refusal(504, "the deadline passed while the request waited for its turn")
+
+
 class Predicted(Generic[Asked]):
     """Requests that were predicted together, their rows, what the model said, or how it failed, and its seconds."""
 
@@ -230,6 +265,10 @@ class Lane(Generic[Asked]):
     def put(self, asked: Asked) -> None:
         by_itself = asked.rows.count > self._batch_rows or asked.alone
         (self._large if by_itself else self._small).append(asked)
+
+    def take_only(self) -> Asked | None:
+        """The one request that waits, None where there are others or none."""
+        return self._small.popleft() if len(self._small) == 1 and not self._large else None
 
     def take_all(self) -> list[Asked]:
         """Everything, in the order in which it came within its size."""

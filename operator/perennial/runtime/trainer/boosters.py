@@ -11,11 +11,18 @@ from typing import Any
 from perennial.wire.estimators import BOOSTERS
 from perennial.wire.manifest import LIGHTGBM_FILE, XGBOOST_FILE
 
+from .failures import InputError
+
 _XGBOOST_PASSES_ON = (
     "huber_slope max_cached_hist_node normalize_type one_drop quantile_alpha rate_drop sample_type skip_drop "
     "tweedie_variance_power"
 )
 """Parameters of its training that its scikit-learn classes take without naming them."""
+_CATEGORIES = {
+    "lightgbm": ("categorical_column", "categorical_feature", "categorical_features", "cat_column", "cat_feature"),
+    "xgboost": ("feature_types",),
+}
+"""Parameters that say which columns are categories."""
 _REPEATABLE = {"deterministic": True, "force_row_wise": True, "verbosity": -1}
 
 
@@ -62,6 +69,25 @@ def parameters_of(kind: type) -> list[str] | None:
 def repeatable(kind: type) -> dict[str, Any]:
     """What makes LightGBM the same on any number of threads, and keeps its running commentary out of the log."""
     return _REPEATABLE if library_of(kind) == "lightgbm" else {}
+
+
+def use_categories(estimator: Any, numbers: int, texts: int) -> None:
+    """Let a booster split the columns after the first `numbers` by category. Raises InputError where the definition
+    says itself which columns are categories."""
+    inner = getattr(estimator, "estimator", estimator)
+    library = library_of(type(inner))
+    if library is None or inner.get_params().get("tree_method") == "exact":
+        return  # XGBoost's exact method takes codes for numbers.
+    names = _CATEGORIES[library]
+    if given := [name for name, value in inner.get_params().items() if name in names and value is not None]:
+        raise InputError(
+            "InvalidParameters",
+            f"spec.sklearn.parameters.{given[0]}: preprocessing Auto sets it by the columns' types: leave it out",
+        )
+    if library == "lightgbm":
+        inner.set_params(categorical_column=list(range(numbers, numbers + texts)))
+    else:
+        inner.set_params(enable_categorical=True, feature_types=["q"] * numbers + ["c"] * texts)
 
 
 def with_classes(estimator: Any) -> Any:

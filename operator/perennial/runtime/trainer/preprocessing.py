@@ -12,6 +12,7 @@ import numpy as np
 
 from perennial.wire.schema import Feature
 
+from . import boosters
 from .estimators import Chosen
 from .failures import InputError
 
@@ -75,6 +76,7 @@ def _for_texts(chosen: Chosen, first: int, count: int) -> Any:
 
     if not _are_seen_by_trees(chosen):
         return OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=MAX_ONE_HOT, sparse_output=False)
+    boosters.use_categories(chosen.estimator, first, count)
     native = chosen.path.startswith(_NATIVE_CATEGORIES)
     limit = MAX_ORDINAL
     if native:

@@ -22,6 +22,7 @@ from perennial.wire.schema import Schema
 
 from . import lineage, reference, resampling, table, version
 from .answers import packed
+from .attribution_form import attribution_form
 from .calibration import FOLDS, check_calibration
 from .card import card, served_by
 from .changes import changes
@@ -247,6 +248,7 @@ def _draft(setting: _Setting, gated: _Gated, model: Any, learned: Rows) -> versi
         trained_through=learned.through,
         why_not_onnx=form.why_not,
         agreement=form.agreement,
+        attributions=attribution_form(model, schema, learned.frame, held.frame),
         notes=notes,
     )
 

@@ -18,6 +18,7 @@ from perennial.runtime.store import (
 )
 from perennial.wire.manifest import (
     ANSWERS_FILE,
+    ATTRIBUTIONS_FILE,
     CARD_FILE,
     EXPECTATIONS_FILE,
     FORMAT,
@@ -38,6 +39,7 @@ from perennial.wire.result import Model, Result, Rows, Searched
 from perennial.wire.run import Run
 from perennial.wire.schema import SCHEMA_FILE, Schema
 
+from .attribution_form import AttributionForm
 from .cross_validation import Spread
 from .failures import InputError, NoVersionError, RunError, TransientError
 from .search import Found
@@ -68,6 +70,7 @@ class Draft:
     trained_through: str | None = None
     why_not_onnx: str | None = None
     agreement: Agreement | None = None
+    attributions: AttributionForm = field(default_factory=AttributionForm)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -130,6 +133,7 @@ def _files(draft: Draft) -> dict[str, bytes]:
         REFERENCE_FILE: None if draft.reference is None else msgspec.json.encode(draft.reference),
         EXPECTATIONS_FILE: None if draft.expectations is None else pretty(draft.expectations),
         ANSWERS_FILE: draft.answers,
+        ATTRIBUTIONS_FILE: draft.attributions.data,
         METRICS_FILE: pretty({**draft.verdict.report(), "crossValidation": draft.spread}),
         SEARCH_FILE: None if draft.found is None else pretty(draft.found),
         LINEAGE_FILE: pretty(draft.lineage),
@@ -148,6 +152,8 @@ def _manifest(run: Run, draft: Draft, files: Mapping[str, bytes]) -> Manifest:
         engine="onnx" if served == ONNX_FILE else "sklearn",
         why=draft.why_not_onnx,
         agreement=draft.agreement,
+        attributed=draft.attributions.quantity,
+        not_attributed=draft.attributions.why_not,
     )
     result = Result(
         version=run.version,

@@ -15,6 +15,7 @@ from perennial.runtime.frame import frame
 from perennial.runtime.onnx.convert import convert
 from perennial.runtime.onnx.graph import NotConvertibleError
 from perennial.runtime.onnx.hard_rows import Rows
+from perennial.runtime.trainer.failures import InputError
 from perennial.wire.estimators import ESTIMATORS_ENV
 from perennial.wire.schema import LABEL, PROBABILITIES, Feature
 from tests.environments import libraries
@@ -126,7 +127,25 @@ def test_what_has_no_exact_form_is_refused_by_name(path: str, parameters: Any, s
         convert(model, schema)
 
 
-def test_lightgbms_categorical_splits_are_refused() -> None:
+def test_auto_lets_them_split_by_category() -> None:
+    rows, features = data("texts")
+    light, _ = fitted(LIGHT + "Classifier", SMALL, rows, features, target(rows, "two"))
+    assert "num_cat=1" in light[-1].booster_.model_to_string()
+    xg, _ = fitted(XG + "Classifier", SMALL, rows, features, target(rows, "two"))
+    assert '"split_type":[1' in bytes(xg[-1].estimator_.get_booster().save_raw("json")).decode()
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "given"),
+    [(LIGHT + "Classifier", "categorical_feature", [0]), (XG + "Classifier", "feature_types", ["q", "c"])],
+)
+def test_which_columns_are_categories_is_autos_to_say(path: str, name: str, given: Any) -> None:
+    rows, features = data("texts")
+    with pytest.raises(InputError, match=f"parameters.{name}: preprocessing Auto sets it"):
+        fitted(path, {name: given}, rows, features, target(rows, "two"))
+
+
+def test_lightgbms_categorical_splits_of_numbers_are_refused() -> None:
     rows, features = data("plain")
     rows.numbers[:, 1] = np.abs(rows.numbers[:, 1])
     model, schema = fitted(LIGHT + "Regressor", SMALL, rows, features, target(rows, "number"))

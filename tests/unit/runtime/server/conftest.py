@@ -207,8 +207,8 @@ class Process:
         words = self.log.read_text().partition("inference on port ")[2].split()
         self.port, self.control, self.grpc = (int(words[place].rstrip(",")) for place in (0, 4, 8))
 
-    def ask(self, port: int, path: str, body: Any = None) -> tuple[int, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    def ask(self, port: int, path: str, body: Any = None, *, seconds: float = 5) -> tuple[int, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
         data = None if body is None else msgspec.json.encode(body)
         connection.request("GET" if body is None else "POST", path, data)
         answer = connection.getresponse()

@@ -11,7 +11,17 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from perennial.wire.manifest import FORMAT, MANIFEST_FILE, ONNX_FILE, REFERENCE_FILE, File, Manifest, ModelFile
+from perennial.runtime.attributions.form import Form, Indicators, Linear, Number
+from perennial.wire.manifest import (
+    ATTRIBUTIONS_FILE,
+    FORMAT,
+    MANIFEST_FILE,
+    ONNX_FILE,
+    REFERENCE_FILE,
+    File,
+    Manifest,
+    ModelFile,
+)
 from perennial.wire.reference import Categorical, Loss, Numeric, Reference
 from perennial.wire.result import Result
 from perennial.wire.schema import SCHEMA_FILE, Example, Feature, Schema
@@ -25,12 +35,15 @@ def publish(
     reference: Reference | None,
     version: int = 1,
     file: str = ONNX_FILE,
+    attributions: Form | None = None,
 ) -> ServedModel:
     """Write the version's folder and give what a server is told of it."""
     digest = hashlib.sha256(model).hexdigest()
     files = {file: model, SCHEMA_FILE: msgspec.json.encode(schema)}
     if reference is not None:
         files[REFERENCE_FILE] = msgspec.json.encode(msgspec.structs.replace(reference, model=digest))
+    if attributions is not None:
+        files[ATTRIBUTIONS_FILE] = msgspec.msgpack.encode(attributions)
     listed = {name: File(hashlib.sha256(data).hexdigest(), len(data)) for name, data in files.items()}
     manifest = msgspec.json.encode(
         Manifest(
@@ -41,7 +54,13 @@ def publish(
             version=version,
             definition="v1:0",
             files=listed,
-            model=ModelFile(file, digest, file, "onnx" if file == ONNX_FILE else "sklearn"),
+            model=ModelFile(
+                file,
+                digest,
+                file,
+                "onnx" if file == ONNX_FILE else "sklearn",
+                attributed=None if attributions is None else "prediction",
+            ),
             result=Result(version, "Accepted"),
         )
     )
@@ -113,8 +132,9 @@ def binary(folder: Path, *, threshold: float = 0.5, version: int = 1, wrong_exam
     return publish(folder, model, schema, reference, version)
 
 
-def mixed(folder: Path) -> ServedModel:
-    """A regression over a number, a boolean and a category: x + flag + 10 for the carrier UA."""
+def mixed(folder: Path, *, attributed: bool = True) -> ServedModel:
+    """A regression over a number, a boolean and a category: x + flag + 10 for the carrier UA. Its attributions are from
+    a mean row of x = 1, half of them UA, a quarter with the flag: 6.25 in all."""
     nodes = [
         helper.make_node("ReduceSum", ["numbers", "axis"], ["sum"], keepdims=0),
         helper.make_node("Squeeze", ["texts", "axis"], ["carrier"]),
@@ -149,4 +169,10 @@ def mixed(folder: Path) -> ServedModel:
         score=Numeric("score", [0.0, 5.0, 13.0], [0, 5, 5, 0, 0]),
         loss=Loss([0.25, 0.5, 0.75, 1.0], [7, 2, 1, 0], 0.2, 0.3, 0.95, scale=8.0),
     )
-    return publish(folder, model, schema, reference)
+    attributions = Form(
+        features=3,
+        targets=1,
+        blocks=[Number(0), Indicators(1, {"UA": 0}, unseen=1, width=1), Number(2)],
+        linear=Linear([[1.0, 10.0, 1.0]], [0.0], [1.0, 0.5, 0.25]),
+    )
+    return publish(folder, model, schema, reference, attributions=attributions if attributed else None)

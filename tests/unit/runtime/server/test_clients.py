@@ -22,6 +22,7 @@ from tests.environments import commands
 pytestmark = pytest.mark.process
 
 SCRIPTS = Path(__file__).with_name("clients")
+REFLECTING = ("grpcio-reflection==1.76.0", "grpcio-health-checking==1.76.0")
 CLIENTS = {"triton": "tritonclient[http,grpc]==2.73.0", "kserve": "kserve==0.21.0"}
 
 
@@ -96,3 +97,28 @@ def _agree(theirs: dict[str, dict[str, list[int]]]) -> None:
             shared = {field.name: [field.number, field.type] for field in ours.fields}
             known = {field: theirs[ours.full_name].get(field, shared[field]) for field in shared}
             assert shared == known
+
+
+def test_a_client_that_knows_nothing_and_watches_the_health(
+    start: Callable[..., Process], models: ModuleType, tmp_path: Path
+) -> None:
+    python = commands(*REFLECTING) / "python"
+    server = start(models.mixed(tmp_path / "mixed"))
+    server.wait_ready()
+    command = [str(python), str(SCRIPTS / "ask_by_reflection.py"), f"127.0.0.1:{server.grpc}", "flights"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as client:
+        assert client.stdout is not None
+        found = json.loads(client.stdout.readline())
+        server.process.terminate()
+        ending = json.loads(client.stdout.readline())
+    assert found["services"] == [
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
+        "grpc.reflection.v1alpha.ServerReflection",
+        "inference.GRPCInferenceService",
+    ]
+    assert found["answer"]["outputs"] == [{"name": "prediction", "datatype": "FP64", "shape": ["1"]}]
+    assert (found["watched"], found["checked"], found["unknown"]) == ("SERVING", "SERVING", "SERVICE_UNKNOWN")
+    assert ending == ["NOT_SERVING"]
+    # Nobody's watch keeps a pod that ends: connections are waited for longer than this.
+    assert server.process.wait(6) == 0

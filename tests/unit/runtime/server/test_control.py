@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace as Served
 
@@ -141,6 +142,26 @@ def test_metrics_have_the_names_that_dashboards_ask_for(binary: Served) -> None:
     assert values["perennial_batch_rows_sum", None] == 2
     assert (values["perennial_requests_waiting", None], values["perennial_rows_waiting", None]) == (0, 0)
     assert sum(len(family.samples) for family in families) < 150
+
+
+def test_the_documentation_lists_every_metric_and_no_other(paired: Served) -> None:
+    families = text_string_to_metric_families(paired.operate("/metrics").raw.decode())
+    given = {f"{family.name}_total" if family.type == "counter" else family.name for family in families}
+    document = (Path(__file__).parents[4] / "docs" / "server.md").read_text()
+    section = document.partition("\n## Metrics\n")[2].partition("\n## ")[0]
+    listed = set(re.findall(r"`((?:perennial|nv_inference|model_infer|request_predict)_[a-z_]*[a-z])[`{]", section))
+    assert listed == {name for name in given if not name.startswith(("process_", "python_"))}
+    # What a dashboard of any model server asks for first.
+    assert listed >= {
+        "perennial_requests_total",
+        "perennial_request_duration_seconds",
+        "perennial_requests_in_flight",
+        "perennial_requests_waiting",
+        "perennial_batch_rows",
+        "perennial_rows_total",
+        "perennial_labels_total",
+        "perennial_model_info",
+    }
 
 
 @pytest.mark.parametrize(

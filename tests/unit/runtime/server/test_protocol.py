@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 import time
 from types import SimpleNamespace as Served
@@ -285,6 +286,20 @@ def test_a_deadline_that_passed_is_not_worked_for(binary: Served, timeout: bytes
     assert status != 400 or b"x-envoy-expected-rq-timeout-ms" in body
     stats = binary.operate("/perennial/v1/stats").body
     assert (stats["rows"], stats["refused"], stats["errors"]) == (int(status == 200), int(status == 504), 0)
+
+
+def test_that_one_client_has_gone_is_nothing_to_another_who_asked_the_same(binary: Served) -> None:
+    replies: dict[bool, Reply] = {}
+
+    async def play() -> None:
+        for gone in (True, False):
+            asked = Request("POST", "/v2/models/flights/infer", msgspec.json.encode(request(ONE)), b"", keep_alive=True)
+            binary.inference.respond(asked, functools.partial(replies.__setitem__, gone))
+            asked.gone = gone
+        await asyncio.sleep(0.01)
+
+    asyncio.run(play())
+    assert {gone: reply.status for gone, reply in replies.items()} == {True: 504, False: 200}
 
 
 @pytest.mark.parametrize("status", [400, 408, 413, 415, 422, 431, 499, 500, 503, 504])

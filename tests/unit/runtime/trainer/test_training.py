@@ -42,8 +42,10 @@ def test_an_accepted_classifier_is_published_whole(world: World) -> None:
     assert set(version.manifest.files) == {
         "model.skops", "model.onnx", "schema.json", "reference.json", "expectations.json",
         "metrics.json", "lineage.json", "card.md", "answers.npz",
+        "attributions.msgpack",
     }  # fmt: skip
     model = version.manifest.model
+    assert model.attributed == "decision_function"
     assert (model.engine, model.file, model.primary) == ("onnx", ONNX_FILE, SKOPS_FILE)
     assert model.agreement is not None
     assert model.agreement.labels_different == 0

@@ -18,8 +18,8 @@ CODES = (200, 400, 404, 405, 408, 413, 415, 499, 500, 503, 422, 431, 504, 502)
 BATCH_BOUNDS = (1, 2, 4, 8, 16, 32, 64)
 """Upper ends in rows of the batches' cells; one more counts larger requests, which go alone."""
 
-_BUSY, _LATENCY_SUM, _COMPANION_SECONDS, _WAITED, _PREDICT_SECONDS, _BATCH_ROWS = 0, 1, 2, 3, 4, 12
-_ROWS, _COMPARED, _DISAGREED, _SKIPPED, _UNREAD = 8, 9, 10, 11, 13
+_BUSY, _LATENCY_SUM, _COMPANION_SECONDS, _WAITED, _PREDICT_SECONDS, _ATTRIBUTION_SECONDS = 0, 1, 2, 3, 4, 5
+_ROWS, _COMPARED, _DISAGREED, _SKIPPED, _BATCH_ROWS, _UNREAD, _ATTRIBUTED = 8, 9, 10, 11, 12, 13, 14
 _CODES = 16
 _LATENCY = 32
 _CELLS = len(LATENCY_BOUNDS) + 1
@@ -60,6 +60,11 @@ class Totals:
         self._counts[_BATCH_ROWS] += rows
         self._seconds[_PREDICT_SECONDS] += seconds
 
+    def attributed(self, rows: int, seconds: float) -> None:
+        """Rows that were explained, and the processor's time that it took."""
+        self._counts[_ATTRIBUTED] += rows
+        self._seconds[_ATTRIBUTION_SECONDS] += seconds
+
     def compared(self, rows: int, disagreed: int, seconds: float) -> None:
         """Rows that the companion scored too, in how many of them it disagreed, and what that took."""
         self._counts[_COMPARED] += rows
@@ -88,6 +93,8 @@ class PodTotals:
     batch_rows: int = 0
     rows: int = 0
     unread: int = 0
+    attributed: int = 0
+    attribution_seconds: float = 0.0
     compared: int = 0
     disagreed: int = 0
     not_compared: int = 0
@@ -127,6 +134,8 @@ def read(mapped: Mapped) -> PodTotals:
         total.companion_seconds += seconds[_COMPANION_SECONDS]
         total.rows += counts[_ROWS]
         total.unread += counts[_UNREAD]
+        total.attributed += counts[_ATTRIBUTED]
+        total.attribution_seconds += seconds[_ATTRIBUTION_SECONDS]
         total.compared += counts[_COMPARED]
         total.disagreed += counts[_DISAGREED]
         total.not_compared += counts[_SKIPPED]

@@ -84,15 +84,16 @@ class TypedTensor(msgspec.Struct):
 def question_of(request: Any) -> Question:
     """What a ModelInferRequest asks. Raises Refusal 400 that names the field."""
     outputs = [output.name for output in request.outputs]
-    return Question(_inputs(request), None, outputs, _receipt(request), request.id or None)
+    wanted = (_flag(request, "receipt"), _flag(request, "attributions"))
+    return Question(_inputs(request), None, outputs, *wanted, request.id or None)
 
 
-def _receipt(request: Any) -> bool:
-    if "receipt" not in request.parameters:
+def _flag(request: Any, name: str) -> bool:
+    if name not in request.parameters:
         return False
-    parameter = request.parameters["receipt"]
+    parameter = request.parameters[name]
     if parameter.WhichOneof("parameter_choice") != "bool_param":
-        raise invalid("parameters.receipt", "send it as bool_param")
+        raise invalid(f"parameters.{name}", "send it as bool_param")
     return bool(parameter.bool_param)
 
 

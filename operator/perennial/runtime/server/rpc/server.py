@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 import grpc.aio
 
 from perennial.runtime.server.refusal import Refusal
-from perennial.runtime.server.rpc.service import Method, Service
+from perennial.runtime.server.rpc.service import Method, Service, Stream
 
 logger = logging.getLogger(__name__)
 
@@ -42,12 +43,10 @@ async def started(service: Service, address: str, max_message: int) -> grpc.aio.
             ("grpc.max_connection_age_ms", int(MAX_AGE_SECONDS * 1000)),
         ]
     )
-    server.add_generic_rpc_handlers(
-        tuple(
-            grpc.method_handlers_generic_handler(name, {method: _handler(answer) for method, answer in methods.items()})
-            for name, methods in service.methods.items()
-        )
-    )
+    for name in service.methods | service.streams:
+        methods = {method: _handler(answer) for method, answer in service.methods.get(name, {}).items()}
+        streams = {method: _streaming(answer) for method, answer in service.streams.get(name, {}).items()}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, methods | streams),))
     server.add_insecure_port(address)
     await server.start()
     return server
@@ -59,13 +58,29 @@ def _handler(method: Method) -> Any:
     async def handle(data: bytes, context: Any) -> bytes:
         try:
             return await method(data)
-        except Refusal as refusal:
-            pushback = _TRY_AGAIN if refusal.status == 503 else ()
-            code = _CODES.get(refusal.status, grpc.StatusCode.UNKNOWN)
-            await context.abort(code, refusal.message, pushback)
-        except Exception:
-            logger.exception("a gRPC request failed")
-            await context.abort(grpc.StatusCode.INTERNAL, "the server failed to answer; its log says why")
+        except Exception as error:
+            await _abort(context, error)
         raise AssertionError("abort raises")
 
     return grpc.unary_unary_rpc_method_handler(handle)
+
+
+def _streaming(stream: Stream) -> Any:
+    """The same for a stream; of a method with one request the stream is that one."""
+
+    async def handle(requests: Any, context: Any) -> AsyncIterator[bytes]:
+        try:
+            async for data in stream(requests):
+                yield data
+        except Exception as error:
+            await _abort(context, error)
+
+    return grpc.stream_stream_rpc_method_handler(handle)
+
+
+async def _abort(context: Any, error: Exception) -> None:
+    if isinstance(error, Refusal):
+        pushback = _TRY_AGAIN if error.status == 503 else ()
+        await context.abort(_CODES.get(error.status, grpc.StatusCode.UNKNOWN), error.message, pushback)
+    logger.error("a gRPC request failed", exc_info=error)
+    await context.abort(grpc.StatusCode.INTERNAL, "the server failed to answer; its log says why")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,23 +20,27 @@ from perennial.runtime.server.http import CLIENT_GONE
 from perennial.runtime.server.meter import Meter
 from perennial.runtime.server.raw import packed
 from perennial.runtime.server.refusal import Refusal
+from perennial.runtime.server.rpc import reflection
 from perennial.runtime.server.rpc.contents import question_of
-from perennial.runtime.server.rpc.messages import health, message
+from perennial.runtime.server.rpc.messages import REFLECTIONS, STATUSES, health, message
 from perennial.runtime.server.state import State
 
 INFERENCE_SERVICE = "inference.GRPCInferenceService"
 HEALTH_SERVICE = "grpc.health.v1.Health"
-SERVING, NOT_SERVING = 1, 2
+SERVING, NOT_SERVING, SERVICE_UNKNOWN = map(STATUSES.index, ("SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"))
+WATCH_SECONDS = 0.2
+"""How often those who watch the health are looked after."""
 RECEIPTS = "receipts"
 """Parameters of gRPC are no lists: receipts are an output more, when they are asked for."""
 
 _InferRequest, _InferResponse = message("ModelInferRequest"), message("ModelInferResponse")
 
 Method = Callable[[bytes], Awaitable[bytes]]
+Stream = Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]]
 
 
 class Service:
-    """Answers the methods of both services. Only requests for predictions are metered: probes are not load."""
+    """Answers the methods of all services. Only requests for predictions are metered: probes are not load."""
 
     def __init__(self, state: State, meter: Meter, admission: Admission) -> None:
         self._state = state
@@ -52,6 +56,10 @@ class Service:
                 "ModelInfer": self._model_infer,
             },
             HEALTH_SERVICE: {"Check": self._check},
+        }
+        self.streams: dict[str, dict[str, Stream]] = {
+            HEALTH_SERVICE: {"Watch": self._watch},
+            **{f"{package}.ServerReflection": {"ServerReflectionInfo": _reflect(package)} for package in REFLECTIONS},
         }
 
     def _server_live(self, request: Any) -> dict[str, Any]:
@@ -76,12 +84,31 @@ class Service:
         return described | {"properties": {name: value for name, value in properties.items() if isinstance(value, str)}}
 
     async def _check(self, data: bytes) -> bytes:
-        known = ("", INFERENCE_SERVICE, self._state.name)
         asked = _parsed(health("HealthCheckRequest"), data).service
-        if asked not in known:
-            raise Refusal(404, f"there is no service {asked!r} here; known are {', '.join(map(repr, known))}")
-        status = SERVING if self._state.ready else NOT_SERVING
-        return bytes(health("HealthCheckResponse")(status=status).SerializeToString())
+        if asked not in self._known:
+            raise Refusal(404, f"there is no service {asked!r} here; known are {', '.join(map(repr, self._known))}")
+        return _health(self._status)
+
+    async def _watch(self, requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The status, and each that it becomes. Ends when the pod does, which waits for connections to end."""
+        asked = _parsed(health("HealthCheckRequest"), await anext(aiter(requests), b"")).service
+        said = None
+        while True:
+            status = self._status if asked in self._known else SERVICE_UNKNOWN
+            if status != said:
+                yield _health(status)
+            if self._state.draining:
+                return
+            said = status
+            await asyncio.sleep(WATCH_SECONDS)
+
+    @property
+    def _known(self) -> tuple[str, ...]:
+        return ("", INFERENCE_SERVICE, self._state.name)
+
+    @property
+    def _status(self) -> int:
+        return SERVING if self._state.ready else NOT_SERVING
 
     async def _model_infer(self, data: bytes) -> bytes:
         arrived = self._meter.arrive()
@@ -136,6 +163,20 @@ def _plain(name: str, answer: Callable[[Any], dict[str, Any]]) -> Method:
         return bytes(response(**answer(_parsed(request, data))).SerializeToString())
 
     return method
+
+
+def _reflect(package: str) -> Stream:
+    kind = message("ServerReflectionRequest", package)
+
+    async def method(requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for data in requests:
+            yield bytes(reflection.told(_parsed(kind, data), package).SerializeToString())
+
+    return method
+
+
+def _health(status: int) -> bytes:
+    return bytes(health("HealthCheckResponse")(status=status).SerializeToString())
 
 
 def _parsed(kind: Any, data: bytes) -> Any:

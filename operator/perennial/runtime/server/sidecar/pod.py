@@ -11,6 +11,8 @@ import logging
 from functools import partial
 from pathlib import Path
 
+import msgspec
+
 from perennial.runtime.server.admission import Admission
 from perennial.runtime.server.counting import Counting
 from perennial.runtime.server.http import Server
@@ -27,6 +29,9 @@ logger = logging.getLogger(__name__)
 
 TOLERANCE = 1e-3
 """How far its numbers may be from those of the published model: servers in single precision are right."""
+
+
+_NO_ATTRIBUTIONS = "another server predicts, and is not asked for them"
 
 
 class Sidecar(Pod):
@@ -69,10 +74,12 @@ class Sidecar(Pod):
 def _described(neighbour: Neighbour, served: ServedModel) -> Model:
     """The version as far as it is needed here, with the neighbour as what predicts. Raises StoreError, SealError."""
     version, schema, reference = opened(served)
+    file = msgspec.structs.replace(version.manifest.model, attributed=None, not_attributed=_NO_ATTRIBUTIONS)
     return Model(
+        served=served,
         digest=version.manifest.model.sha256,
         version=version_of(served, version.manifest),
-        manifest=version.manifest,
+        manifest=msgspec.structs.replace(version.manifest, model=file),
         schema=schema,
         reference=reference,
         engine=neighbour,

@@ -74,6 +74,9 @@ class Relay(Predictor):
 
     def pass_on(self, request: Request, body: bytes, question: Question | None, reply: http.Respond) -> None:
         """Have the neighbour answer a request as it is. `question` is None where it cannot be read here."""
+        if question is not None:
+            # Whether there are any is the neighbour's to say.
+            question.attributions = False
         self._start(self._pass_on(request, body, question, reply))
 
     async def _pass_on(self, request: Request, body: bytes, question: Question | None, reply: http.Respond) -> None:

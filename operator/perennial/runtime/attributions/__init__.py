@@ -1,0 +1,1 @@
+"""What each feature added to a model's answer: exact for trees and linear models, in numpy alone."""
