@@ -20,7 +20,10 @@ from cluster.shell import run, succeeds
 
 TARGETS = ("operator", "runtime")
 """What the project's Dockerfile has."""
-EXAMPLES = {"mlserver": REPOSITORY / "examples" / "own-server-mlserver"}
+EXAMPLES = {
+    "lightgbm": REPOSITORY / "examples" / "own-container-lightgbm",
+    "mlserver": REPOSITORY / "examples" / "own-server-mlserver",
+}
 """Folders of examples that have a Dockerfile of their own, by their images' names."""
 BASE_RELEASE = "bookworm"
 BASE_PACKAGES = "python3,python3-venv,ca-certificates"

@@ -1,5 +1,6 @@
 """Rows from every place that `data.uri` can name, on a real cluster with a real S3 server beside it, and what is said
-when they cannot be had. All TrainingJobs are applied at once; each is looked at when its run has ended.
+when they cannot be had; versions told to a real MLflow server, and to none. All TrainingJobs are applied at once; each
+is looked at when its run has ended.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import pytest
 from cluster.harness import Harness
 from tests.cluster.operator_process import OperatorProcess, install_crds
 from tests.cluster.outside import ObjectStore, file_server, host_address, object_store
-from tests.cluster.training_scene import Scene, configmap, own, rows, trainingjob
+from tests.cluster.training_scene import FIT, Scene, configmap, own, rows, trainingjob
+from tests.mlflow_server import PASSWORD, USER, MlflowServer, mlflow_server, pairs
 
 pytestmark = pytest.mark.xdist_group("sources")
 
@@ -54,16 +56,22 @@ def lake(uri: str, secret: str = "lake") -> dict[str, Any]:
     return {"data": {"uri": uri, "target": "late", "secretRef": {"name": secret}}}
 
 
-def works(image: str, web: str) -> dict[str, dict[str, Any]]:
+def tracked(uri: str) -> dict[str, Any]:
+    return {"tracking": {"mlflow": {"uri": uri, "experiment": "sources", "secretRef": {"name": "tracker"}}}}
+
+
+def works(image: str, web: str, tracker: str) -> dict[str, dict[str, Any]]:
     """The specs by name whose runs must succeed."""
+    nobody = tracker.rpartition(":")[0] + ":1"
     looks = "import os; print(os.path.getsize(os.environ['PERENNIAL_DATA'])); raise SystemExit(64)"
     return {
-        "s3-glob": lake("s3://lake/parts/*.csv"),
-        "http": {"data": {"uri": f"{web}/rows.csv?signature=hidden", "target": "late"}},
+        "s3-glob": lake("s3://lake/parts/*.csv") | tracked(tracker),
+        "http": {"data": {"uri": f"{web}/rows.csv?signature=hidden", "target": "late"}} | tracked(nobody),
         "configmap": {"data": {"uri": "configmap://rows/rows.csv", "target": "late"}},
         "pvc": {"data": {"uri": "pvc://disk/rows.csv", "target": "late"}},
         "window": {"data": {**SIGNAL, "window": "14d", "test": {"split": "Time"}}, "acceptance": AUC},
         "own-container": own(image, looks) | {"data": {"uri": "configmap://rows/rows.csv"}},
+        "own-tracked": own(image, FIT) | tracked(tracker),
     }
 
 
@@ -112,7 +120,16 @@ def claim_with_rows(image: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def scene(cluster: Harness, images: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def tracker(cluster: Harness, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    """It starts while the rest of the scene is set."""
+    with mlflow_server(host_address(cluster), tmp_path_factory.mktemp("mlflow")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def scene(
+    cluster: Harness, images: list[str], tracker: MlflowServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Scene]:
     address, folder = host_address(cluster), tmp_path_factory.mktemp("outside")
     (folder / "web").mkdir()
     (folder / "web" / "rows.csv").write_text(rows(count=COUNT))
@@ -132,12 +149,15 @@ def scene(cluster: Harness, images: list[str], tmp_path_factory: pytest.TempPath
         operator = OperatorProcess(cluster, namespace, images[1], folder / "operator.log")
         operator.start()
         stack.callback(operator.stop)
-        scene.apply(*jobs(images[1], web))
+        keys = {"mlflow_tracking_username": USER, "mlflow_tracking_password": PASSWORD}
+        scene.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tracker"}, "stringData": keys})
+        tracker.wait_ready()
+        scene.apply(*jobs(images[1], web, tracker.uri))
         yield scene
 
 
-def jobs(image: str, web: str) -> list[dict[str, Any]]:
-    good = [trainingjob(name, **spec) for name, spec in works(image, web).items()]
+def jobs(image: str, web: str, tracker: str) -> list[dict[str, Any]]:
+    good = [trainingjob(name, **spec) for name, spec in works(image, web, tracker).items()]
     bad = [trainingjob(name, **spec) for name, (spec, _, _) in FAILURES.items()]
     for job in bad:
         job["spec"]["data"]["uri"] = job["spec"]["data"]["uri"].replace("WEB", web)
@@ -189,6 +209,26 @@ def test_an_own_container_is_given_its_data(scene: Scene) -> None:
     assert failure["message"].endswith(f": {len(rows(count=COUNT))}")
 
 
+@pytest.mark.parametrize("name", ["s3-glob", "own-tracked"])
+def test_a_version_is_told_to_mlflow(scene: Scene, tracker: MlflowServer, name: str) -> None:
+    run = scene.wait_for_state(name, "Succeeded")
+    job = f"{scene.namespace}/{name}"
+    told = {logged["info"]["run_id"]: pairs(logged["data"]["tags"]) for logged in tracker.runs("sources")}
+    (run_id,) = [run_id for run_id, tags in told.items() if tags["perennial.trainingJob"] == job]
+    assert run["tracking"] == {"run": run_id}
+    assert told[run_id]["perennial.model.sha256"] == run["model"]["sha256"]
+    (version,) = tracker.versions(f"{scene.namespace}.{name}")
+    assert (version["source"], version["run_id"]) == (run["model"]["uri"], run_id)
+
+
+def test_an_outage_of_mlflow_fails_no_run_and_is_told(scene: Scene) -> None:
+    run = scene.wait_for_state("http", "Succeeded")
+    assert "does not answer: Connection refused" in run["tracking"]["problem"]
+    assert scene.condition("http", "Ready")["status"] == "True"
+    events = scene.cluster.get("events", namespace=scene.namespace)["items"]
+    assert ("NotTracked", "http") in {(event["reason"], event["involvedObject"]["name"]) for event in events}
+
+
 @pytest.mark.parametrize("name", list(FAILURES))
 def test_rows_that_cannot_be_had_are_told_with_what_to_do(scene: Scene, name: str) -> None:
     _, reason, words = FAILURES[name]
@@ -205,6 +245,6 @@ def test_no_credential_and_no_signature_is_told(scene: Scene) -> None:
     scene.wait_for_state("http", "Succeeded")
     everything = scene.kubectl("get", "trainingjobs,controllerrevisions,events", "-o", "jsonpath={.items[*].status}")
     told = everything + scene.kubectl("get", "controllerrevisions", "-o", "json")
-    assert "only-for-tests" not in told
+    assert "only-for-tests" not in told, "the password of MLflow begins so, too"
     assert "guessed" not in told
     assert "hidden" not in told

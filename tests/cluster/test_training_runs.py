@@ -11,16 +11,18 @@ import pytest
 
 from cluster.harness import Harness
 from tests.cluster.operator_process import OperatorProcess, install_crds
-from tests.cluster.training_scene import Scene, configmap, own, rows, trainingjob
+from tests.cluster.training_scene import FIT, Scene, configmap, own, rows, trainingjob
 
-FIT = """
-import os
-import pandas, skops.io
-from sklearn.linear_model import LogisticRegression
-model = LogisticRegression().fit(pandas.DataFrame({"a": [0.0, 1.0, 2.0, 3.0]}), [0, 0, 1, 1])
-skops.io.dump(model, os.path.join(os.environ["PERENNIAL_OUTPUT"], "model.skops"))
-"""
 SLEEP = "import time; time.sleep(600)"
+INTERRUPTED = """
+import os, pathlib, time
+kept = pathlib.Path(os.environ["PERENNIAL_CHECKPOINT"], "epoch")
+if not kept.exists():
+    kept.write_text("7")
+    print("kept", flush=True)
+    time.sleep(600)
+"""
+"""It never ends, unless an attempt before has left a checkpoint."""
 
 
 @pytest.fixture
@@ -117,14 +119,18 @@ def test_a_job_that_was_deleted_before_it_came_to_anything_is_told_and_not_repea
     assert scene.status("sleepy")["latestVersion"] == 1
 
 
-def test_a_pod_that_was_deleted_in_mid_run_is_replaced(scene: Scene, images: list[str]) -> None:
-    slowly = own(images[1], f"import time; time.sleep(8)\n{FIT}")
-    scene.apply(trainingjob("slow", **slowly, backoffLimit=2, pendingDeadlineSeconds=20))
-    scene.wait_for_state("slow", "Running")
-    time.sleep(2)
-    scene.kubectl("delete", "pod", "-l", "perennial.dev/trainingjob=slow", "--now")
-    scene.wait_for_state("slow", "Succeeded")
-    assert scene.jobs("slow", "report") == []
+def test_a_pod_that_was_deleted_in_mid_run_is_replaced_and_goes_on_from_its_checkpoint(
+    scene: Scene, images: list[str]
+) -> None:
+    long = own(images[1], INTERRUPTED + FIT)
+    scene.apply(trainingjob("long", **long, backoffLimit=2, pendingDeadlineSeconds=20))
+    scene.wait_for_state("long", "Running")
+    selector = "--selector=perennial.dev/trainingjob=long"
+    scene.wait_for(lambda: "kept" in scene.kubectl("logs", selector, "--container=fit"), "there is a checkpoint")
+    scene.kubectl("delete", "pod", selector, "--now")
+    uri = scene.wait_for_state("long", "Succeeded")["model"]["uri"]
+    assert scene.jobs("long", "report") == []
+    assert uri.startswith("pvc://perennial-models/")
 
 
 def test_an_operator_killed_at_any_moment_starts_nothing_twice(scene: Scene, operator: OperatorProcess) -> None:

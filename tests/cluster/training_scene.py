@@ -13,6 +13,14 @@ from cluster.harness import Harness
 TINY = {"requests": {"cpu": "20m", "memory": "150Mi"}}
 PATIENCE = 300.0
 """Seconds: for a busy machine. What goes wrong is mostly told by a status long before."""
+FIT = """
+import os
+import pandas, skops.io
+from sklearn.linear_model import LogisticRegression
+model = LogisticRegression().fit(pandas.DataFrame({"a": [0.0, 1.0, 2.0, 3.0]}), [0, 0, 1, 1])
+skops.io.dump(model, os.path.join(os.environ["PERENNIAL_OUTPUT"], "model.skops"))
+"""
+"""A container of one's own that leaves the least there can be: a model."""
 _ENDED = ("Succeeded", "Unchanged", "Rejected", "Failed")
 
 

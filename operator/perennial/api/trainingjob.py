@@ -83,7 +83,7 @@ class TrainContainer(OwnContainer):
     """Name of the container."""
     env: Annotated[tuple[EnvVar, ...], MaxLen(128), Keyed("name")] = ()
     """Environment variables of this container. PERENNIAL_DATA and PERENNIAL_OUTPUT say where data is and where the
-    model goes."""
+    model goes, PERENNIAL_CHECKPOINT what a next attempt would find again."""
 
 
 class TemplateSpec(Model):

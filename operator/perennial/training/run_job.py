@@ -131,22 +131,35 @@ def _own_container_pod(
     )
     return pod_template(
         labels=identity.labels(TRAINER),
-        init_containers=[_own_container(spec, shared, pod)],
+        init_containers=[_own_container(spec, shared, _checkpoint(origin, identity), pod)],
         containers=[publisher],
         mounts=publishing,
         pod=pod,
     )
 
 
-def _own_container(spec: TrainingJobSpec, mounts: list[Mount | None], pod: Manifest) -> Manifest:
+def _checkpoint(origin: Origin, identity: Identity) -> Manifest | None:
+    """The mount of a folder that outlives the run's pods: of the store's claim it sees no more, since versions are not
+    an own container's to touch."""
+    claim = uri_mount(origin.store.uri)
+    folder = places.checkpoint_of(f"{origin.store.uri.rstrip('/')}/{identity.path(origin.version)}")
+    return {"name": claim.name, "mountPath": places.CHECKPOINT, "subPath": folder} if claim and folder else None
+
+
+def _own_container(
+    spec: TrainingJobSpec, mounts: list[Mount | None], checkpoint: Manifest | None, pod: Manifest
+) -> Manifest:
     """The user's container with what the operator gives it: data, a place for its output, and the pod's settings."""
     assert spec.template is not None
     own = spec.template.spec.containers[0]
     env = {places.OUTPUT_ENV: places.OUTPUT}
     if spec.data:
         env[places.DATA_ENV] = places.mounted_path(spec.data.uri) or spec.data.uri
+    if checkpoint:
+        env[places.CHECKPOINT_ENV] = places.CHECKPOINT
     said = {"name": own.name} | own.to_manifest()
-    return own_container(said, env=env, mounts=mounts, pod=pod, resources=spec.resources.to_manifest())
+    made = own_container(said, env=env, mounts=mounts, pod=pod, resources=spec.resources.to_manifest())
+    return made | {"volumeMounts": made["volumeMounts"] + ([checkpoint] if checkpoint else [])}
 
 
 def run_environment(run: wire.Run) -> dict[str, str]:

@@ -13,6 +13,7 @@ SERVE_ENV = "PERENNIAL_SERVE"
 POD_NAME_ENV = "PERENNIAL_POD"
 OUTPUT_ENV = "PERENNIAL_OUTPUT"
 DATA_ENV = "PERENNIAL_DATA"
+CHECKPOINT_ENV = "PERENNIAL_CHECKPOINT"
 MODEL_ENV = "PERENNIAL_MODEL"
 MODEL_NAME_ENV = "PERENNIAL_MODEL_NAME"
 MODEL_VERSION_ENV = "PERENNIAL_MODEL_VERSION"
@@ -29,6 +30,7 @@ DATA_SECRET = "/perennial/secrets/data"
 STORE_SECRET = "/perennial/secrets/store"
 TRACKING_SECRET = "/perennial/secrets/tracking"
 OUTPUT = "/perennial/output"
+CHECKPOINT = "/perennial/checkpoint"
 MODEL = "/perennial/model"
 COUNTS = "/perennial/counts"
 SCRATCH = "/tmp"
@@ -46,6 +48,16 @@ def configmap_of(uri: str) -> str | None:
     """The ConfigMap that a `configmap://name/key` URI names, None for any other scheme."""
     parts = urlsplit(uri)
     return parts.netloc if parts.scheme == "configmap" else None
+
+
+def checkpoint_of(uri: str) -> str | None:
+    """Where on its claim an own container keeps what it may go on from, beside the version of this `pvc://` URI; None
+    where versions are in no file system. The version's folder comes into being whole, so that it can hold nothing."""
+    parts = urlsplit(uri)
+    if parts.scheme != "pvc":
+        return None
+    parent, _, version = parts.path.strip("/").rpartition("/")
+    return f"{parent}/.{version}.checkpoint"
 
 
 def mounted_path(uri: str) -> str | None:

@@ -202,8 +202,29 @@ class TestOwnContainer:
         env = {entry["name"]: entry["value"] for entry in own["env"]}
         assert env[places.DATA_ENV] == "/perennial/pvc/lake/rows.csv"
         assert env[places.OUTPUT_ENV] == places.OUTPUT
-        assert mounts(own) == {"/tmp": False, places.OUTPUT: False, "/perennial/pvc/lake": True}
+        assert mounts(own) == {
+            "/tmp": False,
+            places.OUTPUT: False,
+            "/perennial/pvc/lake": True,
+            places.CHECKPOINT: False,
+        }
         assert places.RUN_ENV not in env
+
+    @pytest.mark.parametrize("uri", ["pvc://perennial-models", "pvc://lake/models"], ids=["default", "on-the-data's"])
+    def test_its_checkpoint_is_a_folder_of_the_stores_claim_and_it_sees_no_more_of_it(self, uri: str) -> None:
+        pod = pod_of(built(OWN, origin(uri=uri)))
+        own = pod["initContainers"][0]
+        env = {entry["name"]: entry["value"] for entry in own["env"]}
+        (mount,) = [mount for mount in own["volumeMounts"] if mount["mountPath"] == env[places.CHECKPOINT_ENV]]
+        root = uri.partition("://")[2].partition("/")[2]
+        assert mount["subPath"] == f"{root}/team-a/{IDENTITY.stem}/.v3.checkpoint".lstrip("/")
+        (volume,) = [volume for volume in pod["volumes"] if volume["name"] == mount["name"]]
+        assert volume["persistentVolumeClaim"] == {"claimName": uri.split("/")[2]}
+
+    def test_there_is_none_where_the_store_is_no_file_system(self) -> None:
+        own = pod_of(built(OWN, origin(uri="s3://models")))["initContainers"][0]
+        assert places.CHECKPOINT not in mounts(own)
+        assert places.CHECKPOINT_ENV not in {entry["name"] for entry in own["env"]}
 
     def test_it_keeps_what_its_author_said(self) -> None:
         said = {

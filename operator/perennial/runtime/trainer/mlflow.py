@@ -19,7 +19,7 @@ from perennial.runtime.store import StoreRefusedError
 from perennial.runtime.store.remote import configuration
 
 _API = "/api/2.0/mlflow"
-_TIMEOUT_SECONDS = 5
+_TIMEOUT_SECONDS = 10
 """For each time that the server says nothing."""
 _ANSWER_LIMIT = 4 << 20
 _MAY_PASS = (408, 425, 429)

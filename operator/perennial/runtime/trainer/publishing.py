@@ -7,6 +7,7 @@ and has a reference for drift; without, it has none (NoReference), and no gate c
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from perennial.runtime.frame import frame
 from perennial.runtime.onnx.hard_rows import hard_rows
@@ -30,14 +32,16 @@ from .evidence import Evidence, digest_of_rows
 from .examples import chosen_rows, example_of
 from .failures import InputError
 from .foreign import Foreign, OnnxModel, Said, SkopsModel, features_by_count, open_model
-from .foreign_rows import PREDICTION, ForeignRows, foreign_rows
+from .foreign_rows import PREDICTION, SCORE, ForeignRows, foreign_rows
 from .metrics import Judged, check_metrics
 from .onnx_form import OnnxForm, agreed, matrices
 from .verdict import reach
 
 Say = Callable[[str], None]
 
-_TOLERANCE = 1e-6
+_TOLERANCE = 1e-4
+"""Of a probability, or of a prediction relative to 1 + its size: exported trees and networks compute in single
+precision, and a thousand trees are summed in it."""
 _NO_REFERENCE = (
     "NoReference: the container left no predictions.parquet or predictions.csv: no gate can pass, and drift is judged "
     "by what is served alone"
@@ -46,6 +50,12 @@ _NO_REFERENCE = (
 
 def publish(run: Run, say: Say) -> Result:
     """Publish what the container left. Raises RunError."""
+    result = _published(run, say)
+    _forget_checkpoint(run)
+    return result
+
+
+def _published(run: Run, say: Say) -> Result:
     started = datetime.now(UTC)
     if (before := version.published(run)) is not None:
         say(f"version {run.version} was published by an earlier attempt: nothing is left to do")
@@ -57,6 +67,13 @@ def publish(run: Run, say: Say) -> Result:
     schema = _schema(folder, run, model, rows)
     say(f"model: {schema.task} from {len(schema.features)} features, {len(rows) if rows else 'no'} held-out rows")
     return version.seal(run, _draft(run, started, folder, model, schema, rows, say))
+
+
+def _forget_checkpoint(run: Run) -> None:
+    """There is a version: no attempt goes on from it any more."""
+    claim, folder = places.claim_of(run.store), places.checkpoint_of(version.uri_of(run))
+    if claim and folder:
+        shutil.rmtree(Path(places.PVC_ROOT, claim, folder), ignore_errors=True)
 
 
 def _draft(
@@ -215,18 +232,29 @@ def _judged(model: Foreign, schema: Schema, rows: ForeignRows) -> Judged:
 
 
 def _refuse_disagreement(schema: Schema, rows: ForeignRows, said: Said) -> None:
-    """A version must not be gated by predictions that are not its own."""
-    if schema.task == "classification":
-        different = np.array([a != b for a, b in zip(said.predictions.tolist(), rows.stated.tolist(), strict=True)])
-    else:
+    """A version must not be gated by predictions that are not its own, nor another model be served than was trained."""
+    if schema.task == "regression":
         stated = rows.stated.astype(np.float64)
-        different = np.abs(said.predictions - stated) > _TOLERANCE * (1.0 + np.abs(stated))
+        _refuse_where(_differs(said.predictions, stated), PREDICTION, said.predictions, stated)
+        return
+    different = np.array([a != b for a, b in zip(said.predictions.tolist(), rows.stated.tolist(), strict=True)])
+    _refuse_where(different, PREDICTION, said.predictions, rows.stated)
+    if rows.score is not None and said.probabilities is not None and len(schema.classes) == 2:
+        probability = said.probabilities[:, 1]
+        _refuse_where(_differs(probability, rows.score), SCORE, probability, rows.score)
+
+
+def _differs(said: NDArray[Any], stated: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return np.abs(said - stated) > _TOLERANCE * (1.0 + np.abs(stated))
+
+
+def _refuse_where(different: NDArray[np.bool_], column: str, said: NDArray[Any], stated: NDArray[Any]) -> None:
     if different.any():
         first = int(np.flatnonzero(different)[0])
         raise InputError(
             "PredictionsDisagree",
-            f"predictions: in {int(different.sum())} of {len(rows)} rows the model does not say what is in the column "
-            f"{PREDICTION!r}; in row {first + 1} it says {said.predictions[first]!r}, not {rows.stated[first]!r}",
+            f"predictions: in {int(different.sum())} of {len(stated)} rows the model does not say what is in the "
+            f"column {column!r}; in row {first + 1} it says {said.tolist()[first]!r}, not {stated.tolist()[first]!r}",
         )
 
 

@@ -23,8 +23,10 @@ from perennial.wire.run import Mlflow, Run
 from .mlflow import MlflowError, Server
 from .tracked_facts import Facts, facts_of
 
-PATIENCE_SECONDS = 20.0
-"""What a run may take longer for it, whatever the server does."""
+PATIENCE_SECONDS = 60.0
+"""What a run may take longer for it, whatever the server does: one that answers slowly is waited for."""
+_OUTAGE_SECONDS = 20.0
+"""How long one that does not answer is tried again."""
 _PAUSE_SECONDS = 2.0
 _PROBLEM_LIMIT = 300
 _EXISTS = "RESOURCE_ALREADY_EXISTS"
@@ -40,7 +42,7 @@ def tracked(
     patience: float = PATIENCE_SECONDS,
 ) -> Result:
     """The result with what the server has of its version, and why not where it has not. Raises nothing."""
-    told = _within(patience, lambda: _attempts(run, mlflow, result, secret, time.monotonic() + patience))
+    told = _within(patience, lambda: _attempts(run, mlflow, result, secret, min(patience, _OUTAGE_SECONDS)))
     say(f"MLflow: run {told.run} in {mlflow.experiment!r}" if told.problem is None else f"MLflow: {told.problem}")
     return msgspec.structs.replace(result, tracked=told)
 
@@ -55,7 +57,8 @@ def _within(patience: float, work: Callable[[], Tracked]) -> Tracked:
         return Tracked(problem=f"no answer within {patience:g} s")
 
 
-def _attempts(run: Run, mlflow: Mlflow, result: Result, secret: Path, deadline: float) -> Tracked:
+def _attempts(run: Run, mlflow: Mlflow, result: Result, secret: Path, outage: float) -> Tracked:
+    deadline = time.monotonic() + outage
     try:
         assert result.model is not None
         facts = facts_of(run, result.model, open_version(result.model.uri, seal=result.model.seal))

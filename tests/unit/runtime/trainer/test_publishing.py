@@ -231,6 +231,30 @@ def test_predictions_that_are_not_the_models_are_refused(container: Container) -
     container.refused("PredictionsDisagree", "the model does not say what is in the column 'prediction'")
 
 
+def test_probabilities_may_be_rounded_and_not_another_models(container: Container) -> None:
+    model, rows = fitted()
+    container.leave(SKOPS_FILE, skops.dump(model))
+    score = model.predict_proba(rows[["speed", "height"]])[:, 1]
+    container.leave_rows(rows.assign(score=score + np.where(rows.index == 6, 0.001, 0.0)))
+    container.refused("PredictionsDisagree", "in 1 of 200 rows", "in the column 'score'; in row 7")
+    container.leave_rows(rows.assign(score=score.astype(np.float32)))
+    assert container.publish().outcome == "Accepted"
+
+
+def test_a_checkpoint_is_kept_until_there_is_a_version(container: Container, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "PVC_ROOT", str(container.world.root))
+    run = msgspec.structs.replace(container.world.run(), sklearn=None, store="pvc://models")
+    left = container.world.root / "models" / "air" / "flights-abc123" / ".v1.checkpoint" / "epochs"
+    left.mkdir(parents=True)
+    with pytest.raises(InputError):
+        publish(run, container.world.said.append)
+    assert left.exists()
+    container.leave(ONNX_FILE, rising())
+    container.leave_rows(rising_rows())
+    publish(run, container.world.said.append)
+    assert [path.name for path in left.parent.parent.iterdir()] == ["v1"]
+
+
 @pytest.mark.parametrize(
     ("change", "reason", "said"),
     [
