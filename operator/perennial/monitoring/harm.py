@@ -26,6 +26,10 @@ GREATEST_STAKE = 8.0
 GREATEST_RISK = 0.5
 """What a bettor can lose on one row, as a share of his wealth."""
 
+CLEAR = 0.5
+"""The share of the bound that evidence has to be below for a step to be clean: where few labels come in a step, it
+wavers about the bound while the loss is what it was."""
+
 
 @dataclass(frozen=True)
 class Game:
@@ -53,7 +57,7 @@ class Bettor(msgspec.Struct, frozen=True):
 
 class Harm(msgspec.Struct, frozen=True):
     """What the bettors hold. `evidence` is the log of their mean sum at the last step, `clean` how many steps it has
-    been below the bound."""
+    been well below the bound."""
 
     tolerated: float
     bettors: tuple[Bettor, ...] = (Bettor(),) * BETTORS
@@ -106,7 +110,7 @@ def step(harm: Harm, game: Game, counts: list[int], *, opened: float, steps: flo
             for bettor, gain, total in zip(harm.bettors, gains, sums, strict=True)
         ),
         evidence=evidence,
-        clean=0 if alarm else harm.clean + 1,
+        clean=harm.clean + 1 if evidence < CLEAR * limit else 0,
         alarm=alarm,
     )
 

@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import binom
 
 from perennial.monitoring.harm import BETTORS, Game, Harm, game, step
+from perennial.monitoring.triage import CLEAN
 from perennial.wire.reference import Loss
 
 from . import worlds
@@ -86,6 +87,18 @@ def test_an_alarm_ends_once_the_loss_is_normal(rng: np.random.Generator) -> None
         harm = step(harm, rules, _labels(rng, 200, 0.1), opened=opened, steps=1000)
     assert not harm.alarm
     assert harm.clean == 40
+
+
+def test_harm_seen_by_single_labels_lasts_as_long_as_it_lasts(rng: np.random.Generator) -> None:
+    rules = game(worlds.loss(0.1), margin=0.2)
+    harm, cleanest = Harm(rules.tolerated), 0
+    for opened in range(2000):
+        harm = step(harm, rules, _labels(rng, 1, 0.4), opened=opened, steps=50_000)
+        cleanest = max(cleanest, harm.clean) if opened > 500 else 0
+    assert cleanest < CLEAN["Harm"]
+    for opened in range(2000, 2300):
+        harm = step(harm, rules, _labels(rng, 1, 0.1), opened=opened, steps=50_000)
+    assert harm.clean >= CLEAN["Harm"]
 
 
 @pytest.mark.parametrize("counts", [[], [3], [1, 2, 9, 9]])
