@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -233,6 +234,8 @@ def main() -> None:
     options = parser.parse_args()
     if shutil.which("wrk") is None or shutil.which("taskset") is None:
         sys.exit("wrk and taskset are needed (Debian: apt-get install wrk util-linux)")
+    # Peers are sent no names of columns, and so is the model that they are compared with.
+    warnings.filterwarnings("ignore", message="X does not have valid feature names")
     python = environment.python()
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores: numbers of a busy machine are too low")
     for what, estimator in MODELS.items():
