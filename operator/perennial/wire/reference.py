@@ -112,8 +112,6 @@ class Reference(msgspec.Struct, omit_defaults=True):
     """None where fewer than two features take part, and in references of earlier releases."""
     expected: Expected | None = None
     """None for a model without probabilities, with too few held-out rows, and in references of earlier releases."""
-    chi2_low: list[float] = []
-    """chi2.ppf(0.1, k) for k = 1..64: what the overdispersion of a baseline taken from serving needs."""
 
     @property
     def columns(self) -> list[Column]:

@@ -18,7 +18,7 @@ from . import joint
 from .bounds import upper_mean, upper_share
 from .expected import expected
 from .metrics import Judged
-from .overdispersion import chi2_low, phi
+from .overdispersion import phi
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +54,6 @@ def build(schema: Schema, held: HeldOut, model: str) -> Reference:
         joint=joint.joint(schema, held.learned, held.rows),
         expected=_expected(schema, score, held.judged),
         classes=[scoring.label_text(label) for label in schema.classes],
-        chi2_low=chi2_low(),
     )
 
 
