@@ -71,6 +71,8 @@ def test_verdicts_on_live_traffic(scene: Scene, on_call: OnCall) -> None:
         assert "a" in [feature["name"] for feature in scene.verdict("Drift")["features"]]
         assert "b" not in [feature["name"] for feature in scene.verdict("Drift")["features"]]
         assert "nothing is asked for" in scene.verdict("Drift")["next"]
+        # What is over before it was told is never told.
+        on_call.wait_for(partial(on_call.told, "firing", "PerennialDrift"), "a person hears of it")
 
         traffic.become(shift=0.0, empty=1.0)
         scene.release("1")
