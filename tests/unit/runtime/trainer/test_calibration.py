@@ -28,7 +28,10 @@ def test_probabilities_become_better_and_the_model_is_served_exactly(empty_world
     calibrated = empty_world.train(version=2, calibration=method, **options)
     assert calibrated.metrics["brier"] < plain.metrics["brier"] - 0.01
     version = empty_world.version(calibrated)
-    assert version.manifest.model.why == "no exact form of a calibrated GaussianNB"
+    model = version.manifest.model
+    assert model.engine == "onnx", model.why
+    assert model.agreement is not None
+    assert model.agreement.labels_different == 0
     assert f"calibration: {method}" in version.read("card.md").decode()
     lineage = json.loads(version.read("lineage.json"))
     assert (lineage["calibration"], lineage["estimator"]) == (method, "sklearn.naive_bayes.GaussianNB")
