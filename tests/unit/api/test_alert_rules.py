@@ -12,11 +12,13 @@ import yaml
 from prometheus_client import REGISTRY
 
 from cluster.paths import REPOSITORY
-from perennial.kube import metrics as _engine  # noqa: F401
-from perennial.monitoring import alerts as _alerts  # noqa: F401
+from perennial.kube import metrics as engine_metrics
+from perennial.monitoring import alerts
 from perennial.monitoring.metrics import Metrics
 from tests.debian import unpacked
 
+REGISTERED = (engine_metrics, alerts)
+"""Importing them puts their metrics into the registry."""
 RULES = REPOSITORY / "charts" / "perennial" / "alerts.yaml"
 VERDICT = 'perennial_drift_verdict{{namespace="a", driftmonitor="m", state="{}", instance="{}"}}'
 ERRORS = "controller_runtime_reconcile_errors_total"
