@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,10 @@ def _seeded(estimator: Any) -> dict[str, int]:
     return {"random_state": 0} if "random_state" in estimator.get_params() else {}
 
 
+def _means(learned: Any, _: Any) -> Any:
+    return learned.mean(axis=0)
+
+
 def test_every_kind_of_model_is_explained_as_shap_does(tmp_path: Path) -> None:
     given = cases()
     joblib.dump(given, tmp_path / "cases")
@@ -65,8 +70,7 @@ def test_every_kind_of_model_is_explained_as_shap_does(tmp_path: Path) -> None:
     told = json.loads(done.stdout)
     schema = Schema("regression", "y", [Feature(f"f{i}", "numeric") for i in range(COUNT)], "value")
     for name, (estimator, learned, asked) in given.items():
-        means = learned.mean(axis=0)
-        form, quantity = form_of(estimator, schema, lambda _, means=means: means)  # type: ignore[misc]
+        form, quantity = form_of(estimator, schema, partial(_means, learned))
         explainer = Explainer(form, schema)
         values, base = np.array(told[name]["values"]), np.array(told[name]["base"])
         if values.ndim == 3 and quantity == "probability" and form.targets == 1:

@@ -241,6 +241,7 @@ async def test_it_counts_as_the_built_in_server_counts(tmp_path: Path, models: M
     async with living(Pod(Serve("flights", model), tmp_path / "theirs", PORTS)) as built_in:
         sidecar = Sidecar(Serve("flights", model), tmp_path / "ours", PORTS, built_in.ports.inference)
         async with living(sidecar):
+            # The built-in server is asked by its ports alone, which it has like a sidecar.
             front, behind = Front(sidecar, Own()), Front(built_in, Own())  # type: ignore[arg-type]
             before = await behind.cells()  # The examples, which it was asked to see whether it serves the model.
             for count in (1, 2, 7):

@@ -19,7 +19,7 @@ from perennial.wire import places
 from perennial.wire.manifest import ONNX_FILE, REFERENCE_FILE
 from perennial.wire.result import Result
 from perennial.wire.run import Bound
-from perennial.wire.schema import SCHEMA_FILE, Feature, Schema
+from perennial.wire.schema import SCHEMA_FILE, Feature, Kind, Schema
 from tests.environments import commands
 from tests.unit.runtime.trainer.world import World, flights
 
@@ -57,8 +57,8 @@ def test_it_is_published_and_answers_as_lightgbm_does(empty_world: World, monkey
     assert REFERENCE_FILE in version
     schema = msgspec.json.decode(version.read(SCHEMA_FILE), type=Schema)
     assert (schema.classes, schema.score) == ([0, 1], "positive")
-    kinds = {"distance": "numeric", "hour": "numeric", "wet": "boolean", "carrier": "categorical"}
-    assert schema.features == [Feature(name, kind) for name, kind in kinds.items()]  # type: ignore[arg-type]
+    kinds: dict[str, Kind] = {"distance": "numeric", "hour": "numeric", "wet": "boolean", "carrier": "categorical"}
+    assert schema.features == [Feature(name, kind) for name, kind in kinds.items()]
 
     rows = pd.read_parquet(empty_world.root / "output" / "predictions.parquet")
     assert rows.distance.isna().any()
