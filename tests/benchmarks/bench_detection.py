@@ -14,8 +14,12 @@ Delays are of rows, counted by the server's tally and judged from epochs to verd
 from __future__ import annotations
 
 import argparse
+import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import product
 
+import msgspec
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -24,10 +28,11 @@ from scipy.stats import chi2
 
 from perennial.monitoring import baseline as baselines
 from perennial.monitoring import judge
-from perennial.monitoring.history import STRETCHES, Bucket, History, lengths, push
-from perennial.monitoring.layout import Layout
+from perennial.monitoring.baseline import Baseline
+from perennial.monitoring.history import STRETCHES, Bucket, History, Pair, pushed
 from perennial.monitoring.scan import Scan
 from perennial.runtime.trainer.joint import BINS as JOINT_BINS
+from perennial.wire.layout import Layout
 from perennial.wire.reference import MAX_BINS, Numeric
 from tests.benchmarks import peers_drift
 from tests.benchmarks.drift_world import FEATURES, Change, Found, Watched, draw
@@ -37,12 +42,21 @@ LOOKS = 90 * 24 * 12
 REFERENCE_ROWS = 10_000
 JOINT_COLUMNS = 12
 SPREAD = 0.05
-"""Standard deviation of a window's mean where windows are not alike: a dispersion of 2.6 at n = 1,000."""
-PERSISTENCE = 0.8
-"""Of a window's mean to the next one's, where windows depend on one another."""
+"""Standard deviation of a window's mean where windows are not alike: a dispersion of 3.4 at n = 1,000."""
+KINDS: dict[str, float | None] = {
+    "alike": None,
+    "overdispersed": 0.0,
+    "dependent, 0.3": 0.3,
+    "dependent, 0.6": 0.6,
+    "dependent, 0.8": 0.8,
+    "dependent, 0.9": 0.9,
+}
+"""What windows are, and the correlation of a window's mean with the next one's; None where means do not waver."""
 BASELINE_ROWS = 10_000
 """What a baseline from serving has by default, from ten windows or more."""
-BLOCK = 500
+AT_ONCE = 8
+KEPT = 64
+"""Windows: more than the longest stretch has."""
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -74,13 +88,12 @@ class Counts:
 
     def _means_of(self, windows: int) -> Floats:
         fresh = self.rng.normal(size=(windows, len(self.edges))) * SPREAD
-        if self.kind == "alike":
+        persistence = KINDS[self.kind]
+        if persistence is None:
             return fresh * 0.0
-        if self.kind == "overdispersed":
-            return fresh
         for means in fresh:
-            means *= np.sqrt(1 - PERSISTENCE**2)
-            means += PERSISTENCE * self._means
+            means *= np.sqrt(1 - persistence**2)
+            means += persistence * self._means
             self._means = means.copy()
         return fresh
 
@@ -96,34 +109,63 @@ def _column(place: int, edges: Floats) -> Numeric:
     return Numeric(f"column {place}", edges.tolist(), [0, *np.diff(ranks).tolist(), 0, 0])
 
 
-def scan_of(drawn: Counts, n: int, rows: int) -> Scan:
-    """With a baseline from serving, as is the default."""
+def alarms(drawn: Counts, n: int, count: int) -> int:
+    """How many alarms there are, with a baseline from serving, as is the default, when each one starts the history
+    anew. The monitor learns on what windows differ by, here every few windows, which are then scanned at once."""
+    baseline = _learned(drawn, n)
+    history: History = ()
+    found = 0
+    first, summed = 0, np.zeros((1, drawn.layout.cells), np.int64)
+    for at in range(0, count, AT_ONCE):
+        summed = np.concatenate([summed, summed[-1] + drawn.windows(n, AT_ONCE).cumsum(axis=0)])
+        normal = baselines.normal(baseline, drawn.layout)
+        scan = Scan(drawn.layout, normal, drift_looks=LOOKS / judge.DRIFT_SHARE, fault_looks=LOOKS / judge.FAULT_SHARE)
+        window = at
+        while window < at + AT_ONCE:
+            steps = _walk(history, range(window, at + AT_ONCE), n)
+            alarm = _first_alarm(scan, steps, summed, first)
+            taken = steps if alarm is None else steps[: alarm + 1]
+            for pair in (pair for _, pairs in taken for pair in pairs):
+                filled = [(_filled(pair[0], summed, first), _filled(pair[1], summed, first))]
+                baseline = baselines.compare(baseline, drawn.layout, filled, normal.dispersion)
+            found += alarm is not None
+            history = steps[-1][0] if alarm is None else ()
+            window += len(taken)
+        first, summed = first + len(summed[:-KEPT]), summed[-KEPT:]
+    return found
+
+
+def _walk(history: History, windows: range, n: int) -> list[tuple[History, list[Pair]]]:
+    """The history after each window and the pairs that it merged. Buckets hold no cells, but begin and end at places in
+    cumulative counts."""
+    steps = []
+    for window in windows:
+        history, pairs = pushed(history, Bucket(1, n, float(window), float(window + 1), []))
+        steps.append((history, pairs))
+    return steps
+
+
+def _first_alarm(scan: Scan, steps: list[tuple[History, list[Pair]]], summed: Ints, first: int) -> int | None:
+    """The first of the steps at which anything alarms."""
+    begins = [[int(bucket.opened) - first for bucket in history] for history, _ in steps]
+    ends = np.repeat([int(history[0].closed) - first for history, _ in steps], [len(each) for each in begins])
+    statistics = scan.statistics(summed[ends] - summed[np.concatenate(begins)])
+    beyond = (np.abs(statistics) > scan.bounds).any(axis=1)
+    alarming = np.repeat(np.arange(len(steps)), [len(each) for each in begins])[beyond]
+    return int(alarming[0]) if len(alarming) else None
+
+
+def _filled(bucket: Bucket, summed: Ints, first: int) -> Bucket:
+    cells = summed[int(bucket.closed) - first] - summed[int(bucket.opened) - first]
+    return msgspec.structs.replace(bucket, cells=cells.tolist())
+
+
+def _learned(drawn: Counts, n: int) -> Baseline:
     learned = baselines.from_serving(drawn.layout, since=0.0)
     while not learned.complete:
         (window,) = drawn.windows(n, 1)
-        learned = baselines.learn(learned, drawn.layout, window.tolist(), n, of=rows)
-    normal = baselines.normal(learned, drawn.layout)
-    return Scan(drawn.layout, normal, drift_looks=LOOKS / judge.DRIFT_SHARE, fault_looks=LOOKS / judge.FAULT_SHARE)
-
-
-def alarms(scan: Scan, drawn: Counts, n: int, count: int) -> int:
-    """How many alarms there are when each one starts the history anew.
-
-    What a history merges is the same for all streams: its stretches are differences of cumulative counts.
-    """
-    history: History = ()
-    found = 0
-    kept = np.zeros((1, drawn.layout.cells), np.int64)
-    for _ in range(0, count, BLOCK):
-        summed = np.concatenate([kept, kept[-1] + drawn.windows(n, BLOCK).cumsum(axis=0)])
-        for end in range(len(kept), len(summed)):
-            history = push(history, Bucket(1, n, 0.0, 0.0, []))
-            statistics = scan.statistics(summed[end] - summed[end - np.array(lengths(history))])
-            if scan.excess(statistics) > 1:
-                found += 1
-                history = ()
-        kept = summed[-64:]
-    return found
+        learned = baselines.learn(learned, drawn.layout, Bucket(1, n, 0.0, 0.0, window.tolist()), of=BASELINE_ROWS)
+    return learned
 
 
 def poisson_upper(count: int) -> float:
@@ -131,7 +173,7 @@ def poisson_upper(count: int) -> float:
     return float(chi2.ppf(0.95, 2 * count + 2) / 2)
 
 
-def false_alarms(windows: int, streams: int, features: list[int]) -> None:
+def false_alarms(windows: int, streams: int, features: list[int], processes: int) -> None:
     scan = judge.DRIFT_SHARE + judge.FAULT_SHARE
     print(
         f"\nFalse alarms per 1,000 windows with nothing changed: {1000 / LOOKS:.3f} are allowed, {scan:.0%} to the scan"
@@ -139,19 +181,18 @@ def false_alarms(windows: int, streams: int, features: list[int]) -> None:
     print(f"| {'windows are':<14} | features | {'n':>5} | {'windows':>8} | alarms | per 1,000 | at most (95%) |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for each in features:
-        for kind in ("alike", "overdispersed", "dependent"):
-            for n in (200, 500, 1000):
-                found = sum(_null_stream(each, kind, n, windows // streams, seed) for seed in range(streams))
-                rate, most = 1000 * found / windows, 1000 * poisson_upper(found) / windows
-                row = (
-                    f"| {kind:<14} | {each:>8} | {n:>5,} | {windows:>8,} | {found:>6} | {rate:>9.3f} | {most:>13.3f} |"
-                )
-                print(row, flush=True)
+        for kind, n in product(KINDS, (200, 500, 1000)):
+            with ProcessPoolExecutor(processes) as pool:
+                tasks = [(each, kind, n, windows // streams, seed) for seed in range(streams)]
+                found = sum(pool.map(_null_stream, *zip(*tasks, strict=True)))
+            rate, most = 1000 * found / windows, 1000 * poisson_upper(found) / windows
+            row = f"| {kind:<14} | {each:>8} | {n:>5,} | {windows:>8,} | {found:>6} | {rate:>9.3f} | {most:>13.3f} |"
+            print(row, flush=True)
 
 
 def _null_stream(features: int, kind: str, n: int, windows: int, seed: int) -> int:
     drawn = Counts(np.random.default_rng([7000, features, n, seed]), features, kind)
-    return alarms(scan_of(drawn, n, BASELINE_ROWS), drawn, n, windows)
+    return alarms(drawn, n, windows)
 
 
 @dataclass(frozen=True)
@@ -283,6 +324,7 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=90_000, help="windows per row of the table of false alarms")
     parser.add_argument("--streams", type=int, default=20, help="references, each with its own stream")
     parser.add_argument("--features", type=int, nargs="*", default=[20, 200], help="columns of the false alarms' table")
+    parser.add_argument("--processes", type=int, default=2, help="that count false alarms at once")
     parser.add_argument("--only-peers", action="store_true", help="the rules of others alone")
     parser.add_argument("--quick", action="store_true", help="a tenth of it all")
     parser.add_argument("--skip-peers", action="store_true", help="ours alone, with nothing to install")
@@ -295,8 +337,10 @@ def main() -> None:
         peers(windows=200 // share, asked=max(20 // share, 1))
     if arguments.only_peers:
         return
+    started = time.monotonic()
     delays(max(arguments.streams // share, 4))
-    false_alarms(arguments.windows // share, arguments.streams, arguments.features)
+    false_alarms(arguments.windows // share, arguments.streams, arguments.features, arguments.processes)
+    print(f"\nDelays and false alarms took {(time.monotonic() - started) / 60:.0f} minutes")
 
 
 if __name__ == "__main__":

@@ -26,13 +26,13 @@ from perennial.api.driftmonitor import DriftMonitorSpec
 from perennial.monitoring import judge
 from perennial.monitoring.checkpoint import Checkpoint, Judged
 from perennial.monitoring.harm import game
-from perennial.monitoring.layout import SCORE
 from perennial.monitoring.verdict import State
 from perennial.runtime import binning, scoring
 from perennial.runtime.server.counts.tally import Coder, Tally
 from perennial.runtime.trainer import reference
 from perennial.runtime.trainer.metrics import Judged as Answers
 from perennial.wire.counts import Epoch, Epochs, Labels, ModelCounts
+from perennial.wire.layout import SCORE
 from perennial.wire.reference import Column, Loss, Numeric, Reference
 from perennial.wire.schema import Feature, Kind, Schema
 from tests.environments import commands

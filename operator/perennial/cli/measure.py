@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.monitoring.faults import DOUBT
-from perennial.monitoring.layout import Floats, Ints, Layout
 from perennial.monitoring.scan import Peak, Scan
+from perennial.wire.layout import CutKind, Floats, Ints, Layout
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def measure(scan: Scan, stretches: Ints) -> Measured:
     )
     stretch = best[cut]
     statistic = statistics[stretch, cut]
-    difference = np.abs(_shares(scan, stretches)[stretch, cut] - _shares(scan, scan.normal.cells[None, :])[0, cut])
+    difference = _differences(scan, stretches)[stretch, cut]
     return Measured(
         stretch=stretch,
         cut=cut,
@@ -69,6 +69,17 @@ def measure(scan: Scan, stretches: Ints) -> Measured:
         excess=furthest[cut],
         effect=difference * (1 - DOUBT / np.maximum(np.abs(statistic), DOUBT)),
     )
+
+
+def _differences(scan: Scan, stretches: Ints) -> Floats:
+    """How far the share of rows at each cut is off: shape (stretches, cuts). Where a whole column is cut in part, the
+    furthest of its plain cuts."""
+    difference = np.abs(_shares(scan, stretches) - _shares(scan, scan.normal.cells[None, :]))
+    plain = np.where(scan.layout.kind == CutKind.VALUE, difference, 0.0)
+    for cut in np.flatnonzero(scan.layout.is_whole):
+        of_column = scan.layout.column == scan.layout.column[cut]
+        difference[:, cut] = plain[:, of_column].max(axis=1)
+    return difference
 
 
 def _shares(scan: Scan, cells: Ints) -> Floats:

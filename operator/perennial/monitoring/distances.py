@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .layout import Floats, Ints
+from perennial.wire.layout import Floats, Ints
 
 HALF = 0.5
 """A row added to each cell by half, so that an empty one makes no logarithm infinite (Jeffreys)."""

@@ -13,10 +13,10 @@ from typing import Literal
 
 import numpy as np
 
+from perennial.wire.layout import CutKind, Floats, Ints, Layout
 from perennial.wire.reference import Categorical, Numeric
 
 from .distances import jensen_shannon, population_stability, wasserstein
-from .layout import CutKind, Floats, Ints, Layout
 from .scan import Peak
 
 CATEGORIES = 3

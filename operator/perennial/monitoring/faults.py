@@ -12,8 +12,9 @@ from typing import Literal
 
 import msgspec
 
+from perennial.wire.layout import Ints
+
 from .effects import Effect, effect
-from .layout import Ints
 from .scan import Peak, Scan
 
 FindingState = Literal["DataFault", "Drift", "MinorDrift"]

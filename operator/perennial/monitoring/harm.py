@@ -16,9 +16,8 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
+from perennial.wire.layout import Floats
 from perennial.wire.reference import Loss
-
-from .layout import Floats
 
 BETTORS = 8
 SMALLEST_STAKE = 0.05

@@ -7,11 +7,12 @@ that began anywhere in the last 32 windows is met by a stretch that covers most 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import msgspec
 import numpy as np
 
-from .layout import Ints
+from perennial.wire.layout import Ints
 
 LONGEST = 32
 """The oldest bucket goes when the others still cover so many windows."""
@@ -34,16 +35,34 @@ History = tuple[Bucket, ...]
 """Newest first."""
 
 
+Pair = tuple[Bucket, Bucket]
+"""Neighbours of one length, the earlier one first."""
+
+
 def push(history: History, window: Bucket) -> History:
-    """The history with one more window. Of three buckets of a length the older two become one."""
+    """The history with one more window."""
+    return pushed(history, window)[0]
+
+
+def pushed(history: History, window: Bucket) -> tuple[History, list[Pair]]:
+    """The history with one more window, and the pairs that were merged: of three buckets of a length the older two
+    become one."""
     buckets = [window, *history]
+    pairs: list[Pair] = []
     start = 0
     while start + 2 < len(buckets) and buckets[start].windows == buckets[start + 2].windows:
-        buckets[start + 1 : start + 3] = [_merge(buckets[start + 1], buckets[start + 2])]
+        newer, older = buckets[start + 1 : start + 3]
+        pairs.append((older, newer))
+        buckets[start + 1 : start + 3] = [_merge(newer, older)]
         start += 1
     while sum(bucket.windows for bucket in buckets[:-1]) >= LONGEST:
         buckets.pop()
-    return tuple(buckets)
+    return tuple(buckets), pairs
+
+
+def adjoining(history: History) -> list[Pair]:
+    """The pairs that more windows would merge next."""
+    return [(older, newer) for newer, older in pairwise(history) if newer.windows == older.windows]
 
 
 def stretches(history: History) -> Ints:

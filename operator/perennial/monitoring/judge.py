@@ -14,16 +14,17 @@ import numpy as np
 
 from perennial.api.driftmonitor import DriftMonitorSpec
 from perennial.wire.counts import Epochs
+from perennial.wire.layout import CutKind, Ints, Layout, layout_of, reference_cells
 from perennial.wire.reference import Reference
 
 from . import baseline as baselines
 from .baseline import Baseline
 from .checkpoint import Checkpoint, Judged, Open, Tally
 from .counts import fold
+from .dispersion import Dispersion
 from .faults import Finding, finding, unexplained
 from .harm import Harm, game, step
-from .history import Bucket, lengths, push, stretches
-from .layout import Ints, Layout, layout_of
+from .history import Bucket, lengths, push, pushed, stretches
 from .scan import Normal, Scan, looks_in
 from .suspicion import bet_on_scores, why_not
 from .triage import CLEAN, Triage, skew, triage, triage_harm
@@ -122,7 +123,7 @@ def _based(checkpoint: Checkpoint, spec: DriftMonitorSpec, now: float) -> Checkp
         return checkpoint
     layout = layout_of(reference)
     if spec.baseline.source == "Training":
-        fresh = baselines.from_training(reference, layout, now)
+        fresh = baselines.from_training(reference, now)
     else:
         fresh = baselines.from_serving(layout, now)
     return msgspec.structs.replace(_rebased(checkpoint), baseline=fresh)
@@ -141,20 +142,31 @@ def _judge(checkpoint: Checkpoint, window: Open, reference: Reference, spec: Dri
     closed = msgspec.structs.replace(checkpoint, open=None, windows=checkpoint.windows + 1, closed=window.closed)
     if baseline.complete:
         return _scan(closed, bucket, baseline, layout, spec)
-    return _learn(closed, bucket, baseline, layout, spec)
+    return _learn(closed, bucket, baseline, layout, reference, spec)
 
 
 def _scan(
     checkpoint: Checkpoint, bucket: Bucket, baseline: Baseline, layout: Layout, spec: DriftMonitorSpec
 ) -> Checkpoint:
-    history = push(checkpoint.history, bucket)
+    history, pairs = pushed(checkpoint.history, bucket)
     scan = scanner(layout, baselines.normal(baseline, layout), spec)
     found = _triaged(checkpoint, scan, history, spec)
-    scanned = msgspec.structs.replace(checkpoint, history=history, triage=found)
-    judged = _suspected(scanned, bucket, layout, float(scan.normal.dispersion[-1]), spec)
+    if not (found.of("Drift") or found.of("DataFault")):
+        settled = max(found.quiet.values(), default=0.0)
+        fresh = [pair for pair in pairs if pair[0].opened >= settled]
+        baseline = baselines.compare(baseline, layout, fresh, scan.normal.dispersion)
+    scanned = msgspec.structs.replace(checkpoint, history=history, triage=found, baseline=baseline)
+    judged = _suspected(scanned, bucket, layout, _of_scores(scan, bucket), spec)
     acting = ("DataFault", "Drift", "HarmSuspected", "Harm")
     calm = 0 if any(verdict.state in acting for verdict in judged.triage.verdicts) else checkpoint.calm + 1
     return msgspec.structs.replace(judged, calm=calm)
+
+
+def _of_scores(scan: Scan, bucket: Bucket) -> float:
+    """The overdispersion of a window's scores, which are its last column."""
+    dispersion = scan.normal.dispersion.at(np.array([float(bucket.rows)]))[0]
+    scores = (scan.layout.column == len(scan.layout.columns) - 1) & (scan.layout.kind != CutKind.MISSING)
+    return float(dispersion[scores].max(initial=1.0))
 
 
 def _suspected(
@@ -183,17 +195,22 @@ def _suspected(
 
 
 def _learn(
-    checkpoint: Checkpoint, bucket: Bucket, baseline: Baseline, layout: Layout, spec: DriftMonitorSpec
+    checkpoint: Checkpoint,
+    bucket: Bucket,
+    baseline: Baseline,
+    layout: Layout,
+    reference: Reference,
+    spec: DriftMonitorSpec,
 ) -> Checkpoint:
     """A window in which values went missing, by what was learned so far, is not learned from."""
     if baseline.windows:
-        normal = Normal(np.asarray(baseline.cells), baselines.training_dispersion(layout))
+        normal = Normal(np.asarray(baseline.cells), Dispersion(layout, trained=reference.differences))
         found = _triaged(checkpoint, scanner(layout, normal, spec), (bucket,), spec, only_faults=True)
         checkpoint = msgspec.structs.replace(checkpoint, triage=found)
         fault = found.of("DataFault")
         if fault and not fault.clean:
             return checkpoint
-    learned = baselines.learn(baseline, layout, bucket.cells, bucket.rows, of=spec.baseline.rows)
+    learned = baselines.learn(baseline, layout, bucket, of=spec.baseline.rows)
     checkpoint = msgspec.structs.replace(checkpoint, baseline=learned)
     return _compared_with_training(checkpoint, learned, layout, spec) if learned.complete else checkpoint
 
@@ -204,9 +221,8 @@ def _compared_with_training(
     reference, model = checkpoint.reference, checkpoint.model
     if reference is None or model is None:
         return checkpoint
-    trained = baselines.from_training(reference, layout, baseline.since)
-    dispersion = np.maximum(trained.dispersion, baseline.dispersion)
-    scan = scanner(layout, Normal(np.asarray(trained.cells), dispersion), spec)
+    dispersion = Dispersion(layout, baseline.served, reference.differences)
+    scan = scanner(layout, Normal(reference_cells(reference.columns), dispersion), spec)
     served = np.asarray(baseline.cells)[None, :]
     found = unexplained(
         finding(scan, peak, served[0], n=baseline.rows, since=baseline.since, materiality=spec.materiality)

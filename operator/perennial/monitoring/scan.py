@@ -3,9 +3,11 @@ baseline?
 
 Each stretch is compared with the baseline, cut by cut, by the signed root of the two-sample binomial likelihood ratio,
 which is close to standard normal even far out in the tail (Barndorff-Nielsen and Cox, Inference and Asymptotics,
-1994). The bound is the normal quantile for all looks, cuts and stretches within the time that the user allows per
-false alarm (Bonferroni), so that one knob holds however often one looks. Counts are divided by the column's
-overdispersion first: rows of one hour are more alike than independent ones.
+1994). Where it is small anyway Pearson's statistic stands for it, which takes no logarithm. The bound is the normal
+quantile for all looks, cuts and stretches within the time that the user allows per false alarm (Bonferroni), so that
+one knob holds however often one looks; half of the allowance is for the cuts that stand for a column, which are few.
+Counts are divided by the overdispersion of so long a stretch first: rows of one hour are more alike than independent
+ones.
 """
 
 from __future__ import annotations
@@ -17,10 +19,16 @@ from itertools import pairwise
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
 
+from perennial.wire.differences import units
+from perennial.wire.layout import CutKind, Floats, Ints, Layout
+
+from .dispersion import Dispersion
 from .history import STRETCHES
-from .layout import CutKind, Floats, Ints, Layout
+
+STANDING_SHARE = 1 / 2
+"""Of the allowance for drift, to the few cuts that stand for their column: level and spread of a number, the categories
+of a text. The other half is for the many cuts that look at a number closely."""
 
 _TINY = np.finfo(np.float64).tiny
 
@@ -39,6 +47,25 @@ def signed_root(inside: Floats, n: Floats, reference_inside: Floats, reference_n
     return root
 
 
+NOTABLE = 4.0
+"""A signed root of less is Pearson's statistic instead. None that is greater is missed: a likelihood ratio is at most
+twice Pearson's chi-squared, since log x <= x - 1."""
+
+
+def standardised(inside: Floats, n: Floats, reference_inside: Floats, reference_n: Floats) -> Floats:
+    """`signed_root` where that is notable, and else Pearson's statistic, of shares of shape (stretches, cuts) and the
+    reference's [cuts]."""
+    total, pooled = n + reference_n, inside + reference_inside
+    apart = inside * reference_n - reference_inside * n
+    chance = pooled * (total - pooled) * n * reference_n
+    some = chance > 0
+    root: Floats = apart * np.sqrt(np.divide(total, chance, out=np.zeros_like(chance), where=some))
+    stretch, cut = np.nonzero(np.abs(root) >= NOTABLE / math.sqrt(2))
+    far = signed_root(inside[stretch, cut], n[stretch, cut], reference_inside[cut], reference_n[cut])
+    root[stretch, cut] = far
+    return root
+
+
 def bound(looks: float, tests: int) -> float:
     """How far out a statistic must lie for less than one false alarm in `looks` looks at `tests` statistics each."""
     return -NormalDist().inv_cdf(0.5 / (max(looks, 1.0) * max(tests, 1)))
@@ -46,10 +73,10 @@ def bound(looks: float, tests: int) -> float:
 
 @dataclass(frozen=True)
 class Normal:
-    """What is normal: the baseline's counts, and each cut's overdispersion (at least 1)."""
+    """What is normal: the baseline's counts, and how much more than chance blocks of rows differ."""
 
     cells: Ints
-    dispersion: Floats
+    dispersion: Dispersion
 
 
 @dataclass(frozen=True)
@@ -85,22 +112,41 @@ class Scan:
         self.normal = normal
         left_out = set(exclude)
         names = [{column.name, *layout.joint.get(column.name, ())} for column in layout.columns]
-        watched = np.array([left_out.isdisjoint(names[cut.column]) for cut in layout.cuts], dtype=bool)
-        fault = np.isin(layout.kind, (CutKind.MISSING, CutKind.UNSEEN))
-        drift_bound = bound(drift_looks, int((watched & ~fault).sum()) * STRETCHES)
-        fault_bound = bound(fault_looks, int((watched & fault).sum()) * STRETCHES)
-        self.bounds = np.where(watched, np.where(fault, fault_bound, drift_bound), np.inf)
-        self._groups = _groups(layout, fault)
+        watched = np.array([left_out.isdisjoint(each) for each in names], dtype=bool)[layout.column]
+        fault, whole = layout.fault, layout.is_whole
+        standing = np.zeros(len(layout.cuts), dtype=bool)
+        standing[units(layout)[0]] = True
+        self.bounds = np.full(len(layout.cuts), np.inf)
+        for family, looks in (
+            (fault, fault_looks),
+            (standing & ~fault, drift_looks / STANDING_SHARE),
+            (~standing & ~fault, drift_looks / (1 - STANDING_SHARE)),
+        ):
+            self.bounds[watched & family] = bound(looks, int((watched & family).sum()) * STRETCHES)
+        self._groups = _groups(layout)
         inside, n = layout.cut_counts(normal.cells)
+        share = inside / np.maximum(n, 1.0)
+        # A row that lies on the first side in part tells more of a share than one that does wholly or not.
+        self._parts = np.where(whole, layout.variance(inside, n) / np.maximum(share * (1 - share), _TINY), 1.0)
+        self._parts[~(self._parts > 0)] = 1.0
+        dispersion = self._dispersion(normal.cells[None, :])[0]
         # The reference's smallest and greatest row made the outermost edges: counted as one row on the far side, or
         # every new extreme would be a surprise.
-        self._inside = (inside + (layout.outside < 0)) / normal.dispersion
-        self._n = (n + (layout.outside != 0)) / normal.dispersion
+        self._inside = (inside + (layout.outside < 0)) / dispersion
+        self._n = (n + (layout.outside != 0)) / dispersion
 
     def statistics(self, stretches: Ints) -> Floats:
         """Signed roots of shape (stretches, cuts) for counts of shape (stretches, cells)."""
         inside, n = self.layout.cut_counts(stretches)
-        return signed_root(inside / self.normal.dispersion, n / self.normal.dispersion, self._inside, self._n)
+        dispersion = self._dispersion(stretches)
+        inside /= dispersion
+        n /= dispersion
+        return standardised(inside, n, self._inside, self._n)
+
+    def _dispersion(self, stretches: Ints) -> Floats:
+        rows = self.layout.rows(stretches).astype(np.float64)
+        dispersion: Floats = self.normal.dispersion.at(rows) * self._parts
+        return dispersion
 
     def excess(self, statistics: Floats) -> float:
         """How far the furthest statistic lies out, as a share of its bound: above 1 it alarms."""
@@ -129,12 +175,12 @@ def _entropy(x: Floats) -> Floats:
     return result
 
 
-def _groups(layout: Layout, fault: NDArray[np.bool_]) -> list[slice]:
+def _groups(layout: Layout) -> list[slice]:
     """Cuts that answer for one finding lie together: a column's values or categories; its unseen ones; its missing
     ones."""
     if not len(layout.cuts):
         return []
-    kind = np.where(fault, layout.kind, CutKind.VALUE)
+    kind = np.where(layout.fault, layout.kind, CutKind.VALUE)
     begins = np.flatnonzero(np.diff(layout.column) | np.diff(kind)) + 1
     edges = [0, *begins.tolist(), len(layout.cuts)]
     return [slice(first, last) for first, last in pairwise(edges)]

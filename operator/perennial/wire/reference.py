@@ -1,8 +1,8 @@
 """The reference of a version: how its held-out rows fell into bins, stored with the model by the run.
 
 The server counts into the same bins and the DriftMonitor compares the two, so that adding up pods and windows is
-integer addition. What needs more than numpy (overdispersion, confidence bounds, quantiles) is computed by the run and
-stored here.
+integer addition. What needs more than numpy (confidence bounds, quantiles), or the rows themselves, is computed by
+the run and stored here.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import msgspec
 
 MAX_BINS = 32
 MAX_CATEGORIES = 64
+DIGITS = 3
+"""Of sums of squares: more would be noise."""
 
 
 class Numeric(msgspec.Struct, tag="numeric", omit_defaults=True):
@@ -25,7 +27,6 @@ class Numeric(msgspec.Struct, tag="numeric", omit_defaults=True):
     name: str
     edges: list[float]
     counts: list[int]
-    phi: float = 1.0
 
     @property
     def cells(self) -> int:
@@ -40,7 +41,6 @@ class Categorical(msgspec.Struct, tag="categorical", omit_defaults=True):
     categories: list[str]
     counts: list[int]
     others: list[str] = []
-    phi: float = 1.0
 
     @property
     def cells(self) -> int:
@@ -97,6 +97,19 @@ class Expected(msgspec.Struct):
     doubt: float
 
 
+class Differences(msgspec.Struct, frozen=True):
+    """Sums over `pairs` of neighbouring blocks of one length: `rows` of the pairs' mean rows a block, `squares` [units]
+    of squared standardised differences, 1 on average where rows are independent."""
+
+    pairs: int
+    rows: float
+    squares: list[float]
+
+    def plus(self, other: Differences) -> Differences:
+        squares = [round(a + b, DIGITS) for a, b in zip(self.squares, other.squares, strict=True)]
+        return Differences(self.pairs + other.pairs, self.rows + other.rows, squares)
+
+
 class Reference(msgspec.Struct, omit_defaults=True):
     """All that drift is judged against. Counts of a window are one flat list: the features' cells in order, then the
     joint columns', then the score's."""
@@ -112,6 +125,8 @@ class Reference(msgspec.Struct, omit_defaults=True):
     """None where fewer than two features take part, and in references of earlier releases."""
     expected: Expected | None = None
     """None for a model without probabilities, with too few held-out rows, and in references of earlier releases."""
+    differences: list[Differences] = []
+    """Of the held-out rows in the order of time: of the shortest blocks, of those twice as long, and so on."""
 
     @property
     def columns(self) -> list[Column]:

@@ -30,8 +30,8 @@ from perennial.cli.named import Named
 from perennial.cli.report.content import content
 from perennial.monitoring import judge
 from perennial.monitoring.checkpoint import Checkpoint, Judged, encode
-from perennial.monitoring.layout import SCORE
 from perennial.runtime.binning import count_cells, numeric_cells
+from perennial.wire.layout import SCORE
 from perennial.wire.reference import Numeric
 from tests.unit.monitoring import worlds
 from tests.unit.runtime.server import models

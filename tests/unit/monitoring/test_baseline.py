@@ -1,79 +1,101 @@
-"""A baseline learned from serving: whole when it may be, and with the right overdispersion."""
+"""A baseline learned from serving: whole when it may be, and with what windows differ by."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import chi2
 
 from perennial.monitoring import baseline as baselines
-from perennial.monitoring.baseline import Baseline, chi2_low
-from perennial.monitoring.layout import CutKind, Layout
+from perennial.monitoring.baseline import Baseline
+from perennial.monitoring.history import Bucket, pushed
+from perennial.wire.differences import of_blocks
+from perennial.wire.layout import CutKind, Floats, Layout
+from perennial.wire.reference import Column
 
 from . import worlds
-
-
-@pytest.mark.parametrize("freedom", [9, 15, 40, 400])
-def test_chi2_low_is_its_quantile(freedom: int) -> None:
-    assert chi2_low(freedom) == pytest.approx(float(chi2.ppf(0.1, freedom)), rel=1e-3)
 
 
 @pytest.mark.parametrize(("rows", "of", "windows"), [(500, 10_000, 20), (5000, 10_000, 10), (500, 100, 10)])
 def test_it_takes_the_rows_asked_for_and_ten_windows(
     rng: np.random.Generator, rows: int, of: int, windows: int
 ) -> None:
-    assert _learn(rng, rows, of=of).windows == windows
+    learned = _learn(rng, [worlds.numeric("x", rng)], rows, of=of)
+    assert learned.windows == windows
+    assert learned.recent == ()
 
 
-def test_dispersion_is_the_median_over_cuts_of_pearsons(rng: np.random.Generator) -> None:
-    """Against the definition, from all the windows, which the baseline itself does not keep."""
-    column = worlds.numeric("x", rng)
-    layout = Layout([column])
-    windows = [worlds.draw(column, rng, 300 + 50 * i, shift=float(rng.normal() * 0.2)) for i in range(20)]
+def test_each_window_is_compared_once_at_each_length(rng: np.random.Generator) -> None:
+    """Sixteen windows are eight pairs, four of twos and two of fours, whether merged already or about to be."""
+    columns: list[Column] = [worlds.numeric("x", rng)]
+    layout = Layout(columns)
+    windows = np.array([worlds.draw(columns[0], rng, 500) for _ in range(16)])
     learned = baselines.from_serving(layout, 0.0)
-    for window in windows:
-        learned = baselines.learn(learned, layout, window, sum(window), of=sum(map(sum, windows)))
-    inside, n = layout.cut_counts(np.array(windows))
-    share = inside.sum(axis=0) / n.sum(axis=0)
-    split = (layout.kind == CutKind.VALUE) & (share > 0) & (share < 1)
-    pearson = ((inside - n * share) ** 2)[:, split] / (n * share * (1 - share))[:, split]
-    expected = np.median(pearson.sum(axis=0)) / chi2.ppf(0.1, 19)
-    assert learned.dispersion[5] == pytest.approx(expected, rel=1e-3)
+    for number, window in enumerate(windows.tolist()):
+        learned = baselines.learn(learned, layout, Bucket(1, 500, number, number + 1, window), of=8000)
+    assert learned.complete
+    assert [each.pairs for each in learned.served] == [8, 3, 1]
+    twos, *_ = of_blocks(layout, windows)
+    assert learned.served[0].squares == pytest.approx(twos.squares, abs=0.01)
 
 
 def test_windows_alike_but_for_chance_have_little_dispersion(rng: np.random.Generator) -> None:
-    assert max(_learn(rng, 500, of=20_000).dispersion) < 2.5
+    columns: list[Column] = [worlds.numeric(f"x{place}", rng) for place in range(10)]
+    assert _dispersion(columns, _learn(rng, columns, 500, of=20_000)).max() < 1.2
 
 
 def test_hours_that_differ_have_more(rng: np.random.Generator) -> None:
-    assert min(_learn(rng, 500, of=20_000, wobble=0.3).dispersion) > 5
+    columns: list[Column] = [worlds.numeric("x", rng)]
+    values = np.array([cut.kind != CutKind.MISSING for cut in Layout(columns).cuts])
+    assert _dispersion(columns, _learn(rng, columns, 500, of=20_000, wobble=0.3))[values].min() > 5
 
 
 def test_missing_values_that_come_in_bursts_have_their_own(rng: np.random.Generator) -> None:
-    column = worlds.numeric("x", rng)
-    layout = Layout([column])
+    columns: list[Column] = [worlds.numeric("x", rng)]
+    layout = Layout(columns)
     learned = baselines.from_serving(layout, 0.0)
     for number in range(20):
-        window = worlds.draw(column, rng, 500, missing=0.4 if number % 5 == 0 else 0.0)
-        learned = baselines.learn(learned, layout, window, 500, of=10_000)
-    assert learned.dispersion[-1] > 10 > max(learned.dispersion[:-1])
+        window = worlds.draw(columns[0], rng, 500, missing=0.4 if number % 3 == 0 else 0.0)
+        learned = baselines.learn(learned, layout, Bucket(1, 500, number, number + 1, window), of=10_000)
+    dispersion = _dispersion(columns, learned)
+    assert dispersion[layout.fault].min() > 10 > dispersion[~layout.fault].max()
 
 
-def test_training_brings_the_runs_own(rng: np.random.Generator) -> None:
-    column = worlds.numeric("x", rng)
-    column.phi = 1.7
-    reference = worlds.reference([column, worlds.numeric("(score)", rng)])
-    trained = baselines.from_training(reference, Layout(reference.columns), 12.0)
+def test_training_brings_what_its_rows_differ_by(rng: np.random.Generator) -> None:
+    columns: list[Column] = [worlds.numeric("x", rng), worlds.numeric("(score)", rng)]
+    reference = worlds.reference(columns)
+    shifts = rng.normal(size=32) * 0.3
+    drawn = [[cell for column in columns for cell in worlds.draw(column, rng, 500, shift=each)] for each in shifts]
+    reference.differences = of_blocks(Layout(columns), np.array(drawn))
+    trained = baselines.from_training(reference, 12.0)
     assert trained.complete
     assert trained.rows == reference.rows
-    assert set(trained.dispersion) == {1.7, 1.0}
+    assert _dispersion(columns, trained).max() > 10
 
 
-def _learn(rng: np.random.Generator, rows: int, *, of: int, wobble: float = 0.0) -> Baseline:
-    column = worlds.numeric("x", rng)
-    layout = Layout([column])
+def test_what_is_served_after_the_baseline_is_learned_on(rng: np.random.Generator) -> None:
+    columns: list[Column] = [worlds.numeric(f"x{place}", rng) for place in range(10)]
+    layout = Layout(columns)
+    learned = _learn(rng, columns, 500, of=5000)
+    history: tuple[Bucket, ...] = ()
+    for shift in rng.normal(size=40) * 0.2:
+        cells = [cell for column in columns for cell in worlds.draw(column, rng, 500, shift=float(shift))]
+        history, pairs = pushed(history, Bucket(1, 500, 0.0, 1.0, cells))
+        learned = baselines.compare(learned, layout, pairs, baselines.normal(learned, layout).dispersion)
+    assert learned.rows == 5000
+    assert _dispersion(columns, learned)[layout.is_whole].max() > 5
+
+
+def _learn(rng: np.random.Generator, columns: list[Column], rows: int, *, of: int, wobble: float = 0.0) -> Baseline:
+    layout = Layout(columns)
     learned = baselines.from_serving(layout, 0.0)
     while not learned.complete:
         shift = float(rng.normal() * wobble)
-        learned = baselines.learn(learned, layout, worlds.draw(column, rng, rows, shift=shift), rows, of=of)
+        cells = [cell for column in columns for cell in worlds.draw(column, rng, rows, shift=shift)]
+        learned = baselines.learn(learned, layout, Bucket(1, rows, 0.0, 1.0, cells), of=of)
     return learned
+
+
+def _dispersion(columns: list[Column], learned: Baseline) -> Floats:
+    """Of each cut, in a window of 500 rows."""
+    found: Floats = baselines.normal(learned, Layout(columns)).dispersion.at(np.array([500.0]))[0]
+    return found

@@ -7,8 +7,8 @@ import pytest
 
 from perennial.monitoring.effects import Effect, Kind, effect
 from perennial.monitoring.faults import meaning
-from perennial.monitoring.layout import CutKind, Layout, reference_cells
 from perennial.monitoring.scan import Peak
+from perennial.wire.layout import CutKind, Layout, reference_cells
 from perennial.wire.reference import Categorical, Column, Numeric
 
 X = Numeric("x", [0.0, 1.0, 2.0, 3.0, 4.0], [0, 250, 250, 250, 250, 0, 0])

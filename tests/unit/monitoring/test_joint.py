@@ -14,6 +14,7 @@ from perennial.monitoring.checkpoint import Checkpoint, Judged
 from perennial.monitoring.verdict import Verdict
 from perennial.runtime import binning
 from perennial.runtime.server.counts.tally import Tally
+from perennial.runtime.trainer.blocks import Blocks
 from perennial.runtime.trainer.joint import joint
 from perennial.wire.counts import Epoch, Epochs, ModelCounts
 from perennial.wire.reference import Column, Numeric, Reference
@@ -33,7 +34,7 @@ class Served:
         schema = Schema("classification", "y", [Feature(name, "numeric") for name in NAMES], "positive")
         learned, held = self.draw(10_000), self.draw(10_000)
         features: list[Column] = [_column(name, held[:, place]) for place, name in enumerate(NAMES)]
-        made = joint(schema, _frame(learned), _frame(held))
+        made = joint(schema, _frame(learned), _frame(held), Blocks(len(held)))
         reference = Reference(
             worlds.MODEL, "classification", len(held), features, _column("score", held[:, -1]), joint=made
         )

@@ -174,7 +174,7 @@ def test_what_broke_while_learning_is_not_learned(rng: np.random.Generator) -> N
     learned = traffic.checkpoint.baseline
     assert learned is not None
     assert learned.complete
-    assert max(learned.dispersion) < 5
+    assert max(max(each.squares) / each.pairs for each in learned.served) < 8
 
 
 def test_a_window_never_closes_with_too_few_rows_or_too_soon(rng: np.random.Generator) -> None:

@@ -33,7 +33,7 @@ def watch(kind: Kind, rng: np.random.Generator, before: Draw, *, rows: int, afte
     """The verdicts, with what they name, after so many windows of 500 rows; `after` None: nothing changes."""
     schema = Schema("regression", "y", [Feature("x", kind)], "value")
     held, learned = (pd.DataFrame({"x": before(rng, rows)}) for _ in range(2))
-    answers = Answers(rng.normal(size=rows), np.linspace(0, 1, rows))
+    answers = Answers(rng.normal(size=rows), rng.permutation(np.linspace(0, 1, rows)))
     made = reference.build(schema, reference.HeldOut(held, learned, answers), worlds.MODEL)
     spec = DriftMonitorSpec.model_validate({"deployment": "x", "baseline": {"from": "Training"}})
     checkpoint = judge.begin(Checkpoint(), Judged(worlds.MODEL), made)

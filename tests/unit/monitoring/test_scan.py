@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import norm
 
+from perennial.monitoring.dispersion import Dispersion
 from perennial.monitoring.history import STRETCHES, Bucket, History, push, stretches
-from perennial.monitoring.layout import CutKind, Layout, reference_cells
-from perennial.monitoring.scan import Normal, Scan, bound, signed_root
+from perennial.monitoring.scan import NOTABLE, Normal, Scan, bound, signed_root, standardised
+from perennial.wire.layout import CutKind, Floats, Layout, reference_cells
 from perennial.wire.reference import Categorical, Column, Numeric
 
 from . import worlds
@@ -43,6 +46,21 @@ def test_no_rows_say_nothing() -> None:
     assert signed_root(*(np.array([x]) for x in (0.0, 0.0, 10.0, 100.0)))[0] == 0
 
 
+share_of_one = st.integers(0, 10_000).map(lambda each: each / 10_000)
+shares = st.tuples(share_of_one, st.floats(0.5, 1e6), share_of_one, st.floats(0.5, 1e6))
+
+
+@given(st.lists(shares, min_size=1, max_size=20))
+def test_what_is_notable_is_never_missed(drawn: list[tuple[float, float, float, float]]) -> None:
+    """Pearson's statistic only stands for roots that are small, and both agree on the direction."""
+    share, n, reference_share, reference_n = np.array(drawn).T
+    exact = signed_root(share * n, n, reference_share * reference_n, reference_n)
+    quick = standardised((share * n)[None, :], n[None, :], reference_share * reference_n, reference_n)[0]
+    notable = np.abs(exact) >= NOTABLE
+    assert quick[notable] == pytest.approx(exact[notable])
+    assert (np.abs(quick[~notable]) < NOTABLE + 1e-6).all()
+
+
 def test_bound_is_the_normal_quantile_of_all_looks() -> None:
     assert bound(1000, 300) == pytest.approx(float(norm.isf(1 / (2 * 1000 * 300))))
 
@@ -57,6 +75,7 @@ def test_every_cut_counts_what_it_says(rng: np.random.Generator) -> None:
     edges = len(columns[0].edges) if isinstance(columns[0], Numeric) else 0
     expected = [(int(numbers[: edge + 1].sum()), values) for edge in range(edges)]
     expected += [(int(numbers[-1]), int(numbers.sum()))]
+    inside, n = inside[~layout.is_whole], n[~layout.is_whole]
     present = int(categories[:-1].sum())
     expected += [(int(categories[0]), present), (int(categories[1]), present)]
     expected += [(int(categories[3]), present), (int(categories[4]), int(categories.sum()))]
@@ -91,6 +110,48 @@ def test_excluded_columns_never_alarm_and_lower_the_others_bound(rng: np.random.
     assert {peak.column for peak in everything.peaks(everything.statistics(shifted))} == {0, 1}
     assert {peak.column for peak in excluded.peaks(excluded.statistics(shifted))} == {0}
     assert excluded.bounds[0] < everything.bounds[0]
+
+
+def test_a_column_as_a_whole_is_its_mean_rank_and_its_ranks_squared_distance(rng: np.random.Generator) -> None:
+    """Against the rows themselves: parts, their mean and their variance."""
+    column = worlds.numeric("x", rng)
+    layout = Layout([column])
+    cells = np.array(worlds.draw(column, rng, 3000, shift=0.4))
+    inside, n = layout.cut_counts(cells)
+    variance = layout.variance(inside, n)
+    values = [cut for cut in layout.cuts if cut.kind is CutKind.VALUE]
+    below = np.cumsum(column.counts[:-1])[[cut.last - 1 for cut in values]] / sum(column.counts[:-1])
+    rows = np.repeat(np.arange(column.cells - 1), cells[:-1])
+    is_below = rows[:, None] < np.array([cut.last for cut in values])
+    level = is_below.mean(axis=1)
+    distance = np.abs(0.5 - below)
+    lower = below < 0.5
+    spread = (is_below[:, lower] * distance[lower]).sum(axis=1) / distance[lower].sum()
+    spread += (~is_below[:, ~lower] * distance[~lower]).sum(axis=1) / distance[~lower].sum()
+    for kind, parts in ((CutKind.LEVEL, level), (CutKind.SPREAD, spread)):
+        (cut,) = np.flatnonzero(layout.kind == kind)
+        assert inside[cut] / n[cut] == pytest.approx(parts.mean())
+        assert variance[cut] == pytest.approx(parts.var())
+
+
+@pytest.mark.parametrize("counts", [[0, 900, 0, 100, 0, 0], [0, 500, 500, 0, 0], [0, 999, 1, 0, 0]])
+def test_a_column_of_few_values_has_no_whole(counts: list[int]) -> None:
+    layout = Layout([Numeric("x", [float(edge) for edge in range(len(counts) - 2)], counts)])
+    assert not layout.is_whole.any()
+
+
+@pytest.mark.parametrize(("change", "kind"), [({"shift": 0.1}, CutKind.LEVEL), ({"scale": 1.1}, CutKind.SPREAD)])
+def test_a_column_as_a_whole_sees_with_fewer_rows(
+    rng: np.random.Generator, change: dict[str, float], kind: CutKind
+) -> None:
+    """Four tenths more evidence (in squares) of a normal column moved than at the best of its cuts."""
+    column = worlds.numeric("x", rng, rows=1_000_000)
+    scan = _scan(Layout([column]))
+    rows = rng.normal(size=200_000) * change.get("scale", 1.0) + change.get("shift", 0.0)
+    cells = np.bincount(np.searchsorted(column.edges, rows, side="right"), minlength=column.cells)
+    squares = scan.statistics(cells[None, :])[0] ** 2
+    best = squares[scan.layout.kind == CutKind.VALUE].max()
+    assert squares[scan.layout.kind == kind][0] > 1.4 * best
 
 
 def test_overdispersion_divides_the_evidence(rng: np.random.Generator) -> None:
@@ -161,6 +222,17 @@ def test_a_reference_of_both_kinds_is_one_flat_window(rng: np.random.Generator) 
     assert reference_cells(columns).tolist() == [*columns[0].counts, 5, 1, 0, 2]
 
 
+class _Alike(Dispersion):
+    """The same at every cut and length."""
+
+    def __init__(self, layout: Layout, phi: float) -> None:
+        super().__init__(layout)
+        self._shape, self._phi = len(layout.cuts), phi
+
+    def at(self, rows: Floats) -> Floats:
+        return np.full((len(rows), self._shape), self._phi)
+
+
 def _scan(layout: Layout, phi: float = 1.0, looks: float = 1000, exclude: tuple[str, ...] = ()) -> Scan:
-    normal = Normal(reference_cells(layout.columns), np.full(len(layout.cuts), phi))
+    normal = Normal(reference_cells(layout.columns), _Alike(layout, phi))
     return Scan(layout, normal, drift_looks=looks, fault_looks=looks, exclude=exclude)

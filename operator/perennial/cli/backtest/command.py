@@ -20,8 +20,8 @@ from perennial.cli.paint import Paint
 from perennial.cli.problem import CannotDo
 from perennial.cli.report.command import write
 from perennial.cli.report.page import page
-from perennial.monitoring.layout import SCORE
 from perennial.monitoring.words import at
+from perennial.wire.layout import SCORE
 
 from . import captured, drawing, words
 from .epochs import epochs

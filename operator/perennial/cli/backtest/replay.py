@@ -16,20 +16,18 @@ from perennial.api.trainingjob_status import HandledTriggers, TrainingJobStatus
 from perennial.cli.measure import Measured, measure
 from perennial.kube.plan import Event
 from perennial.monitoring import baseline as baselines
-from perennial.monitoring.baseline import Baseline
 from perennial.monitoring.checkpoint import Checkpoint
 from perennial.monitoring.events import events
 from perennial.monitoring.governor import Decision, Request
 from perennial.monitoring.history import stretches
 from perennial.monitoring.judge import scanner
-from perennial.monitoring.layout import Layout, layout_of
 from perennial.monitoring.observed import Deployment, Look, Observed
 from perennial.monitoring.plan import consider
-from perennial.monitoring.scan import Scan
 from perennial.monitoring.status import status
 from perennial.monitoring.verdict import Verdict
 from perennial.monitoring.words import moment
 from perennial.wire.counts import Epochs
+from perennial.wire.layout import Layout, layout_of
 from perennial.wire.reference import Reference
 
 from .monitor import Monitor
@@ -99,7 +97,6 @@ class Replay:
     at: float = 0.0
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     status: DriftMonitorStatus = field(default_factory=DriftMonitorStatus)
-    scan: Scan | None = None
 
 
 def replay(monitor: Monitor, reference: Reference, handed: Iterable[Handed]) -> Replay:
@@ -197,13 +194,8 @@ def _measured(made: Replay, after: Checkpoint) -> Measured | None:
     baseline = after.baseline
     if baseline is None or not baseline.complete or not after.history:
         return None
-    if made.scan is None:
-        made.scan = _scan(made, baseline)
-    return measure(made.scan, stretches(after.history))
-
-
-def _scan(made: Replay, baseline: Baseline) -> Scan:
-    return scanner(made.layout, baselines.normal(baseline, made.layout), made.spec)
+    scan = scanner(made.layout, baselines.normal(baseline, made.layout), made.spec)
+    return measure(scan, stretches(after.history))
 
 
 def _opened(handed: Handed) -> float:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 
-from perennial.monitoring.layout import Ints
+from perennial.wire.layout import Ints
 from perennial.wire.reference import Categorical, Numeric
 
 from .svg import Scale, number_ticks, shortened, tag, text

@@ -20,10 +20,10 @@ from perennial.monitoring.effects import effect
 from perennial.monitoring.faults import Finding
 from perennial.monitoring.harm import game
 from perennial.monitoring.history import STRETCHES, History, stretches
-from perennial.monitoring.layout import SCORE, Ints, Layout, layout_of
 from perennial.monitoring.scan import Scan, looks_in
 from perennial.monitoring.verdict import Verdict
 from perennial.monitoring.words import at, describe
+from perennial.wire.layout import SCORE, Ints, Layout, layout_of
 from perennial.wire.reference import Column
 
 HEAT = 24

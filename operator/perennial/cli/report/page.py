@@ -11,8 +11,8 @@ from perennial.cli.drawings.histogram import histogram
 from perennial.cli.drawings.style import STYLE
 from perennial.cli.drawings.svg import shortened, tag
 from perennial.cli.drawings.timeline import timeline
-from perennial.monitoring.layout import SCORE
 from perennial.monitoring.words import at
+from perennial.wire.layout import SCORE
 
 from .content import Content, Feature, Found
 

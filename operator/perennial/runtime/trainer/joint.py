@@ -16,7 +16,7 @@ from perennial.runtime.joint import Recipe
 from perennial.wire.reference import Joint, Numeric
 from perennial.wire.schema import Schema
 
-from .overdispersion import phi
+from .blocks import Blocks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,13 +36,13 @@ _DIGITS = 6
 """Of weights and correlations, so that their last bits decide nothing."""
 
 
-def joint(schema: Schema, learned: pd.DataFrame, held_out: pd.DataFrame) -> Joint | None:
+def joint(schema: Schema, learned: pd.DataFrame, held_out: pd.DataFrame, blocks: Blocks) -> Joint | None:
     """The joint columns; None where fewer than two features vary."""
     chosen = _recipe(schema.numbers, _numbers(learned.iloc[:: max(1, len(learned) // SAMPLE)], schema.numbers))
     if chosen is None:
         return None
     values = Recipe(chosen)(_numbers(held_out, chosen.features))
-    chosen.columns = [_column(name, row) for name, row in zip(_names(chosen), values, strict=True)]
+    chosen.columns = [_column(name, row, blocks) for name, row in zip(_names(chosen), values, strict=True)]
     return chosen
 
 
@@ -104,12 +104,11 @@ def _names(recipe: Joint) -> list[str]:
     return [*components, "(reconstruction error)", *products]
 
 
-def _column(name: str, values: Floats) -> Numeric:
+def _column(name: str, values: Floats, blocks: Blocks) -> Numeric:
     column = Numeric(name, binning.equal_mass_edges(values, BINS), [])
     cells = binning.numeric_cells(column, values)
     column.counts = binning.count_cells(cells, column.cells).tolist()
-    column.phi = phi(cells, column.cells, ordered=True)
-    return column
+    return blocks.note(column, cells)
 
 
 def _numbers(rows: pd.DataFrame, names: list[str]) -> Floats:

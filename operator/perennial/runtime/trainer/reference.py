@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.runtime import binning, scoring
+from perennial.wire.layout import layout_of
 from perennial.wire.reference import Categorical, Column, Expected, Loss, Numeric, Reference
 from perennial.wire.schema import Feature, Schema
 
 from . import joint
+from .blocks import Blocks
 from .bounds import upper_mean, upper_share
 from .expected import expected
 from .metrics import Judged
@@ -31,6 +33,10 @@ MAX_OTHERS = 4096
 SCORE = "score"
 
 
+Counted = tuple[Column, NDArray[np.intp]]
+"""A column with the cells of its rows, in the order of time."""
+
+
 @dataclass(frozen=True, slots=True)
 class HeldOut:
     """Held-out rows in the order of time, the rows that the model learned from, and what it said of the former."""
@@ -42,22 +48,26 @@ class HeldOut:
 
 def build(schema: Schema, held: HeldOut, model: str) -> Reference:
     """The reference of the model with this digest."""
-    columns = [_feature(feature, held) for feature in schema.features]
-    score = _score(schema, held.judged)
-    return Reference(
+    blocks = Blocks(len(held.judged.truth))
+    columns = [blocks.note(*_feature(feature, held)) for feature in schema.features]
+    together = joint.joint(schema, held.learned, held.rows, blocks)
+    score = blocks.note(*_score(schema, held.judged))
+    made = Reference(
         model=model,
         task=schema.task,
         rows=len(held.judged.truth),
         features=columns,
         score=score,
         loss=loss_of(schema, held.judged),
-        joint=joint.joint(schema, held.learned, held.rows),
+        joint=together,
         expected=_expected(schema, score, held.judged),
         classes=[scoring.label_text(label) for label in schema.classes],
     )
+    made.differences = blocks.differences(layout_of(made))
+    return made
 
 
-def _feature(feature: Feature, held: HeldOut) -> Column:
+def _feature(feature: Feature, held: HeldOut) -> Counted:
     values = held.rows[feature.name].to_numpy()
     if feature.kind == "numeric":
         return _numeric(feature.name, values)
@@ -65,34 +75,34 @@ def _feature(feature: Feature, held: HeldOut) -> Column:
         column = Categorical(feature.name, [binning.FALSE, binning.TRUE], [])
         return _counted(column, binning.boolean_cells(column, values))
     # Known is what the model has learned from: how often others come is part of what is normal.
-    return _categorical(feature.name, values, held.learned[feature.name].unique())
+    return _categorical(feature.name, values, Counter(held.learned[feature.name]))
 
 
-def _numeric(name: str, values: NDArray[np.float64]) -> Numeric:
+def _numeric(name: str, values: NDArray[np.float64]) -> Counted:
     column = Numeric(name, binning.equal_mass_edges(values), [])
     cells = binning.numeric_cells(column, values)
     column.counts = binning.count_cells(cells, column.cells).tolist()
-    column.phi = phi(cells, column.cells, ordered=True)
-    return column
+    return column, cells
 
 
-def _categorical(name: str, values: Iterable[str], known: Iterable[str]) -> Categorical:
+def _categorical(name: str, values: Iterable[str], known: Counter[str]) -> Counted:
+    """The commonest of `known` have a cell each. The held-out rows do not choose: what happens to be common among them
+    would be chosen, and be less common ever after."""
     texts = list(values)
-    top, others = binning.top_categories(Counter(texts), known)
+    top, others = binning.top_categories(known, known)
     column = Categorical(name, top, [], others[:MAX_OTHERS])
     return _counted(column, binning.text_cells(column, texts))
 
 
-def _counted(column: Categorical, cells: NDArray[np.intp]) -> Categorical:
+def _counted(column: Categorical, cells: NDArray[np.intp]) -> Counted:
     column.counts = binning.count_cells(cells, column.cells).tolist()
-    column.phi = phi(cells, column.cells, ordered=False)
-    return column
+    return column, cells
 
 
-def _score(schema: Schema, judged: Judged) -> Column:
+def _score(schema: Schema, judged: Judged) -> Counted:
     if schema.score == "label":
         texts = [scoring.label_text(label) for label in judged.predictions.tolist()]
-        return _categorical(SCORE, texts, [scoring.label_text(label) for label in schema.classes])
+        return _categorical(SCORE, texts, Counter(scoring.label_text(label) for label in schema.classes))
     answers: Any = judged.predictions if judged.probabilities is None else judged.probabilities
     return _numeric(SCORE, scoring.numeric_scores(schema.score, answers))
 

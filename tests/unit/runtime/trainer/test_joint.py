@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from perennial.runtime.joint import Recipe
 from perennial.runtime.server.counts.tally import Mismatch, Tally
+from perennial.runtime.trainer.blocks import Blocks
 from perennial.runtime.trainer.joint import joint
 from perennial.wire.reference import Joint, Numeric, Reference
 from perennial.wire.schema import Feature, Schema
@@ -41,7 +42,9 @@ SCHEMA = schema_of(*NAMES, flags=("wet",))
 
 
 def made(learned: pd.DataFrame | None = None, held: pd.DataFrame | None = None) -> Joint:
-    found = joint(SCHEMA, rows(4000) if learned is None else learned, rows(1000, 2) if held is None else held)
+    found = joint(
+        SCHEMA, rows(4000) if learned is None else learned, rows(1000, 2) if held is None else held, Blocks(1000)
+    )
     assert found is not None
     return found
 
@@ -72,7 +75,7 @@ def test_one_outlier_changes_little() -> None:
 
 @pytest.mark.parametrize("names", [(), ("a",), ("a", "same")])
 def test_one_feature_goes_together_with_nothing(names: tuple[str, ...]) -> None:
-    assert joint(schema_of(*names), rows(100), rows(100)) is None
+    assert joint(schema_of(*names), rows(100), rows(100), Blocks(100)) is None
 
 
 def test_columns_of_nothing_and_of_infinities_are_left_out() -> None:
@@ -115,7 +118,7 @@ def test_a_server_counts_held_out_rows_as_the_trainer_did(blocks: list[int]) -> 
     held = rows(sum(blocks), 3)
     held.loc[::7, "a"] = np.nan
     schema = schema_of(*NAMES)
-    found = joint(schema, rows(2000), held)
+    found = joint(schema, rows(2000), held, Blocks(len(held)))
     assert found is not None
     tally = Tally(reference_of(found), schema)
     table = np.column_stack([held.to_numpy(), np.zeros(len(held))])
@@ -129,7 +132,7 @@ def test_a_server_counts_held_out_rows_as_the_trainer_did(blocks: list[int]) -> 
 def test_tied_values_stay_in_their_cells_however_many_rows_come() -> None:
     """Of features that are all discrete, every value lies on an edge: sums of weights must not miss it by a bit."""
     held = rows(800, 4).round(0)
-    found = joint(schema_of(*NAMES), rows(2000).round(0), held)
+    found = joint(schema_of(*NAMES), rows(2000).round(0), held, Blocks(len(held)))
     assert found is not None
     values = held[found.features].to_numpy().T
     together = Recipe(found)(values)

@@ -1,0 +1,166 @@
+"""How much less a block of rows tells than so many independent ones would: its overdispersion, by its length.
+
+Where windows waver, the mean of a block varies by more than chance. By how much is taken to be that of a process which
+forgets at a steady rate (Ornstein and Uhlenbeck's, averaged over the block), whose size and memory are learned from
+differences of neighbouring blocks (`wire/differences.py`): a posterior over a grid of both, from a prior by which most
+likely there is no such thing. The units of a kind have one in common, so that they lend one another what little each
+has seen; a unit that this does not explain is judged by itself, and has no say in what is common.
+
+Counts are divided by the overdispersion to be expected: a power mean, since too small a one costs more than too large a
+one. Blocks longer than any that was seen are judged by the same process, so by how their parts went on from one
+another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perennial.wire.differences import UnitKind, units
+from perennial.wire.layout import WHOLE, CutKind, Floats, Layout
+from perennial.wire.reference import Differences
+
+MEMORIES = np.array([1 / 16, *np.geomspace(0.35, 64.0, 8)])
+"""How many of the shortest blocks a process remembers. The first is none at all."""
+
+EXCESSES = np.geomspace(0.05, 500.0, 16)
+"""By how much the variance of the shortest block's mean exceeds that of independent rows, relative to it."""
+
+ALIKE, OWN_ALIKE = 0.9, 0.5
+"""The chance that the units of a kind do not waver, before anything is seen, and of one that is judged by itself."""
+
+OWN = 100.0
+"""How many times as likely a unit must be by itself as by what is common."""
+
+TOGETHER = 1 / 30
+"""How far units are taken to depend on one another: any number of them is worth fewer than thirty for what is
+common."""
+
+ROUNDS = 2
+"""Of sorting out who shares what is common."""
+
+POWER = 2
+
+_TINY = np.finfo(np.float64).tiny
+
+
+class Dispersion:
+    """The overdispersion of each cut of a layout, learned from differences of windows `served` and of the rows that
+    the run held out (`trained`); 1 everywhere without any."""
+
+    def __init__(self, layout: Layout, served: Sequence[Differences] = (), trained: Sequence[Differences] = ()) -> None:
+        self._cuts = len(layout.cuts)
+        learned = [each for each in (*served, *trained) if each.rows]
+        self._learned = bool(learned)
+        if not learned:
+            return
+        chosen, kinds = units(layout)
+        self._units = _units_of(layout, chosen)
+        pairs = np.array([each.pairs for each in learned], dtype=np.float64)
+        rows = np.array([each.rows for each in learned]) / pairs
+        self._shortest = rows[0]
+        squares = np.array([each.squares for each in learned])
+        likelihood = self._likelihood(pairs, rows, squares)
+        self._posterior = np.empty_like(likelihood)
+        for kind in UnitKind:
+            of_kind = kinds == kind
+            if of_kind.any():
+                self._posterior[of_kind] = _posterior(likelihood[of_kind], squares.sum(axis=0)[of_kind])
+
+    def at(self, rows: Floats) -> Floats:
+        """Of blocks of so many rows [blocks]: shape (blocks, cuts), at least 1."""
+        if not self._learned:
+            return np.ones((len(rows), self._cuts))
+        variances = _variances(rows * self._wavering(rows) / self._once)
+        each: Floats = (self._posterior @ variances**POWER) ** (1 / POWER)
+        dispersion: Floats = each[self._units].max(axis=0).T
+        return dispersion
+
+    def between(self, rows: float) -> Floats | None:
+        """The squared difference [units] to be expected of two neighbouring blocks of so many rows."""
+        if not self._learned:
+            return None
+        expected: Floats = (self._posterior @ _variances(self._apart(np.array([rows]))))[:, 0]
+        return expected
+
+    def _likelihood(self, pairs: Floats, rows: Floats, squares: Floats) -> Floats:
+        """The logarithm for each unit and process, up to a constant: shape (units, processes)."""
+        variances = _variances(self._apart(rows))
+        likelihood: Floats = -(np.log(variances) @ pairs + squares.T @ (1 / variances).T) / 2
+        return likelihood
+
+    def _apart(self, rows: Floats) -> Floats:
+        """How the excess of the difference of two neighbouring blocks grows with their rows."""
+        apart: Floats = 2 * rows * (self._wavering(rows) - self._wavering(2 * rows)) / self._once
+        return apart
+
+    @property
+    def _once(self) -> Floats:
+        return self._shortest * self._wavering(np.array([self._shortest]))
+
+    def _wavering(self, rows: Floats) -> Floats:
+        """The variance of a process's mean over so many rows, relative to the process's: shape (memories, blocks)."""
+        steps = rows / (MEMORIES[:, None] * self._shortest)
+        variance: Floats = 2 * (steps + np.expm1(-steps)) / steps**2
+        return variance
+
+
+def _variances(grown: Floats) -> Floats:
+    """Relative to independent rows', of each process, whose excess has grown so [memories, blocks] from the shortest
+    block's: shape (processes, blocks). The first does not waver."""
+    blocks = grown.shape[1]
+    wavering = 1 + (EXCESSES[:, None, None] * grown).reshape(-1, blocks)
+    variances: Floats = np.concatenate([np.ones((1, blocks)), wavering])
+    return variances
+
+
+def _posterior(likelihood: Floats, squares: Floats) -> Floats:
+    """The chance of each process for each unit of a kind, both of shape (units, processes), the former as logarithms.
+
+    What is common is first that of the half with the least sums of squares [units]. The more units it does not explain,
+    the more likely it is not what explains the others.
+    """
+    alone, evidence = _normalised(likelihood + np.log(_prior(OWN_ALIKE)))
+    prior = np.log(_prior(ALIKE))
+    sharing = squares <= np.median(squares)
+    for _ in range(ROUNDS):
+        worth = 1 / (1 + TOGETHER * (int(sharing.sum()) - 1))
+        common, _ = _normalised(prior + worth * likelihood[sharing].sum(axis=0))
+        explained = _normalised(likelihood + np.log(np.maximum(common, _TINY)))[1]
+        better = np.exp(np.minimum(evidence - explained, 50.0))
+        sharing = better < OWN
+    odds = (~sharing).sum() / max(int(sharing.sum()), 1) * better
+    own = np.where(sharing, odds / (1 + odds), 1.0)[:, None]
+    posterior: Floats = (1 - own) * common + own * alone
+    return posterior
+
+
+def _prior(alike: float) -> Floats:
+    """Four times the excess is half as likely; all memories are as likely."""
+    wavering = np.repeat(1 / np.sqrt(EXCESSES), len(MEMORIES))
+    prior: Floats = np.concatenate([[alike], (1 - alike) * wavering / wavering.sum()])
+    return prior
+
+
+def _normalised(logarithms: Floats) -> tuple[Floats, Floats]:
+    """Weights that sum to one over the last axis, and the logarithm of what they summed to."""
+    largest = logarithms.max(axis=-1, keepdims=True)
+    weights = np.exp(logarithms - largest)
+    total = weights.sum(axis=-1, keepdims=True)
+    return weights / total, (largest + np.log(total))[..., 0]
+
+
+def _units_of(layout: Layout, chosen: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The two units [2, cuts] that say how far a cut wavers: its own, or its column's level and spread."""
+    own = np.zeros(len(layout.cuts), dtype=np.intp)
+    own[chosen] = np.arange(len(chosen))
+    both = np.stack([own, own])
+    for kind, row in zip(WHOLE, both, strict=True):
+        cuts = np.flatnonzero(layout.kind == kind)
+        of_column = np.full(len(layout.columns), -1, dtype=np.intp)
+        of_column[layout.column[cuts]] = own[cuts]
+        parts = (layout.kind == CutKind.VALUE) & (of_column[layout.column] >= 0)
+        row[parts] = of_column[layout.column[parts]]
+    return both

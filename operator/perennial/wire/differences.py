@@ -1,0 +1,76 @@
+"""How much blocks of rows differ from the blocks that follow them: what tells chance from a world that wavers.
+
+Rows of one hour are more alike than independent ones, and hours more alike than days. So blocks are compared with
+their successors at doubling lengths: sums of squares of a few *units* of each column are all that is kept. What changes
+once touches but one pair of each length (the Haar wavelet's variances; Percival, Biometrika 82, 1995). The run fills
+one from its held-out rows in the order of time, the monitor one from the windows served; what follows from them is the
+monitor's to say.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .layout import CutKind, Floats, Ints, Layout
+from .reference import DIGITS, Differences
+
+TELLING = 10.0
+"""Rows that a pair of blocks needs on either side of a cut, or it says nothing."""
+
+
+class UnitKind(IntEnum):
+    """What a unit is about: those of a kind are taken to waver much alike."""
+
+    VALUES = 0
+    """The level of a column, or a cut of one that has too few values for a level, or a category."""
+    SPREAD = 1
+    FAULT = 2
+    """Missing or unseen values."""
+
+
+def units(layout: Layout) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The cuts that stand for their column in differences, and the kind of each."""
+    seen_whole = np.zeros(len(layout.columns), dtype=bool)
+    seen_whole[layout.column[layout.is_whole]] = True
+    chosen = np.flatnonzero(~seen_whole[layout.column] | (layout.kind != CutKind.VALUE))
+    kinds = np.where(layout.kind[chosen] == CutKind.SPREAD, UnitKind.SPREAD, UnitKind.VALUES)
+    kinds[layout.fault[chosen]] = UnitKind.FAULT
+    return chosen, kinds
+
+
+def between(layout: Layout, earlier: Ints, later: Ints, most: Floats | None = None) -> Differences:
+    """Of pairs of blocks of one length, of shape (pairs, cells) each; no unit's square counts for more than `most`
+    [units]."""
+    chosen, _ = units(layout)
+    squares = _squares(layout, earlier, later)[:, chosen]
+    if most is not None:
+        squares = np.minimum(squares, most)
+    rows = float((layout.rows(earlier) + layout.rows(later)).sum()) / 2
+    return Differences(len(earlier), rows, squares.sum(axis=0).round(DIGITS).tolist())
+
+
+def of_blocks(layout: Layout, blocks: Ints) -> list[Differences]:
+    """Of blocks of shape (blocks, cells) in the order of time: the first with the second, and so on, then twos of
+    them, then fours."""
+    found = []
+    while len(blocks) > 1:
+        even = blocks[: len(blocks) // 2 * 2]
+        found.append(between(layout, even[::2], even[1::2]))
+        blocks = even[::2] + even[1::2]
+    return found
+
+
+def _squares(layout: Layout, earlier: Ints, later: Ints) -> Floats:
+    """Squared differences of the share at each cut, by their variance: Pearson's statistic of two samples."""
+    inside, n = layout.cut_counts(earlier)
+    inside_later, n_later = layout.cut_counts(later)
+    pooled, total = inside + inside_later, n + n_later
+    variance = layout.variance(pooled, total)
+    telling = (np.minimum(pooled, total - pooled) >= TELLING) & (n > 0) & (n_later > 0)
+    apart = inside / np.maximum(n, 1.0) - inside_later / np.maximum(n_later, 1.0)
+    chance = variance * (1 / np.maximum(n, 1.0) + 1 / np.maximum(n_later, 1.0))
+    squares: Floats = np.divide(apart**2, chance, out=np.ones_like(apart), where=telling & (chance > 0))
+    return squares

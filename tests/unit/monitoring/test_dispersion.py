@@ -1,0 +1,139 @@
+"""The overdispersion by length, on windows whose wavering is known."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+from perennial.monitoring.dispersion import Dispersion
+from perennial.wire.differences import between, of_blocks, units
+from perennial.wire.layout import CutKind, Floats, Ints, Layout
+from perennial.wire.reference import Categorical, Numeric
+
+from . import worlds
+
+ROWS = 1000
+LENGTHS = (1, 4, 16, 46)
+
+
+@pytest.fixture
+def layout(rng: np.random.Generator) -> Layout:
+    return Layout([worlds.numeric(f"x{place}", rng) for place in range(20)])
+
+
+def _windows(layout: Layout, rng: np.random.Generator, means: Floats) -> Ints:
+    """Counts of windows of normal columns, whose means [windows, columns] are in standard deviations."""
+    blocks = []
+    for place, column in enumerate(layout.columns):
+        assert isinstance(column, Numeric)
+        below = norm.cdf(np.asarray(column.edges)[None, :] - means[:, place, None])
+        ends = np.ones((len(means), 1))
+        shares = np.diff(np.concatenate([0 * ends, below, ends], axis=1))
+        blocks += [rng.multinomial(ROWS, shares), np.zeros((len(means), 1), np.int64)]
+    return np.concatenate(blocks, axis=1)
+
+
+def _wavering(rng: np.random.Generator, windows: int, columns: int, size: float, persistence: float) -> Floats:
+    means = rng.normal(size=(windows, columns)) * size
+    for before, now in pairwise(means):
+        now *= np.sqrt(1 - persistence**2)
+        now += persistence * before
+    return means
+
+
+def _level(layout: Layout, dispersion: Dispersion) -> Floats:
+    """Of the columns' levels, by the length of a stretch in windows."""
+    rows = np.array(LENGTHS, dtype=np.float64) * ROWS
+    return dispersion.at(rows)[:, layout.kind == CutKind.LEVEL]
+
+
+def _true(length: int, size: float, persistence: float) -> float:
+    """That of a mean rank, which tells a normal mean by 3 / pi of its rows."""
+    lags = np.arange(1, length)
+    alike = 1 + 2 * ((1 - lags / length) * persistence**lags).sum()
+    return float(1 + 3 / np.pi * ROWS * size**2 * alike)
+
+
+def test_independent_rows_tell_as_much_as_they_are(layout: Layout, rng: np.random.Generator) -> None:
+    windows = _windows(layout, rng, np.zeros((64, 20)))
+    found = _level(layout, Dispersion(layout, of_blocks(layout, windows)))
+    assert (found >= 1).all()
+    assert found[:3].max() < 1.1
+
+
+@pytest.mark.parametrize("persistence", [0.0, 0.3, 0.6, 0.9])
+def test_stretches_of_windows_that_waver_tell_less(
+    layout: Layout, rng: np.random.Generator, persistence: float
+) -> None:
+    windows = _windows(layout, rng, _wavering(rng, 256, 20, 0.05, persistence))
+    found = _level(layout, Dispersion(layout, of_blocks(layout, windows)))
+    for length, row in zip(LENGTHS, found, strict=True):
+        assert 0.65 < np.median(row) / _true(length, 0.05, persistence) < 1.6
+
+
+def test_ten_windows_are_enough_to_be_careful(layout: Layout, rng: np.random.Generator) -> None:
+    """Longer than what was seen is judged by how its parts went on from one another: not as if they were alike."""
+    windows = _windows(layout, rng, _wavering(rng, 10, 20, 0.1, 0.9))
+    found = _level(layout, Dispersion(layout, of_blocks(layout, windows)))
+    assert np.median(found[3]) > 0.5 * _true(46, 0.1, 0.9)
+
+
+def test_a_column_that_wavers_alone_is_judged_by_itself(layout: Layout, rng: np.random.Generator) -> None:
+    means = np.zeros((64, 20))
+    means[:, 3] = rng.normal(size=64) * 0.2
+    found = _level(layout, Dispersion(layout, of_blocks(layout, _windows(layout, rng, means))))[0]
+    assert found[3] > 20
+    assert np.delete(found, 3).max() < 3
+
+
+def test_a_column_that_runs_away_is_no_wavering_of_the_others(layout: Layout, rng: np.random.Generator) -> None:
+    """Such as a number that only ever grows."""
+    means = np.zeros((64, 20))
+    means[:, 3] = np.linspace(-3, 3, 64)
+    found = _level(layout, Dispersion(layout, of_blocks(layout, _windows(layout, rng, means))))
+    assert found[2, 3] > 1000
+    assert np.delete(found[:3], 3, axis=1).max() < 3
+
+
+@given(st.lists(st.lists(st.integers(0, 3000), min_size=12, max_size=12), min_size=2, max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_any_counts_give_a_dispersion(drawn: list[list[int]]) -> None:
+    layout = Layout(
+        [
+            Numeric("x", [0.0, 1.0, 2.0, 3.0, 4.0], [0, 100, 100, 100, 100, 0, 0]),
+            Categorical("c", ["a", "b"], [200, 200, 0, 0, 0]),
+        ]
+    )
+    dispersion = Dispersion(layout, of_blocks(layout, np.array(drawn)))
+    found = dispersion.at(np.array([1.0, 1000.0, 1e6]))
+    assert np.isfinite(found).all()
+    assert (found >= 1).all()
+    assert found.shape == (3, len(layout.cuts))
+
+
+def test_differences_are_pearsons_statistic_of_two_samples(rng: np.random.Generator) -> None:
+    layout = Layout([worlds.categorical("c", {"a": 0.7, "b": 0.3})])
+    earlier, later = np.array([[70, 30, 0, 0, 0]]), np.array([[140, 60, 0, 0, 0]])
+    moved = np.array([[55, 45, 0, 0, 0]])
+    chosen, _ = units(layout)
+    assert [int(layout.kind[cut]) for cut in chosen] == [
+        CutKind.CATEGORY,
+        CutKind.CATEGORY,
+        CutKind.UNSEEN,
+        CutKind.MISSING,
+    ]
+    same, other = between(layout, earlier, later), between(layout, earlier, moved)
+    assert same.squares == [0.0, 0.0, 1.0, 1.0]
+    pooled = 125 / 200
+    assert other.squares[0] == pytest.approx(0.15**2 / (pooled * (1 - pooled) * 2 / 100), abs=1e-3)
+    assert (other.pairs, other.rows) == (1, 100)
+    both = same.plus(other)
+    assert (both.pairs, both.rows) == (2, 250.0)
+    assert both.squares == pytest.approx([one + two for one, two in zip(same.squares, other.squares, strict=True)])
+    (most,) = np.array([[0.5, 0.5, 0.5, 0.5]])
+    assert between(layout, earlier, moved, most).squares == [0.5, 0.5, 0.5, 0.5]
