@@ -54,8 +54,8 @@ KINDS: dict[str, float | None] = {
 """What windows are, and the correlation of a window's mean with the next one's; None where means do not waver."""
 BASELINE_ROWS = 10_000
 """What a baseline from serving has by default, from ten windows or more."""
-AT_ONCE = 8
-KEPT = 64
+AT_ONCE = 16
+KEPT = 80
 """Windows: more than the longest stretch has."""
 
 Floats = NDArray[np.float64]
@@ -125,9 +125,9 @@ def alarms(drawn: Counts, n: int, count: int) -> int:
             steps = _walk(history, range(window, at + AT_ONCE), n)
             alarm = _first_alarm(scan, steps, summed, first)
             taken = steps if alarm is None else steps[: alarm + 1]
-            for pair in (pair for _, pairs in taken for pair in pairs):
-                filled = [(_filled(pair[0], summed, first), _filled(pair[1], summed, first))]
-                baseline = baselines.compare(baseline, drawn.layout, filled, normal.dispersion)
+            merged = [pair for _, pairs in taken for pair in pairs]
+            pairs = [(_filled(older, summed, first), _filled(newer, summed, first)) for older, newer in merged]
+            baseline = baselines.compare(baseline, drawn.layout, pairs, normal.dispersion)
             found += alarm is not None
             history = steps[-1][0] if alarm is None else ()
             window += len(taken)

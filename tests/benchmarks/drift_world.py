@@ -87,7 +87,7 @@ class Watched:
         truth = (rng.random(rows) < scores).astype(np.intp)
         chances = np.column_stack([1 - scores, scores])
         answers = Answers(truth, (scores > 0.5).astype(np.intp), [0, 1], chances)
-        self.reference = reference.build(SCHEMA, reference.HeldOut(self.held, learned, answers), MODEL)
+        self.reference = reference.build(SCHEMA, reference.HeldOut(self.held, learned, answers, timed=True), MODEL)
         self._code, self._tally = Coder(self.reference, SCHEMA), Tally(self.reference, SCHEMA)
         self.spec = DriftMonitorSpec.model_validate({"deployment": "x", "baseline": {"from": "Training"}})
         self.checkpoint = judge.begin(Checkpoint(), Judged(MODEL), self.reference)

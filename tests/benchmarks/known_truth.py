@@ -111,7 +111,7 @@ def watch(case: Case, rows: int | None = None) -> Found:
     names = [name for name in tables.before.columns if name not in ("label", "score", "prediction")]
     schema = _schema(names, tables.before, case)
     made = reference.build(
-        schema, reference.HeldOut(tables.before, tables.before, _answers(tables.before, case)), MODEL
+        schema, reference.HeldOut(tables.before, tables.before, _answers(tables.before, case), timed=True), MODEL
     )
     assert made.loss is not None
     spec = DriftMonitorSpec.model_validate(

@@ -33,6 +33,8 @@ class BaselineStatus(Status):
     """Whether it is whole."""
     since: Timestamp | None = None
     """When it was begun."""
+    assumes: tuple[str, ...] = ()
+    """What is taken for granted: how far windows differ when nothing has changed, and that there is no season."""
 
 
 class WindowCount(Status):

@@ -8,17 +8,18 @@ stretches, which are seen when the history merges them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Literal
 
 import msgspec
 import numpy as np
 
 from perennial.wire.differences import between
-from perennial.wire.layout import Layout, reference_cells
+from perennial.wire.layout import Ints, Layout, reference_cells
 from perennial.wire.reference import Differences, Reference
 
 from .dispersion import Dispersion
-from .history import Bucket, History, Pair, adjoining, pushed
+from .history import LONGEST, Bucket, History, Pair, adjoining, pushed
 from .scan import Normal
 
 FEWEST_WINDOWS = 10
@@ -32,7 +33,8 @@ class Baseline(msgspec.Struct, frozen=True):
     """A baseline, whole or in the making.
 
     `trained` are the differences of the run's held-out rows, `served` those of windows served, by how often their
-    stretches doubled. `recent` are the windows of a baseline in the making.
+    stretches doubled. `recent` are the windows of a baseline in the making. `worth` is how many independent rows those
+    of the last window that was judged and of the longest stretch tell as much as, `of` how many they were.
     """
 
     source: Literal["Serving", "Training"]
@@ -44,6 +46,8 @@ class Baseline(msgspec.Struct, frozen=True):
     trained: list[Differences] = []
     served: list[Differences] = []
     recent: History = ()
+    of: list[int] = []
+    worth: list[int] = []
 
 
 def from_training(reference: Reference, since: float) -> Baseline:
@@ -88,15 +92,32 @@ def compare(
     for wavering.
     """
     served = list(baseline.served)
-    for earlier, later in pairs:
-        length = earlier.windows.bit_length() - 1
+    for length, alike in groupby(sorted(pairs, key=_length), key=_length):
         if length > len(served):
             continue
-        expected = dispersion.between((earlier.rows + later.rows) / 2) if dispersion else None
+        earlier, later = zip(*alike, strict=True)
+        expected = dispersion.between(sum(each.rows for each in later) / len(later)) if dispersion else None
         most = None if expected is None else SURPRISING * expected
-        found = between(layout, np.array([earlier.cells]), np.array([later.cells]), most)
+        found = between(layout, _cells(earlier), _cells(later), most)
         served[length : length + 1] = [served[length].plus(found) if length < len(served) else found]
     return msgspec.structs.replace(baseline, served=served)
+
+
+def weighed(baseline: Baseline, layout: Layout, dispersion: Dispersion, rows: int) -> Baseline:
+    """The baseline with what a window of so many rows is worth, by the median of its columns."""
+    lengths = np.array([1, LONGEST]) * rows
+    typical = np.median(dispersion.at(lengths.astype(np.float64))[:, ~layout.fault], axis=1)
+    worth: list[int] = (lengths / typical).round().astype(int).tolist()
+    return msgspec.structs.replace(baseline, of=lengths.tolist(), worth=worth)
+
+
+def _length(pair: Pair) -> int:
+    """How often the shortest stretch was doubled."""
+    return pair[0].windows.bit_length() - 1
+
+
+def _cells(buckets: Sequence[Bucket]) -> Ints:
+    return np.array([bucket.cells for bucket in buckets], dtype=np.int64)
 
 
 def normal(baseline: Baseline, layout: Layout) -> Normal:

@@ -155,6 +155,7 @@ def _scan(
         settled = max(found.quiet.values(), default=0.0)
         fresh = [pair for pair in pairs if pair[0].opened >= settled]
         baseline = baselines.compare(baseline, layout, fresh, scan.normal.dispersion)
+    baseline = baselines.weighed(baseline, layout, scan.normal.dispersion, bucket.rows)
     scanned = msgspec.structs.replace(checkpoint, history=history, triage=found, baseline=baseline)
     judged = _suspected(scanned, bucket, layout, _of_scores(scan, bucket), spec)
     acting = ("DataFault", "Drift", "HarmSuspected", "Harm")

@@ -22,6 +22,7 @@ from perennial.api.driftmonitor_status import (
 from perennial.api.driftmonitor_status import Verdict as VerdictStatus
 from perennial.api.reasons import DriftMonitorReason
 
+from .assumptions import assumptions
 from .baseline import FEWEST_WINDOWS
 from .checkpoint import Checkpoint
 from .counts import coverage
@@ -232,6 +233,7 @@ def _baseline(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> Baseline
             "of": baseline.rows if baseline.complete else spec.baseline.rows,
             "state": "Complete" if baseline.complete else "Learning",
             "since": moment(baseline.since),
+            "assumes": assumptions(baseline, spec.window.period.seconds),
         }
     )
 

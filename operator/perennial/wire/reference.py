@@ -126,7 +126,8 @@ class Reference(msgspec.Struct, omit_defaults=True):
     expected: Expected | None = None
     """None for a model without probabilities, with too few held-out rows, and in references of earlier releases."""
     differences: list[Differences] = []
-    """Of the held-out rows in the order of time: of the shortest blocks, of those twice as long, and so on."""
+    """Of the held-out rows: of the shortest blocks, of those twice as long, and so on; none where they are in no order
+    of time."""
 
     @property
     def columns(self) -> list[Column]:

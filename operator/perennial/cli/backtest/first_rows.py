@@ -64,7 +64,7 @@ def _standard(first: Table, features: list[Feature], meaning: Meaning) -> Standa
 
     frame = pd.DataFrame({feature.name: values_of(first.column(feature.name), feature) for feature in features})
     schema, judged, known = _judged(first, features, meaning)
-    reference = build(schema, HeldOut(frame, frame, judged), MODEL)
+    reference = build(schema, HeldOut(frame, frame, judged, timed=True), MODEL)
     labelled = Judged(
         judged.truth[known],
         judged.predictions[known],

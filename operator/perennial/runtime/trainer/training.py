@@ -237,7 +237,7 @@ def _draft(setting: _Setting, gated: _Gated, model: Any, learned: Rows) -> versi
         ),
         reference=reference.build(
             schema,
-            reference.HeldOut(held.frame, gated.learned.frame, gated.evidence.judged),
+            reference.HeldOut(held.frame, gated.learned.frame, gated.evidence.judged, timed=bool(setting.data.time)),
             version.sha256(kept.skops or form.data or b""),
         ),
         answers=packed(gated.evidence),
