@@ -25,7 +25,7 @@ def report(case: Case, found: Found) -> bool:
     if case.change:
         print(f"  {'loss':<44} {found.loss[0]:>6.3f}   {found.loss[1]:.3f} is tolerated")
     for state, row in found.states.items():
-        print(f"  {state} by row {row:,}")
+        print(f"  {state} by row {row:,}, dated to row {found.dated[state]:,}")
     wrong = found.wrong(case)
     print("  " + ("; ".join(wrong) or f"as known: all above {SURELY} found, none below {HARDLY}, silence before"))
     return not wrong

@@ -73,10 +73,12 @@ class Case:
 
 @dataclass
 class Found:
-    """By which row each state was first found, and each feature first named in it. `truth` has how much each column
+    """By which row each state was first found, to which it was dated then, and by which each feature was first named in
+    it. `truth` has how much each column
     differs from the reference after the change, `loss` the mean loss after it and what is tolerated."""
 
     states: dict[State, int] = field(default_factory=dict)
+    dated: dict[State, int] = field(default_factory=dict)
     features: dict[tuple[State, str], int] = field(default_factory=dict)
     truth: dict[str, float] = field(default_factory=dict)
     loss: tuple[float, float] = (0.0, 0.0)
@@ -134,6 +136,7 @@ def watch(case: Case, rows: int | None = None) -> Found:
         checkpoint = judge.advance(checkpoint, spec, answers, now=PERIOD * (number + 1))
         for verdict in checkpoint.triage.verdicts:
             found.states.setdefault(verdict.state, start + size)
+            found.dated.setdefault(verdict.state, round((verdict.since / PERIOD - 1) * size))
             for finding in verdict.features:
                 found.features.setdefault((verdict.state, finding.name), start + size)
     return found
