@@ -201,11 +201,19 @@ class ModelDeploymentReason(Reason):
         "Replicas cannot give the weight that the step asks for; the message says what would.",
     )
     PROMOTED = "Promoted", "The candidate became the stable revision."
-    ROLLED_BACK = "RolledBack", "The candidate was taken away for what its model did, and is quarantined."
+    ROLLED_BACK = (
+        "RolledBack",
+        "A version was taken away for what its model did, and is quarantined: a candidate, or the stable version that a "
+        "DriftMonitor found to harm more than the one before it.",
+    )
     ABORTED = "Aborted", "The rollout was ended by `perennial.dev/abort` or by a newer one."
     PROGRESS_DEADLINE_EXCEEDED = (
         "ProgressDeadlineExceeded",
         "The candidate's pods were not ready in time; this is no quarantine.",
+    )
+    LATE_REQUEST = (
+        "LateRequest",
+        "A DriftMonitor's request to go back no longer fits what is served or asked for: nothing was done.",
     )
     SCALED = "Scaled", "The autoscaler changed the number of replicas."
 
@@ -249,8 +257,13 @@ class DriftMonitorReason(Reason):
     TOO_FEW_LABELS = "TooFewLabels", "Too few labels came back to judge."
     RETRAIN_REQUESTED = "RetrainRequested", "A retrain was asked of the TrainingJob."
     RETRAIN_PROPOSED = "RetrainProposed", "A retrain waits for a person's `perennial.dev/approve`."
+    ROLLBACK_REQUESTED = "RollbackRequested", "The ModelDeployment was asked to go back to the version before."
+    ROLLBACK_PROPOSED = "RollbackProposed", "A rollback waits for a person's `perennial.dev/approve`."
     COOLDOWN = "Cooldown", "An action waits for `spec.governor.cooldown`."
-    STOPPED = "Stopped", "`spec.governor.stopAfter` retrains brought no long calm: a person has to look."
+    STOPPED = (
+        "Stopped",
+        "`spec.governor.stopAfter` retrains, or rollbacks, brought no long calm: a person has to look.",
+    )
     DRY_RUN = "DryRun", "`spec.dryRun` is true: the action is named and not taken."
 
 
