@@ -121,7 +121,7 @@ class ActionRequest(Status):
 
     id: str
     """Its name; a request is taken once."""
-    action: Literal["Retrain", "Rollback"]
+    action: Literal["Retrain", "Rollback"] = "Retrain"
     """What is asked for."""
     training_job: str | None = None
     """The TrainingJob that is asked for a retrain."""

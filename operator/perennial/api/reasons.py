@@ -203,8 +203,8 @@ class ModelDeploymentReason(Reason):
     PROMOTED = "Promoted", "The candidate became the stable revision."
     ROLLED_BACK = (
         "RolledBack",
-        "A version was taken away for what its model did, and is quarantined: a candidate, or the stable version that a "
-        "DriftMonitor found to harm more than the one before it.",
+        "A version was taken away for what its model did, and is quarantined: a candidate, or a stable version that "
+        "harms more than the one before it.",
     )
     ABORTED = "Aborted", "The rollout was ended by `perennial.dev/abort` or by a newer one."
     PROGRESS_DEADLINE_EXCEEDED = (

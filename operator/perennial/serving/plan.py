@@ -30,7 +30,7 @@ from .outcome import Outcome
 from .pods import group
 from .readings import INTERVAL_SECONDS
 from .revision import Revision
-from .rollback import Asked, asked, previous
+from .rollback import NOTHING_ASKED, Asked, asked, previous
 from .rollout import decide
 from .scaling import wanted
 from .situation import Situation, Target, Verb, goal
@@ -125,7 +125,7 @@ def _asked(
 ) -> Asked:
     """What DriftMonitors ask for; of a suspended deployment nothing until it is not."""
     if spec.suspend:
-        return Asked()
+        return NOTHING_ASKED
     requests = waiting(observed.requests, observed.handled, now)
     return asked(requests, spec.model, source_of(spec.model), stable, previous(stable, revisions))
 

@@ -1,14 +1,14 @@
 """Going back: from a stable version that harms to the one before it, as a DriftMonitor asks once it has proof.
 
 One write does it: the stable revision is quarantined, and its record says what is served instead. From then on that
-other model is what the deployment wants, under the spec's present server, and comes as any revision comes; so nothing is
-left half done by a death, and nothing is forgotten when the status is.
+other model is what the deployment wants, under the spec's present server, and comes as any revision comes; so nothing
+is left half done by a death, and nothing is forgotten when the status is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from perennial.api.driftmonitor_status import ActionRequest
 from perennial.api.modeldeployment import ModelSource
@@ -43,7 +43,10 @@ class Asked:
     """What DriftMonitors ask for now."""
 
     back: Back | None = None
-    late: tuple[Late, ...] = field(default=())
+    late: tuple[Late, ...] = ()
+
+
+NOTHING_ASKED = Asked()
 
 
 def previous(stable: Revision | None, revisions: Mapping[str, Revision]) -> Revision | None:

@@ -12,7 +12,7 @@ from perennial.api.modeldeployment import Rollout, Step
 from .analysis import Finding, Totals
 from .fleet import Group
 from .revision import ModelRef, Progress, Revision
-from .rollback import Asked, went_back_to
+from .rollback import NOTHING_ASKED, Asked, went_back_to
 from .split import Split, exact_split, inexact_split
 
 Verb: TypeAlias = Literal["release", "abort", "promote"]
@@ -49,7 +49,7 @@ class Situation:
     findings: tuple[Finding, ...] = ()
     measured: bool = True
     verb: Verb | None = None
-    asked: Asked = Asked()
+    asked: Asked = NOTHING_ASKED
     suspended: bool = False
 
     @property
