@@ -277,7 +277,8 @@ def test_what_is_gone_back_to_outlives_the_limit_of_the_history() -> None:
 
 @pytest.mark.parametrize("writes", range(1, 12))
 def test_no_death_carries_it_out_twice_or_forgets_it(writes: int) -> None:
-    """The operator dies once, in the reconcile that quarantines and in those after it; a person releases at once."""
+    """The operator dies in the reconcile that quarantines or in those after it, and again when it has released what a
+    person released at once."""
     world = promoted()
     world.ask_to_go_back("r1")
     left = writes
@@ -288,6 +289,8 @@ def test_no_death_carries_it_out_twice_or_forgets_it(writes: int) -> None:
         world.pass_time(3)
         left -= max(world.writes - before, 1)
     world.annotate("release", "at once")
+    world.reconcile(stop_after=1)
     world.run()
     assert (world.stable(), quarantined(world)) == (2, [])
+    assert "LateRequest" not in [event.reason for event in world.events]
     assert world.status["handled"]["monitors"] == {"dm-uid": "r1"}
