@@ -48,15 +48,15 @@ def stats(predictor: Predictor, counting: Counting, meter: Meter) -> Stats:
 def _comparison(predictor: Predictor, counting: Counting, totals: PodTotals) -> Comparison | None:
     if predictor.companion is None:
         return None
-    labels = counting.book.totals
+    pairs = counting.book.totals.pairs
     return Comparison(
         companion=predictor.companion.digest,
         compared=totals.compared,
         disagreed=totals.disagreed,
-        labelled=labels.paired,
-        loss=labels.paired_loss,
-        companion_loss=labels.companion_loss,
-        loss_difference_squares=labels.loss_difference_squares,
+        labelled=pairs.labelled,
+        loss=pairs.loss,
+        companion_loss=pairs.companion_loss,
+        loss_difference_squares=pairs.loss_difference_squares,
     )
 
 
