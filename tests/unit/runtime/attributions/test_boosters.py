@@ -41,7 +41,9 @@ REGRESSORS: list[tuple[str, dict[str, Any], str]] = [
 def _allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     for extra in ("lightgbm", "xgboost"):
         monkeypatch.syspath_prepend(str(libraries(extra)))
-    monkeypatch.setenv(ESTIMATORS_ENV, ",".join({path for path, *_ in [*CLASSIFIERS, *REGRESSORS]}))
+    monkeypatch.setenv(
+        ESTIMATORS_ENV, ",".join({*(path for path, _ in CLASSIFIERS), *(path for path, *_ in REGRESSORS)})
+    )
 
 
 def own(model: Any, rows: Any, columns: int) -> np.ndarray:
@@ -59,7 +61,7 @@ def own(model: Any, rows: Any, columns: int) -> np.ndarray:
     return np.asarray(told, np.float64).reshape(len(rows), -1, columns + 1)
 
 
-def assert_the_librarys(path: str, parameters: Any, quantity: str, kind: str, labels: str) -> None:
+def assert_the_librarys(path: str, parameters: Any, quantity: Any, kind: str, labels: str) -> None:
     model, schema, (numbers, texts, learned) = model_of(path, parameters, kind, labels)
     found = attribution_form(model, schema, learned, learned)
     assert (found.why_not, found.quantity) == (None, quantity)
@@ -75,7 +77,7 @@ def assert_the_librarys(path: str, parameters: Any, quantity: str, kind: str, la
     ]
     assert np.max(np.abs(values[:, :, order] - expected[:, :, :-1])) < 1e-5
     assert np.max(np.abs(explainer.base - expected[:, :, -1])) < 1e-5
-    assert np.max(np.abs(values.sum(axis=2) + explainer.base - stated(model, found.quantity, asked))) < 1e-5
+    assert np.max(np.abs(values.sum(axis=2) + explainer.base - stated(model, quantity, asked))) < 1e-5
 
 
 @pytest.mark.parametrize(("kind", "labels"), [("plain", "two"), ("texts", "three"), ("many texts", "two")])
