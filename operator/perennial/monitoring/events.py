@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from perennial.api.conditions import ConditionType, find
 from perennial.api.driftmonitor_status import DriftMonitorStatus
 from perennial.api.reasons import DriftMonitorReason, Reason
 from perennial.kube.plan import Event
@@ -12,7 +11,7 @@ from perennial.kube.plan import Event
 from .checkpoint import Checkpoint
 from .objections import Decisions
 from .observed import Observed
-from .words import describe
+from .words import describe, fault_reason
 
 _FOUND: dict[str, tuple[str, Reason]] = {
     "TrainServeSkew": ("Warning", DriftMonitorReason.TRAIN_SERVE_SKEW),
@@ -42,7 +41,7 @@ def events(
         yield _event("Normal", DriftMonitorReason.BASELINE_COMPLETE, f"{rows} rows are the baseline")
     for verdict in checkpoint.triage.verdicts:
         if verdict.id not in known:
-            severity, reason = _FOUND.get(verdict.state, ("Warning", _fault_reason(told)))
+            severity, reason = _FOUND.get(verdict.state) or ("Warning", fault_reason(verdict))
             yield _event(severity, reason, f"{verdict.state}: {describe(verdict)}")
     for old in known.values():
         if all(verdict.id != old.id for verdict in checkpoint.triage.verdicts):
@@ -76,12 +75,6 @@ def _announced(decisions: Decisions, before: DriftMonitorStatus) -> Iterator[Eve
 
 def _completed(told: DriftMonitorStatus) -> bool:
     return told.baseline is not None and told.baseline.state == "Complete"
-
-
-def _fault_reason(told: DriftMonitorStatus) -> Reason:
-    condition = find(told.conditions, ConditionType.DATA_FAULT)
-    unseen = condition is not None and condition.reason == DriftMonitorReason.UNSEEN_VALUES.value
-    return DriftMonitorReason.UNSEEN_VALUES if unseen else DriftMonitorReason.MISSING_VALUES
 
 
 def _event(severity: str, reason: Reason, message: str) -> Event:

@@ -153,6 +153,13 @@ class _Collector:
 
     def _attributions(self, totals: PodTotals, predictor: Predictor) -> Iterator[Metric]:
         model = self._state.name
+        latency = HistogramMetricFamily(
+            "perennial_attributed_request_duration_seconds",
+            "The same of requests that waited for attributions.",
+            labels=["model"],
+        )
+        latency.add_metric([model], _buckets(LATENCY_BOUNDS, totals.explained), totals.explained_seconds)
+        yield latency
         yield _counter("perennial_attributed_rows", "Rows that attributions were given for.", model, totals.attributed)
         yield _counter(
             "perennial_attribution_seconds", "Processor time of attributions.", model, totals.attribution_seconds
