@@ -18,6 +18,13 @@ class Reason(StrEnum):
         return member
 
 
+_LATE_REQUEST = (
+    "LateRequest",
+    "A DriftMonitor's request is about a version that is no longer the accepted or the stable one, or a person wants "
+    "it otherwise by now: nothing was done.",
+)
+
+
 class CommonReason(Reason):
     """Of all three kinds."""
 
@@ -92,10 +99,7 @@ class TrainingJobReason(Reason):
         "The tracker of `spec.tracking` was not told of a version, or not of all of it; the message says why. The run "
         "is as good as without.",
     )
-    LATE_REQUEST = (
-        "LateRequest",
-        "A DriftMonitor's request was about a model that is no longer the accepted one: nothing was done.",
-    )
+    LATE_REQUEST = _LATE_REQUEST
 
 
 class RunFailureReason(Reason):
@@ -211,10 +215,7 @@ class ModelDeploymentReason(Reason):
         "ProgressDeadlineExceeded",
         "The candidate's pods were not ready in time; this is no quarantine.",
     )
-    LATE_REQUEST = (
-        "LateRequest",
-        "A DriftMonitor's request to go back no longer fits what is served or asked for: nothing was done.",
-    )
+    LATE_REQUEST = _LATE_REQUEST
     SCALED = "Scaled", "The autoscaler changed the number of replicas."
 
 
