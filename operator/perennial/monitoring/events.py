@@ -41,6 +41,7 @@ def events(
     for old in known.values():
         if all(verdict.id != old.id for verdict in checkpoint.triage.verdicts):
             yield _event("Normal", DriftMonitorReason.OVER, f"{old.state} {old.id} is over")
+    yield from _joins(before, told)
     asked = {request.id for request in before.requests}
     for request in told.requests:
         if request.id not in asked:
@@ -52,6 +53,17 @@ def events(
         )
         yield _event("Warning", DriftMonitorReason.RETRAIN_PROPOSED, f"{message}: {told.proposal.reason}")
     yield from _announced(decisions, before)
+
+
+def _joins(before: DriftMonitorStatus, told: DriftMonitorStatus) -> Iterator[Event]:
+    """A join that fails again and again of the same says so once."""
+    now, then = (find(status.conditions, ConditionType.LABELS_JOINED) for status in (told, before))
+    if (
+        now is not None
+        and now.reason == DriftMonitorReason.JOIN_FAILED.value
+        and (then is None or then.reason != now.reason)
+    ):
+        yield _event("Warning", DriftMonitorReason.JOIN_FAILED, now.message)
 
 
 def _announced(decisions: Mapping[str, Decision], before: DriftMonitorStatus) -> Iterator[Event]:

@@ -50,13 +50,16 @@ def join(asked: Join, secret: Path, say: Say, port: int = CONTROL_PORT) -> Joine
             f"{FIELD}: {len(sources)} files match and {MAX_FILES} can be remembered: narrow the pattern, or move away "
             "those that were joined long ago",
         )
-    new = _Files(sources, asked.joined)
+    new = _Files(sources, asked)
     work: _Work | None = None
     with tempfile.TemporaryDirectory() as scratch:
         for name, digest, fetched in new.fetched(Path(scratch) / "labels"):
             # Asked when there is something to ask for, and after the table was listed: what it has labels for was
             # predicted before.
             work = work or _Work(asked, [Pod(server, asked.deployment, port) for server in asked.servers], say)
+            if work.index.since is None:
+                # Nothing of the table is done with: what it has labels for may be predicted yet.
+                return Joined(asked.number, missed=work.missed, notes=["no pod remembers a prediction yet"])
             work.do(labels_in(examine(name, fetched), asked), name, digest)
     if work is None:
         return Joined(asked.number)
@@ -66,8 +69,10 @@ def join(asked: Join, secret: Path, say: Say, port: int = CONTROL_PORT) -> Joine
 class _Files:
     """The files that were not joined before, at most as many as a result has room for."""
 
-    def __init__(self, sources: Sequence[Source], joined: bytes) -> None:
+    def __init__(self, sources: Sequence[Source], asked: Join) -> None:
         self._sources = sources
+        self._asked = asked
+        joined = asked.joined
         self._joined = {joined[at : at + DIGEST] for at in range(0, len(joined), DIGEST)}
         self.more = False
 
@@ -75,18 +80,23 @@ class _Files:
         """Name, digest and content of each."""
         count = 0
         for source in self._sources:
-            digest = _digest(source.name, source.stamp) if source.stamp is not None else None
+            digest = self._digest(source.name, source.stamp) if source.stamp is not None else None
             if digest in self._joined:
                 continue
             if count == FILES_A_JOIN:
                 self.more = True
                 return
             fetched = source.fetch(scratch)
-            digest = digest or _digest(source.name, fetched.sha256)
+            digest = digest or self._digest(source.name, fetched.sha256)
             if digest in self._joined:
                 continue
             count += 1
             yield source.name, digest, fetched
+
+    def _digest(self, name: str, stamp: str) -> bytes:
+        """Of a file as it is, and as it is read."""
+        told = "\0".join([self._asked.key, self._asked.column, name, stamp])
+        return blake2b(told.encode(), digest_size=DIGEST).digest()
 
 
 @dataclass
@@ -176,10 +186,6 @@ class _Work:
     def _miss(self, why: str) -> None:
         self.missed = self.missed or why
         self.say(why)
-
-
-def _digest(name: str, stamp: str) -> bytes:
-    return blake2b(f"{name}\0{stamp}".encode(), digest_size=DIGEST).digest()
 
 
 def _mark(file: bytes, row: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import SimpleNamespace as Served
@@ -74,6 +74,16 @@ class Scene:
 @pytest.fixture
 def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
     return Scene(tmp_path / "labels", monkeypatch)
+
+
+@pytest.fixture
+def asked(scene: Scene, binary: Served, listening: Listening) -> Iterator[Scene]:
+    """With one pod, which remembers a prediction."""
+    keep(binary)
+    ask(binary, a=0.1)
+    with listening(binary) as address:
+        scene.addresses = [address]
+        yield scene
 
 
 def test_labels_reach_the_pods_that_predicted(
@@ -175,13 +185,12 @@ def test_a_pod_that_is_gone_is_missed_and_the_others_are_asked(
     assert joined.missed.startswith("pod pod-0 does not answer: ")
 
 
-def test_a_pod_that_remembers_nothing_is_no_fault(scene: Scene, binary: Served, listening: Listening) -> None:
+def test_while_nothing_is_remembered_no_file_is_done_with(scene: Scene, binary: Served, listening: Listening) -> None:
     keep(binary, "booking")
     scene.add("1.csv", "flight,late\na,no\n")
     with listening(binary) as address:
         scene.addresses = [address]
-        joined = scene.join()
-    assert (joined.unmatched, joined.missed) == (1, None)
+        assert scene.join() == Joined(1, notes=["no pod remembers a prediction yet"])
 
 
 def test_keys_of_parquet_and_csv_are_those_of_requests(scene: Scene, binary: Served, listening: Listening) -> None:
@@ -215,23 +224,23 @@ def test_no_file_yet_is_no_fault(scene: Scene) -> None:
     ],
 )
 def test_a_table_that_cannot_be_read_is_named(
-    scene: Scene, text: str, changes: dict[str, Any], reason: str, said: str
+    asked: Scene, text: str, changes: dict[str, Any], reason: str, said: str
 ) -> None:
-    scene.add("1.csv", text)
+    asked.add("1.csv", text)
     with pytest.raises(InputError, match=r".*") as caught:
-        scene.join(**changes)
+        asked.join(**changes)
     assert caught.value.reason == reason
     assert said in caught.value.message
     assert "1.csv" in caught.value.message
 
 
-def test_files_beyond_one_joins_room_are_left_for_the_next(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_beyond_one_joins_room_are_left_for_the_next(asked: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(joining, "FILES_A_JOIN", 2)
     for number in range(3):
-        scene.add(f"{number}.csv", "flight,late\na,no\n")
-    first = scene.join()
+        asked.add(f"{number}.csv", "flight,late\na,no\n")
+    first = asked.join()
     assert (first.more, len(first.files)) == (True, 16)
-    second = scene.join(first.files)
+    second = asked.join(first.files)
     assert (second.more, len(second.files)) == (False, 8)
 
 
