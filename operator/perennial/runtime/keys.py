@@ -37,7 +37,7 @@ def text_of(value: Any) -> str:
 
 def digest_of(value: Any) -> bytes:
     """The key's digest; empty where there is no key."""
-    text = text_of(value)
+    text = value if type(value) is str else text_of(value)
     return digest(text.encode()) if text else b""
 
 

@@ -155,14 +155,15 @@ class Gatherer:
 
 def keys_of(key: str, inputs: Sequence[Given], count: int) -> list[bytes] | None:
     """Digests of the tensor of this name, one a row; None where there is no such tensor, or none that could be it."""
-    tensor = next((tensor for tensor in inputs if tensor.name == key), None)
-    if tensor is None:
-        return None
-    try:
-        values = tensor.values("")
-    except Refusal:
-        return None
-    return [digest_of(value) for value in values] if len(values) == count else None
+    for tensor in inputs:
+        if tensor.name != key:
+            continue
+        try:
+            values = tensor.values("")
+        except Refusal:
+            return None
+        return list(map(digest_of, values)) if len(values) == count else None
+    return None
 
 
 def _check_count(tensor: Given, position: int) -> None:

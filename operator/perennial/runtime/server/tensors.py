@@ -79,7 +79,8 @@ class Tensor(msgspec.Struct, tag_field="datatype"):
         return shaped(array, self.shape, where)
 
     def values(self, where: str) -> list[Any]:
-        return self._flat(where)
+        data: Any = self.data
+        return data if len(self.shape) == 1 and data and type(data[0]) is not list else self._flat(where)
 
     def _flat(self, where: str) -> list[Any]:
         if self.data is UNSET:

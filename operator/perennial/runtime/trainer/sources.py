@@ -172,7 +172,8 @@ def _object(store: Any, root: str, entry: Any) -> Source:
         with explained(name):
             return _spool(obstore.get(store, key).stream(min_chunk_size=_CHUNK), scratch)
 
-    return Source(name, entry["size"], fetch, entry["e_tag"] or f"{entry['size']}-{entry['last_modified'].isoformat()}")
+    stamp = f"{entry['e_tag']}-{entry['size']}-{entry['last_modified'].isoformat()}"
+    return Source(name, entry["size"], fetch, stamp)
 
 
 def _http(uri: str) -> Source:
