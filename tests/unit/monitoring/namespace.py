@@ -20,7 +20,7 @@ from perennial.kube.resources import PODS
 from perennial.monitoring.controller import MonitoringController
 from perennial.settings import Settings
 from perennial.wire.counts import EPOCHS_PATH, REFERENCE_PATH, Epoch, Epochs, ModelCounts, Take
-from perennial.wire.journal import JOURNAL_PATH, Keep
+from perennial.wire.journal import JOURNAL_PATH, Keep, Kept
 from perennial.wire.reference import Reference
 
 from . import worlds
@@ -142,7 +142,7 @@ class Cluster:
         if path == JOURNAL_PATH:
             assert isinstance(body, Keep)
             self._pod(ip).keep(body.key)
-            return answer(body.key)
+            return msgspec.json.decode(msgspec.json.encode(Kept(body.key)), type=answer)
         assert path == EPOCHS_PATH
         take = msgspec.json.decode(msgspec.json.encode(body), type=Take)
         return msgspec.json.decode(msgspec.json.encode(self._pod(ip).take(take, self.now)), type=answer)

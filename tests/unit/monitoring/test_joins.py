@@ -67,7 +67,9 @@ class Table:
 
     def finish(self, number: int, how: str) -> None:
         job = self.job(number)
-        status = {"conditions": [{"type": how, "status": "True", "reason": "BackoffLimitExceeded", "message": "m"}]}
+        status: dict[str, Any] = {
+            "conditions": [{"type": how, "status": "True", "reason": "BackoffLimitExceeded", "message": "m"}]
+        }
         if how == "Complete":
             status["completionTime"] = "2023-11-14T22:13:20Z"  # START
         self.cluster.put(JOBS, job["metadata"]["name"], status=status)

@@ -241,6 +241,31 @@ def test_a_pod_that_ends_gives_away_what_it_remembers(kept: Served, newer: Serve
     assert kept.operate(LABELS, pack(Pairs("flights", [])), "POST").status == 503
 
 
+def test_models_that_no_record_is_of_are_left_behind(tmp_path: Path) -> None:
+    """Pods that give to pods that give: a deployment that is retrained every day must not gather models for ever."""
+    others = [Basis(Receipt(0, 0, bytes([number]) * 32, "value", 0.0)) for number in range(journals.MODELS + 9)]
+    heirs: list[Journal] = []
+    for number, basis in enumerate(others):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        journals.remember(folder, "k")
+        heir = Journal(folder, "k", basis, capacity=200)
+        if heirs:
+            models, given, _ = heirs[-1].given(heirs[-1].first, 1000)
+            heir.take(models, given)
+        fill(heir, f"of {number}")
+        heirs.append(heir)
+    last = heirs[-1]
+    models, given, end = last.given(0, 1000)
+    assert len(models) == journals.MODELS
+    assert end == last.written >= journals.MODELS
+    newest = last.find(end - 1, digest_of(f"of {len(others) - 1}"))
+    assert newest is not None
+    assert newest.receipt.model == bytes([len(others) - 1]) * 32
+    models, given, _ = last.given(end - 1, 1)
+    assert (len(models), len(given)) == (1, 48)
+
+
 def test_a_pod_that_ends_takes_no_more(kept: Served, newer: Served, listening: Listening) -> None:
     newer.state.draining = True
     ask(kept, (0.1, "a"))

@@ -164,29 +164,36 @@ class Journal:
         self._records["mark"][number % self._capacity] = mark
 
     def given(self, after: int, limit: int) -> tuple[list[Basis], bytes, int]:
-        """For another pod: models, records from number `after` on and the number to go on from."""
+        """For another pod: records from number `after` on with the models that they are of, and the number to go on
+        from."""
         end = min(after + limit, self.written)
         records = self._records[np.arange(after, end) % self._capacity]
-        return self._models, records.tobytes(), end
+        used, places = np.unique(records["model"], return_inverse=True)
+        records["model"] = places
+        return [self._models[number] for number in used.tolist()], records.tobytes(), end
 
     def take(self, models: Sequence[Basis], given: bytes) -> int:
-        """Remember what another pod gave. Raises ValueError where it is none of that; gives how many it took."""
+        """Remember what another pod gave. Raises ValueError where it is none of that; gives how many it took.
+
+        Of more models than a journal has room for the records are left.
+        """
         records = np.frombuffer(given, RECORD).copy()
         if len(records) and int(records["model"].max()) >= len(models):
             raise ValueError("a record is of a model that is not among those sent")
-        numbers = np.array([self._number(model) for model in models], np.uint32)
+        numbers = np.array([self._number(model) for model in models], np.int64)
+        records = records[numbers[records["model"]] >= 0][-self._capacity :]
         records["model"] = numbers[records["model"]]
-        records = records[-self._capacity :]
         number = self.written
         self._records[np.arange(number, number + len(records)) % self._capacity] = records
         self._words[0] = number + len(records)
         return len(records)
 
     def _number(self, basis: Basis) -> int:
+        """The model's among those of the records, -1 where there is no room for it."""
         if basis in self._models:
             return self._models.index(basis)
         if len(self._models) == MODELS:
-            raise ValueError(f"there are predictions of {MODELS} models already")
+            return -1
         self._models.append(basis)
         _write_names(self._folder, _Names(self.key, self._models))
         return len(self._models) - 1
