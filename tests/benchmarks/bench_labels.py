@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import statistics
 import tempfile
 import time
@@ -23,7 +22,7 @@ import numpy as np
 
 from perennial.wire.journal import JOURNAL_PATH, KEYS_PATH, LABELS_PATH, Keep, Keys, Outcomes, Page, Pair, Pairs
 
-from .bench_server import Measured, measure, memory_mib, server, tensor, train
+from .bench_server import Measured, Running, measure, memory_mib, server, tensor, train
 
 BUDGET = 0.03
 KEY = "flight_id"
@@ -41,12 +40,11 @@ def main() -> None:
         model = train(folder)
         version = folder / "store" / "v1"
         print(f"\nload average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-        with server(model, folder) as (process, port, _):
-            control = _control_port(folder)
+        with server(model, folder) as running:
             for connections in options.connections:
-                _compare(process, port, control, keyed(version, folder), connections, options)
-            print(f"memory with a ring of which much is written: {memory_mib(process):.0f} MiB")
-            _join(control)
+                _compare(running, keyed(version, folder), connections, options)
+            print(f"memory with a ring of which much is written: {memory_mib(running.process):.0f} MiB")
+            _join(running.control)
 
 
 def keyed(version: Path, folder: Path) -> Path:
@@ -63,12 +61,12 @@ def keyed(version: Path, folder: Path) -> Path:
     return path
 
 
-def _compare(process: int, port: int, control: int, lua: Path, connections: int, options: argparse.Namespace) -> None:
+def _compare(running: Running, lua: Path, connections: int, options: argparse.Namespace) -> None:
     told: dict[str | None, list[Measured]] = {None: [], KEY: []}
     for _ in range(options.rounds):
         for key, runs in told.items():
-            _post(control, JOURNAL_PATH, msgspec.json.encode(Keep(key)))
-            runs.append(measure(process, port, lua, connections, options.seconds))
+            _post(running.control, JOURNAL_PATH, msgspec.json.encode(Keep(key)))
+            runs.append(measure(running.process, running.port, lua, connections, options.seconds))
     off, on = (
         (statistics.median(run.cpu for run in runs), statistics.median(run.rate for run in runs))
         for runs in told.values()
@@ -103,13 +101,6 @@ def _join(control: int) -> None:
     print(
         f"{len(pairs):,} labels in {spent:.2f} s, {spent / len(pairs) * 1e6:.1f} us each; 10,000 take {slowest:.2f} s"
     )
-
-
-def _control_port(folder: Path) -> int:
-    [log] = folder.glob("*/log")
-    found = re.search(r"control on port (\d+)", log.read_text())
-    assert found is not None
-    return int(found[1])
 
 
 def _post(port: int, path: str, body: bytes) -> bytes:

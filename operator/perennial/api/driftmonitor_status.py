@@ -57,7 +57,8 @@ class FeatureDrift(Status):
     statistic: float
     """How certain that is: the signed root of the likelihood ratio."""
     kind: str
-    """What differs: Distribution, Category, Missing, Unseen, Range or Joint."""
+    """What differs: Distribution, Category, Missing, Unseen, Range, Joint, Unit (as if in another one) or Forbidden (by
+    the TrainingJob's `data.expect`)."""
     psi: float = 0.0
     """Population stability index over the feature's bins or categories."""
     jensen_shannon: float = 0.0

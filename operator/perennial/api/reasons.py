@@ -229,6 +229,8 @@ class DriftMonitorReason(Reason):
     MINOR_DRIFT = "MinorDrift", "A difference is certain but below `spec.materiality`: reported, never acted upon."
     MISSING_VALUES = "MissingValues", "Values are missing that were there in the baseline."
     UNSEEN_VALUES = "UnseenValues", "Most values of a column are none that training knew."
+    UNIT_CHANGED = "UnitChanged", "A column looks as if it came in another unit: all of it stretched by one factor."
+    FORBIDDEN_VALUES = "ForbiddenValues", "Values came that the TrainingJob's `data.expect` forbids."
     TRAIN_SERVE_SKEW = (
         "TrainServeSkew",
         "The first rows served differ materially from the rows that the run held out.",

@@ -12,7 +12,7 @@ from perennial.kube.plan import Event
 from .checkpoint import Checkpoint
 from .governor import Decision
 from .observed import Observed
-from .words import describe
+from .words import describe, fault_reason
 
 _FOUND: dict[str, tuple[str, Reason]] = {
     "TrainServeSkew": ("Warning", DriftMonitorReason.TRAIN_SERVE_SKEW),
@@ -36,7 +36,7 @@ def events(
         yield _event("Normal", DriftMonitorReason.BASELINE_COMPLETE, f"{rows} rows are the baseline")
     for verdict in checkpoint.triage.verdicts:
         if verdict.id not in known:
-            severity, reason = _FOUND.get(verdict.state, ("Warning", _fault_reason(told)))
+            severity, reason = _FOUND.get(verdict.state) or ("Warning", fault_reason(verdict))
             yield _event(severity, reason, f"{verdict.state}: {describe(verdict)}")
     for old in known.values():
         if all(verdict.id != old.id for verdict in checkpoint.triage.verdicts):
@@ -79,12 +79,6 @@ def _announced(decisions: Mapping[str, Decision], before: DriftMonitorStatus) ->
 
 def _completed(told: DriftMonitorStatus) -> bool:
     return told.baseline is not None and told.baseline.state == "Complete"
-
-
-def _fault_reason(told: DriftMonitorStatus) -> Reason:
-    condition = find(told.conditions, ConditionType.DATA_FAULT)
-    unseen = condition is not None and condition.reason == DriftMonitorReason.UNSEEN_VALUES.value
-    return DriftMonitorReason.UNSEEN_VALUES if unseen else DriftMonitorReason.MISSING_VALUES
 
 
 def _event(severity: str, reason: Reason, message: str) -> Event:

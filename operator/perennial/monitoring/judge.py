@@ -8,6 +8,7 @@ captured counts.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -24,7 +25,7 @@ from .faults import Finding, finding, unexplained
 from .harm import Harm, game, step
 from .history import Bucket, lengths, push, stretches
 from .layout import Ints, Layout, layout_of
-from .scan import Normal, Scan, looks_in
+from .scan import Normal, Peak, Scan, looks_in
 from .suspicion import bet_on_scores, why_not
 from .triage import CLEAN, Triage, skew, triage, triage_harm
 
@@ -229,19 +230,26 @@ def _triaged(
     windows = lengths(history)
     rows = np.cumsum([bucket.rows for bucket in history])
 
+    def at(peak: Peak) -> Finding:
+        return finding(
+            scan,
+            peak,
+            _counts(summed, peak.stretch),
+            n=int(rows[peak.stretch]),
+            since=history[peak.stretch].opened,
+            materiality=spec.materiality,
+        )
+
+    def meant(peak: Peak) -> Finding:
+        """Of what broke within a stretch only the newest window shows the form."""
+        newest = replace(peak, stretch=0, statistic=float(statistics[0, peak.cut]))
+        found = at(peak)
+        broken = at(newest) if peak.stretch and found.state == "Drift" else found
+        return msgspec.structs.replace(broken, since=found.since) if broken.state == "DataFault" else found
+
     def findings(within: int | None) -> list[Finding]:
         few = len(windows) if within is None else sum(length <= within for length in windows)
-        found = unexplained(
-            finding(
-                scan,
-                peak,
-                _counts(summed, peak.stretch),
-                n=int(rows[peak.stretch]),
-                since=history[peak.stretch].opened,
-                materiality=spec.materiality,
-            )
-            for peak in scan.peaks(statistics[:few])
-        )
+        found = unexplained(meant(peak) for peak in scan.peaks(statistics[:few]))
         return [each for each in found if each.state == "DataFault"] if only_faults else found
 
     model = checkpoint.model.sha256 if checkpoint.model else ""

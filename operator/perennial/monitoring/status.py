@@ -34,7 +34,7 @@ from .observed import Observed
 from .suspicion import mean_loss, why_not
 from .triage import CLEAN
 from .verdict import Verdict
-from .words import at, describe, moment
+from .words import at, describe, fault_reason, moment
 
 SILENT_WINDOWS = 32
 """Windows without a label after which a monitor that shall act on harm says that it cannot see any."""
@@ -208,8 +208,7 @@ def _drifting(checkpoint: Checkpoint) -> Finding:
 def _data_fault(checkpoint: Checkpoint) -> Finding:
     reason, baseline = DriftMonitorReason, checkpoint.baseline
     if fault := checkpoint.triage.of("DataFault"):
-        missing = any(feature.kind == "Missing" for feature in fault.features)
-        return Finding(True, reason.MISSING_VALUES if missing else reason.UNSEEN_VALUES, f"{describe(fault)}.")
+        return Finding(True, fault_reason(fault), f"{describe(fault)}.")
     if baseline is None or not baseline.rows:
         return Finding(None, reason.LEARNING, "nothing was seen yet")
     return Finding(False, reason.NO_FAULT, "no values are missing or unknown that were not before")
