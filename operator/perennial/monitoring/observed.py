@@ -16,8 +16,8 @@ from perennial.wire.join import Server
 from perennial.wire.reference import Reference
 
 from .checkpoint import Checkpoint
-from .governor import Brake
 from .names import APPROVE, RELEASE, Identity
+from .objections import Brake
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,7 @@ class Deployment:
     status: ModelDeploymentStatus
     training_job: str | None = None
     pinned: int | None = None
+    suspended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
