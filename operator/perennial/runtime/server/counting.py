@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.runtime.binning import numeric_cells
+from perennial.runtime.server.companion import Companion
 from perennial.runtime.server.counts import journal as journals
 from perennial.runtime.server.counts import slot as slots
 from perennial.runtime.server.counts.epochs import Book
@@ -72,6 +73,18 @@ class Counting:
         codes = self._coder(rows.texts) if self._coder is not None and rows.texts is not None else None
         self._slot.add(rows.numbers, codes, scores)
         return scores
+
+    def remembered(self, rows: Rows, chosen: NDArray[np.intp]) -> list[int]:
+        """Numbers of these rows' predictions, which were just added; empty where none are remembered."""
+        if self.journal is None or rows.keys is None:
+            return []
+        return self.journal.newest([rows.keys[row] for row in chosen.tolist()])
+
+    def paired(self, remembered: list[int], companion: Companion, other: Answers) -> None:
+        """Remember what the companion said to rows that are remembered."""
+        if self.journal is not None and remembered:
+            digest = bytes.fromhex(companion.digest)
+            self.journal.pair(remembered, digest, companion.classes, other.predictions.tolist())
 
     def score_cells(self, scores: NDArray[np.float64]) -> list[int]:
         """The cells of scores that `add` gave."""

@@ -250,7 +250,7 @@ class Predictor:
         chosen = companion.sample(rows.count)
         if chosen is None:
             return
-        if not companion.later(Sample(rows.take(chosen), Answers(answers.predictions[chosen]))):
+        if not companion.later(self._sample(rows, answers, chosen)):
             self._counting.totals.not_compared(len(chosen))
 
     async def _compare(self, companion: Companion, rows: Rows, answers: Answers) -> Compared | None:
@@ -261,7 +261,7 @@ class Predictor:
         if not companion.afford(len(chosen)):
             self._counting.totals.not_compared(len(chosen))
             return None
-        sample = Sample(rows.take(chosen), Answers(answers.predictions[chosen]))
+        sample = self._sample(rows, answers, chosen)
         other = await self._score(companion, sample, inline=len(chosen) <= companion.inline_rows)
         return None if other is None else (chosen, other)
 
@@ -278,7 +278,12 @@ class Predictor:
             self._counting.totals.not_compared(sample.rows.count)
             return None
         companion.compare(self._counting.totals, sample.answers, other, seconds)
+        self._counting.paired(sample.remembered, companion, other)
         return other
+
+    def _sample(self, rows: Rows, answers: Answers, chosen: NDArray[np.intp]) -> Sample:
+        remembered = self._counting.remembered(rows, chosen)
+        return Sample(rows.take(chosen), Answers(answers.predictions[chosen]), remembered)
 
     def _receipts(self, answers: Answers, scores: Scores, compared: Compared | None) -> list[str]:
         predictions = answers.predictions.tolist()

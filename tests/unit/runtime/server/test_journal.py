@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -178,6 +179,26 @@ def test_what_is_remembered_survives_the_process(kept: Served, serve_model: Call
     assert label(again, (0, "a", 9, "no"), (1, "b", 9, "no")) == [Outcome.DUPLICATE, Outcome.COUNTED]
 
 
+def test_what_the_companion_said_is_remembered_too(paired: Served, newer: Served) -> None:
+    """A candidate that says yes from 0.5 on beside a stable model that says so from 0.7 on, by rows with keys alone."""
+    keep(paired, "flight")
+    # The first row is not known yet when its sample is taken.
+    ask(paired, (0.1, "first"))
+    asyncio.run(paired.predictor.score_samples())
+    ask(paired, (0.6, "a"), (0.8, "b"))
+    asyncio.run(paired.predictor.score_samples())
+    label(paired, (1, "a", 1, "no"), (2, "b", 2, "yes"), (0, "first", 3, "no"))
+    stats = paired.operate("/perennial/v1/stats").body["comparison"]
+    assert (stats["labelled"], stats["loss"], stats["companion_loss"]) == (2, 1.0, 0.0)
+    given = paired.counting.journal.given(0, 10)
+    keep(newer, "flight")
+    newer.counting.journal.take(*given[:2])
+    found = newer.counting.journal.find(1, digest_of("a"))
+    assert found is not None
+    assert found.receipt.companion is not None
+    assert found.receipt.companion.prediction == "no"
+
+
 def test_another_key_forgets_and_none_leaves_nothing(kept: Served) -> None:
     ask(kept, (0.1, "a"))
     keep(kept, "booking")
@@ -263,7 +284,7 @@ def test_models_that_no_record_is_of_are_left_behind(tmp_path: Path) -> None:
     assert newest is not None
     assert newest.receipt.model == bytes([len(others) - 1]) * 32
     models, given, _ = last.given(end - 1, 1)
-    assert (len(models), len(given)) == (1, 48)
+    assert (len(models), len(given)) == (1, 56)
 
 
 def test_a_pod_that_ends_takes_no_more(kept: Served, newer: Served, listening: Listening) -> None:
@@ -294,7 +315,7 @@ def test_what_was_sent_and_not_answered_is_not_sent_twice(kept: Served, monkeypa
         (KEYS, b"\xc1", 400),
         (LABELS, pack({"name": "flights", "pairs": [[1]]}), 400),
         (LABELS, pack({"name": "others", "pairs": []}), 404),
-        (RECORDS, pack({"name": "flights", "key": "flight", "models": [], "records": b"x" * 48}), 400),
+        (RECORDS, pack({"name": "flights", "key": "flight", "models": [], "records": b"x" * 56}), 400),
         (RECORDS, pack({"name": "flights", "key": "flight", "models": [], "records": b"x"}), 400),
         (RECORDS, pack({"name": "flights", "key": "other", "models": [], "records": b""}), 409),
         (RECORDS, pack({"name": "others", "key": "flight", "models": [], "records": b""}), 404),

@@ -7,6 +7,7 @@ counted for it: so no label counts twice, however often a table is read.
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import struct
@@ -14,6 +15,7 @@ import time
 from collections.abc import Sequence
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -23,12 +25,15 @@ from perennial.runtime.binning import numeric_cells
 from perennial.runtime.keys import DIGEST
 from perennial.runtime.server.counts.mapped import boot_id
 from perennial.runtime.server.engine import Answers
-from perennial.runtime.server.receipt import Receipt
+from perennial.runtime.server.receipt import Companion, Receipt
 from perennial.wire.reference import Categorical, Numeric
 from perennial.wire.schema import Class
 
 CAPACITY = 2**20
-"""Predictions: 48 MiB of the emptyDir, of which the kernel keeps in memory what it has room for."""
+"""Predictions: 56 MiB of the emptyDir, of which the kernel keeps in memory what it has room for."""
+
+RECENT = 2**16
+"""Keys whose newest prediction can be paired: the companion is at most some thousand rows behind."""
 
 MODELS = 64
 """Models that the records of a journal are of, at most."""
@@ -42,12 +47,14 @@ RECORD = np.dtype(
         ("model", "<u4"),
         ("score", "<f8"),
         ("prediction", "<f8"),
+        ("other", "<f8"),
     ]
 )
 _RECORD_BYTES = RECORD.itemsize
 ROW = np.dtype([("key", f"V{DIGEST}"), ("issued", "<u4")])
 
-_pack = struct.Struct(f"<{DIGEST}sQQIIdd").pack_into
+_pack = struct.Struct(f"<{DIGEST}sQQIIddd").pack_into
+_NAN = math.nan
 _HEADER = struct.Struct("<8sQ36s")
 _MAGIC = b"PRNLJRN1"
 _HEADER_BYTES = 4096
@@ -55,14 +62,24 @@ _WRITTEN = 64
 
 
 class Basis(msgspec.Struct):
-    """What all records of a model have in common: their receipt, and what turns numbers back into what it says."""
+    """What all records of a model have in common: their receipt, and what turns numbers back into what it says.
+    `companion` is the digest of the model that scored them too, which has `others` for classes.
+    """
 
     receipt: Receipt
     classes: list[Class] = []
     score: Numeric | Categorical | None = None
+    companion: bytes = b""
+    others: list[Class] = []
 
     def prediction(self, number: float) -> float | Class:
         return self.classes[int(number)] if self.classes else number
+
+    def pair(self, number: float) -> Companion | None:
+        """What the companion said; None where it did not score the row."""
+        if math.isnan(number):
+            return None
+        return Companion(self.companion, self.others[int(number)] if self.others else number)
 
     def score_cell(self, score: float) -> int:
         if isinstance(self.score, Numeric):
@@ -95,6 +112,8 @@ class Journal:
         self._data = _opened(folder, key, capacity)
         self._words = memoryview(self._data)[_WRITTEN : _WRITTEN + 8].cast("Q")
         self._records = np.frombuffer(self._data, RECORD, capacity, _HEADER_BYTES)
+        self._basis = basis
+        self._recent: dict[bytes, int] | None = None
         self._base = int.from_bytes(os.urandom(7), "little")
         self._models = _names(folder).models
         self._own = self._number(basis)
@@ -116,6 +135,9 @@ class Journal:
         issued, number = int(time.time()), self._words[0]
         predictions = answers.predictions.tolist()
         said = predictions if place is None else [place.get(each) for each in predictions]
+        recent = self._recent
+        if recent is not None and len(recent) > RECENT:
+            recent.clear()
         numbers = repeat(0.0) if scores is None else scores.tolist()
         for key, prediction, score in zip(keys, said, numbers):  # noqa: B905 - one score for all where there is none
             if key and prediction is not None:
@@ -129,7 +151,10 @@ class Journal:
                     own,
                     score,
                     prediction,
+                    _NAN,
                 )
+                if recent is not None:
+                    recent[key] = number
                 number += 1
                 self._words[0] = number
 
@@ -156,8 +181,26 @@ class Journal:
             issued=int(record["issued"]),
             prediction=basis.prediction(float(record["prediction"])),
             score_cell=basis.score_cell(float(record["score"])),
+            companion=basis.pair(float(record["other"])),
         )
         return Record(receipt, basis.classes, int(record["mark"]))
+
+    def newest(self, keys: Sequence[bytes]) -> list[int]:
+        """Numbers of the predictions that were remembered just now for these keys, -1 where there is none: known from
+        the first time on that somebody asks."""
+        if self._recent is None:
+            self._recent = {}
+        return [self._recent.get(key, -1) for key in keys]
+
+    def pair(self, numbers: Sequence[int], companion: bytes, others: list[Class], said: Sequence[Any]) -> None:
+        """Remember what the companion said to rows, too: of its classes `others`, or values."""
+        model = self._number(msgspec.structs.replace(self._basis, companion=companion, others=others))
+        place = {known: at for at, known in enumerate(others)}
+        for number, other in zip(numbers, said, strict=True):
+            value = place.get(other) if others else other
+            if model >= 0 and number >= self.first and value is not None:
+                self._records["other"][number % self._capacity] = value
+                self._records["model"][number % self._capacity] = model
 
     def mark(self, number: int, mark: int) -> None:
         """Note which label was counted for a prediction."""
