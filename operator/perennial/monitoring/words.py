@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from perennial.api.reasons import DriftMonitorReason
 from perennial.api.timestamp import to_text
 
 from .faults import Finding
@@ -11,6 +12,18 @@ from .verdict import Verdict
 
 NAMED = 3
 """Features named in a sentence."""
+
+
+_FAULTS = {
+    "Missing": DriftMonitorReason.MISSING_VALUES,
+    "Unit": DriftMonitorReason.UNIT_CHANGED,
+    "Forbidden": DriftMonitorReason.FORBIDDEN_VALUES,
+}
+
+
+def fault_reason(fault: Verdict) -> DriftMonitorReason:
+    """What is broken most."""
+    return _FAULTS.get(fault.features[0].kind, DriftMonitorReason.UNSEEN_VALUES)
 
 
 def moment(seconds: float) -> datetime:

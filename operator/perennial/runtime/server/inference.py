@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -41,6 +42,12 @@ Compared = tuple[NDArray[np.intp], Answers]
 Answered = Callable[[Answer | Exception], None]
 
 
+class Client(Waiter, Protocol):
+    """Who asks. `explained` is set once they wait for attributions too, which is no measure of the model's time."""
+
+    explained: bool
+
+
 class Asked(msgspec.Struct, eq=False):
     """A question that fits the model, and who waits for its answer."""
 
@@ -48,7 +55,7 @@ class Asked(msgspec.Struct, eq=False):
     rows: Rows
     outputs: list[NamedOutput]
     answered: Answered
-    waiter: Waiter
+    waiter: Client
     attributions: Attributions | None = None
 
     @property
@@ -117,7 +124,7 @@ class Predictor:
         self._receipt = _receipt_of(model)
         self._ids = Ids()
 
-    def infer(self, question: Question, answered: Answered, waiter: Waiter) -> None:
+    def infer(self, question: Question, answered: Answered, waiter: Client) -> None:
         """Have a question answered: `answered` is called once, on the event loop, with the answer or with what went
         wrong, a Refusal where it is not ours (422: the model cannot work with the rows; 504: the waiter's deadline
         passed, or it is gone).
@@ -129,6 +136,7 @@ class Predictor:
             self.scheduler.submit(asked)
             return
         self.attributor.admit()
+        waiter.explained = True
         explaining = asyncio.get_running_loop().create_task(self._submit_explained(asked))
         self._attributing.add(explaining)
         explaining.add_done_callback(self._attributing.discard)
@@ -141,7 +149,7 @@ class Predictor:
         except Exception as error:
             asked.answered(error)
 
-    def _taken(self, question: Question, answered: Answered, waiter: Waiter) -> Asked:
+    def _taken(self, question: Question, answered: Answered, waiter: Client) -> Asked:
         """A question that only the version before took is no client's mistake: this version breaks its clients, which
         a rollout has to see as errors."""
         try:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from perennial.runtime import binning, scoring
 from perennial.wire.reference import Categorical, Column, Expected, Loss, Numeric, Reference
+from perennial.wire.run import Expectation
 from perennial.wire.schema import Feature, Schema
 
 from . import joint
@@ -19,6 +21,7 @@ from .bounds import upper_mean, upper_share
 from .expected import expected
 from .metrics import Judged
 from .overdispersion import phi
+from .probes import probed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,9 +43,11 @@ class HeldOut:
     judged: Judged
 
 
-def build(schema: Schema, held: HeldOut, model: str) -> Reference:
-    """The reference of the model with this digest."""
-    columns = [_feature(feature, held) for feature in schema.features]
+def build(
+    schema: Schema, held: HeldOut, model: str, expect: Mapping[str, Expectation] = MappingProxyType({})
+) -> Reference:
+    """The reference of the model with this digest. `expect` is what `data.expect` says of columns."""
+    columns = [_feature(feature, held, expect.get(feature.name)) for feature in schema.features]
     score = _score(schema, held.judged)
     return Reference(
         model=model,
@@ -57,15 +62,17 @@ def build(schema: Schema, held: HeldOut, model: str) -> Reference:
     )
 
 
-def _feature(feature: Feature, held: HeldOut) -> Column:
+def _feature(feature: Feature, held: HeldOut, expected: Expectation | None) -> Column:
     values = held.rows[feature.name].to_numpy()
     if feature.kind == "numeric":
-        return _numeric(feature.name, values)
+        return probed(_numeric(feature.name, values), values, expected)
     if feature.kind == "boolean":
         column = Categorical(feature.name, [binning.FALSE, binning.TRUE], [])
         return _counted(column, binning.boolean_cells(column, values))
     # Known is what the model has learned from: how often others come is part of what is normal.
-    return _categorical(feature.name, values, held.learned[feature.name].unique())
+    column = _categorical(feature.name, values, held.learned[feature.name].unique())
+    column.closed = expected is not None and expected.values is not None
+    return column
 
 
 def _numeric(name: str, values: NDArray[np.float64]) -> Numeric:

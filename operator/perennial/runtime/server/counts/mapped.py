@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 RING = 256
 """Rows that a slot buffers before they are sorted into cells: 0.2 us a row then, against 20 us for a row alone."""
 
-TOTALS = 64
+TOTALS = 80
 """Words of cumulative totals in a slot; `totals.py` says which is which."""
 
 SLOT_WORDS = 8

@@ -14,12 +14,11 @@ from perennial.runtime.server.answer import Answer
 from perennial.runtime.server.counting import Counting
 from perennial.runtime.server.engine import Answers
 from perennial.runtime.server.http import Reply, Request
-from perennial.runtime.server.inference import Answered, Asked, Intake, Predictor
+from perennial.runtime.server.inference import Answered, Asked, Client, Intake, Predictor
 from perennial.runtime.server.model import Model
 from perennial.runtime.server.refusal import Refusal
 from perennial.runtime.server.request import Question
 from perennial.runtime.server.rows import Rows
-from perennial.runtime.server.scheduling import Waiter
 from perennial.runtime.server.sidecar.edits import Message, asking_also, with_receipts, without
 from perennial.runtime.server.sidecar.form import Unreadable
 from perennial.runtime.server.sidecar.neighbour import Neighbour, Told
@@ -57,7 +56,7 @@ class Relay(Predictor):
         self._working: set[asyncio.Task[None]] = set()
         self._warned: set[str] = set()
 
-    def infer(self, question: Question, answered: Answered, waiter: Waiter) -> None:
+    def infer(self, question: Question, answered: Answered, waiter: Client) -> None:
         """Have rows answered that came as records or over gRPC. See `Predictor.infer`."""
         self._start(self._ask(self._taken(question, answered, waiter)))
 
