@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+LINGER_SECONDS = 2.0
+"""How long a client may take to end its side of a connection that the server has ended."""
+
 
 class RpcPort:
     """Listens, and starts the gRPC server for the first client."""
@@ -125,6 +128,7 @@ class Front(_End):
         super().__init__()
         self._port = port
         self._joining: asyncio.Task[Any] | None = None
+        self._lingers = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -134,7 +138,19 @@ class Front(_End):
         self._port.connections.discard(self)
         super().connection_lost(exc)
 
+    def close(self) -> None:
+        """Say that no more comes, and read on until the client ends too. To close a socket that bytes still come in at
+        resets it, and the client's kernel then throws away answers that the client has not read yet."""
+        if self.transport is None or self.transport.is_closing() or self._lingers:
+            return
+        self._lingers = True
+        self.transport.write_eof()
+        self.transport.resume_reading()
+        asyncio.get_running_loop().call_later(LINGER_SECONDS, self.transport.close)
+
     def data_received(self, data: bytes) -> None:
+        if self._lingers:
+            return
         if self.other is not None:
             super().data_received(data)
             return
@@ -154,7 +170,7 @@ class Front(_End):
             return
         assert self.transport is not None
         assert back.transport is not None
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._lingers:
             back.close()
             return
         self.other = back
