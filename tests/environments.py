@@ -33,12 +33,19 @@ def commands(requirement: str, *beside: str) -> Path:
 def libraries(extra: str) -> Path:
     """A folder for the module search path with what the extra of the project names, without what that needs in turn:
     it is there."""
-    requirements = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"][extra]
-    wanted = f"{requirements} {sys.version}"
+    named = requirements(extra)
+    wanted = f"{named} {sys.version}"
     folder = cache_home() / "environments" / f"{extra}-{hashlib.sha256(wanted.encode()).hexdigest()[:16]}"
     target = ["pip", "install", "--quiet", "--python", sys.executable, "--no-deps", "--target", str(folder)]
-    _made(folder, [*target, *requirements])
+    _made(folder, [*target, *named])
     return folder
+
+
+def requirements(extra: str) -> list[str]:
+    """What an extra of the project names."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    found: list[str] = project["optional-dependencies"][extra]
+    return found
 
 
 def _made(folder: Path, *commands: list[str]) -> None:

@@ -59,7 +59,8 @@ class FeatureDrift(Status):
     statistic: float
     """How certain that is: the signed root of the likelihood ratio."""
     kind: str
-    """What differs: Distribution, Category, Missing, Unseen, Range or Joint."""
+    """What differs: Distribution, Category, Missing, Unseen, Range, Joint, Unit (as if in another one) or Forbidden (by
+    the TrainingJob's `data.expect`)."""
     psi: float = 0.0
     """Population stability index over the feature's bins or categories."""
     jensen_shannon: float = 0.0
@@ -70,6 +71,31 @@ class FeatureDrift(Status):
     """The features that go together otherwise than before, for Joint: those that matter most first, at most ten."""
 
 
+class JoinStatus(Status):
+    """The joins of labels from a table. The numbers are of all joins so far, over all versions."""
+
+    joined: int = 0
+    """Rows of the table whose label was counted."""
+    late: int = 0
+    """Of these, those for predictions of a version that was not served any more: they count for that one."""
+    unmatched: int = 0
+    """Rows with a key that no pod remembers a prediction of."""
+    duplicates: int = 0
+    """Rows for predictions that had a label already: the first one counts."""
+    rejected: int = 0
+    """Rows with a label that is none of the model's classes, or no number."""
+    files: int = 0
+    """Files that were joined."""
+    kept_since: Timestamp | None = None
+    """When the oldest prediction was made that is still remembered."""
+    last: Timestamp | None = None
+    """When the last join ended."""
+    next: Timestamp | None = None
+    """When the next one begins; absent while one is going on."""
+    job: str | None = None
+    """The Job that is going on, or was the last to fail."""
+
+
 class LossChange(Status):
     """The loss of labelled rows, or what scores let expect of it."""
 
@@ -77,6 +103,21 @@ class LossChange(Status):
     """Of the held-out rows of the run."""
     now: float
     """Since the change began; under `expectedLoss`, in the last window."""
+
+
+class PreviousLoss(Status):
+    """The version before on the rows that were labelled since harm was found, beside the one that harms."""
+
+    version: int | None = None
+    """Number of the version before."""
+    samples: int
+    """How many of the labelled rows both have scored."""
+    loss: float | None = None
+    """Its loss on them."""
+    now: float | None = None
+    """The loss of the judged version on them."""
+    wins: bool
+    """Whether it is proved to be better."""
 
 
 class Verdict(Status):
@@ -94,23 +135,33 @@ class Verdict(Status):
     """How many rows or labels it was found on."""
     loss: LossChange | None = None
     """The loss before and now."""
+    previous: PreviousLoss | None = None
+    """What going back would bring, for Harm: absent where there is no version before."""
     action: str | None = None
     """What was done."""
     next: str | None = None
     """What comes next, and when."""
 
 
-class RetrainRequest(Status):
-    """A run that is asked of the TrainingJob, which takes it from here and notes it under `handled`."""
+class ActionRequest(Status):
+    """An action that is asked of the TrainingJob or of the ModelDeployment, which takes it from here and notes it under
+    `handled`."""
 
     id: str
     """Its name; a request is taken once."""
-    training_job: str
-    """The TrainingJob that is asked."""
+    action: Literal["Retrain", "Rollback"] = "Retrain"
+    """What is asked for."""
+    training_job: str | None = None
+    """The TrainingJob that is asked for a retrain."""
+    deployment: str | None = None
+    """The ModelDeployment that is asked for a rollback."""
     model: str
     """Digest of the model that was judged."""
     accepted_version: int | None = None
-    """The TrainingJob's accepted version when the request was made: one that is accepted later makes it late."""
+    """For a retrain, the TrainingJob's accepted version when the request was made: one that is accepted later makes it
+    late."""
+    previous: JudgedModel | None = None
+    """For a rollback, the version to go back to: any other one makes it late."""
     reason: str
     """Why."""
     created_at: Timestamp
@@ -121,13 +172,19 @@ class RetrainRequest(Status):
     """What became of it."""
 
 
-class RetrainProposal(Status):
-    """A run that would be asked of the TrainingJob if a person agreed, as `spec.governor.approval` wants it."""
+class ActionProposal(Status):
+    """An action that would be asked for if a person agreed, as `spec.governor.approval` wants it."""
 
     id: str
     """What `perennial.dev/approve` has to be."""
-    training_job: str
-    """The TrainingJob that would be asked."""
+    action: Literal["Retrain", "Rollback"]
+    """What would be asked for."""
+    training_job: str | None = None
+    """The TrainingJob that would be asked for a retrain."""
+    deployment: str | None = None
+    """The ModelDeployment that would be asked for a rollback."""
+    previous: JudgedModel | None = None
+    """For a rollback, the version to go back to."""
     reason: str
     """Why."""
     created_at: Timestamp
@@ -141,6 +198,8 @@ class GovernorStatus(Status):
     """No action before this."""
     retrains: int = 0
     """Retrains in a row that no long calm followed."""
+    rollbacks: int = 0
+    """Rollbacks in a row that no long calm followed."""
 
 
 class HandledVerbs(Status):
@@ -159,7 +218,7 @@ class DriftMonitorStatus(Status):
     """The generation of the spec that this status is about; -1 before the operator has seen the object."""
     conditions: Conditions = ()
     """Ready: the monitor sees and judges. Reconciling, Stalled: see the reference. Drifting, DataFault, Harmful:
-    what was found."""
+    what was found. LabelsJoined: how the table of `spec.labels` goes."""
     training_job: str | None = None
     """The TrainingJob of the deployment's model: whom requests are for."""
     model: JudgedModel | None = None
@@ -170,6 +229,10 @@ class DriftMonitorStatus(Status):
     """Rows counted for this model."""
     labels: int | None = None
     """Labels counted for this model."""
+    label_coverage: float | None = None
+    """Of the rows counted for this model, the share that has a label."""
+    joins: JoinStatus | None = None
+    """What became of the labels in the table of `spec.labels`."""
     coverage: float | None = None
     """The share of served rows that was counted."""
     expected_loss: LossChange | None = None
@@ -178,9 +241,9 @@ class DriftMonitorStatus(Status):
     """The windows so far."""
     verdicts: tuple[Verdict, ...] = ()
     """What was found, newest first."""
-    requests: tuple[RetrainRequest, ...] = ()
-    """What is asked of the TrainingJob."""
-    proposal: RetrainProposal | None = None
+    requests: tuple[ActionRequest, ...] = ()
+    """What is asked of the TrainingJob and of the ModelDeployment, newest first."""
+    proposals: tuple[ActionProposal, ...] = ()
     """What waits for a person's approval."""
     governor: GovernorStatus | None = None
     """What keeps the loop from running away."""

@@ -15,11 +15,12 @@ import msgspec
 
 from perennial.kube.plan import Manifest
 from perennial.wire.reference import Loss, Reference
+from perennial.wire.stats import Pairs
 
 from .baseline import Baseline
-from .governor import Governor
 from .harm import Harm
 from .history import History
+from .requests import Governor
 from .triage import Triage
 
 FORMAT = 1
@@ -46,7 +47,9 @@ class Mark(msgspec.Struct, frozen=True):
 
 class Tally(msgspec.Struct, frozen=True):
     """What was counted for a model, also after it was replaced: labels come late. `waiting` are losses since the last
-    step of the bet at `stepped`, `losses` those of the last steps: no decision looks at them, people do."""
+    step of the bet at `stepped`, `losses` those of the last steps: no decision looks at them, people do. `pairs` are
+    what labels say of it and of others, by their digests, since harm was last found, at so many labels as
+    `labels_then`."""
 
     rows: int = 0
     labels: int = 0
@@ -56,6 +59,13 @@ class Tally(msgspec.Struct, frozen=True):
     stepped: float = 0.0
     harm: Harm | None = None
     losses: History = ()
+    pairs: dict[str, Pairs] = {}
+    labels_then: int = 0
+
+    @property
+    def from_here(self) -> Tally:
+        """With the comparison of models begun anew."""
+        return msgspec.structs.replace(self, pairs={}, labels_then=self.labels)
 
 
 class Open(msgspec.Struct, frozen=True):
@@ -72,6 +82,32 @@ class Judged(msgspec.Struct, frozen=True):
 
     sha256: str
     version: int | None = None
+
+
+class Joins(msgspec.Struct, frozen=True):
+    """The joins of labels from a table. `number` is of the last one that is accounted for: its Job is done with,
+    whatever becomes of it; `table` is the digest of the part of the spec that it was made by, and the next one is due
+    at `due` unless that is another by now. `files` are the digests of those that were joined, 8 bytes each.
+
+    `missed` is how often in a row a pod could not be asked, `failed` how often in a row a join failed, `failure` of
+    what.
+    """
+
+    number: int = 0
+    table: str = ""
+    due: float = 0.0
+    files: bytes = b""
+    counted: int = 0
+    late: int = 0
+    unmatched: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+    since: int | None = None
+    ended: float | None = None
+    missed: int = 0
+    failed: int = 0
+    failure: str | None = None
+    note: str | None = None
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -93,6 +129,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     suspicion: Harm | None = None
     governor: Governor = Governor()
     released: str | None = None
+    joins: Joins = Joins()
 
     @property
     def tally(self) -> Tally:

@@ -74,8 +74,8 @@ class Dispersion:
         if not self._learned:
             return np.ones((len(rows), self._cuts))
         variances = _variances(rows * self._wavering(rows) / self._once)
-        each: Floats = (self._posterior @ variances**POWER) ** (1 / POWER)
-        dispersion: Floats = each[self._units].max(axis=0).T
+        each = (self._posterior @ variances**POWER) ** (1 / POWER)
+        dispersion: Floats = np.asarray(each)[self._units].max(axis=0).T
         return dispersion
 
     def between(self, rows: float) -> Floats | None:
@@ -98,7 +98,8 @@ class Dispersion:
 
     @property
     def _once(self) -> Floats:
-        return self._shortest * self._wavering(np.array([self._shortest]))
+        once: Floats = self._shortest * self._wavering(np.array([self._shortest]))
+        return once
 
     def _wavering(self, rows: Floats) -> Floats:
         """The variance of a process's mean over so many rows, relative to the process's: shape (memories, blocks)."""

@@ -7,17 +7,19 @@ The distances that dashboards know are given beside it (`distances.py`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
-from perennial.wire.layout import CutKind, Floats, Ints, Layout
+from perennial.wire.layout import CutKind, Floats, Ints, Layout, bin_counts
 from perennial.wire.reference import Categorical, Numeric
 
 from .distances import jensen_shannon, population_stability, wasserstein
 from .scan import Peak
+from .units import changed_unit
 
 CATEGORIES = 3
 """Categories named in the words about one column: that which changed most, and those that changed a third as much."""
@@ -25,40 +27,47 @@ CATEGORIES = 3
 NAMED = 3
 """Features named in the words about a joint column."""
 
-Kind = Literal["Distribution", "Category", "Missing", "Unseen", "Range", "Joint"]
+UNKNOWN_COLUMN = 0.5
+"""The share of unseen values from which a column means something else than it did."""
+
+Kind = Literal["Distribution", "Category", "Missing", "Unseen", "Range", "Joint", "Unit", "Forbidden"]
 
 
 @dataclass(frozen=True)
 class Effect:
     """`size` is in cumulative probability; `words` say what happened, for a person; `rises` is whether what `kind`
-    names became more. `psi`, `divergence` (Jensen-Shannon, in bits) and `wasserstein` (in the feature's unit, numbers
-    only) are of the same cells."""
+    names became more, and `broken` that it is no change of the world. `psi`, `divergence` (Jensen-Shannon, in bits) and
+    `wasserstein` (in the feature's unit, numbers only) are of the same cells."""
 
     kind: Kind
     size: float
     rises: bool
     words: str
+    broken: bool = False
     psi: float = 0.0
     divergence: float = 0.0
     wasserstein: float | None = None
 
 
-def effect(layout: Layout, peak: Peak, now: Ints, before: Ints) -> Effect:
+def effect(layout: Layout, peak: Peak, now: Ints, before: Ints, dispersion: float = 1.0) -> Effect:
     """The effect behind a peak. `now` are the counts of its stretch and `before` the baseline's, all columns of
-    both."""
+    both; `dispersion` is that of so long a stretch at the peak's cut."""
     column = layout.columns[peak.column]
     cells = layout.slice(peak.column)
     kind = CutKind(int(layout.kind[peak.cut]))
     if kind is CutKind.MISSING:
-        return _share("Missing", "missing", now[cells], before[cells], -1)
+        missing = _share("Missing", "missing", now[cells], before[cells], -1)
+        return replace(missing, broken=missing.rises)
     values, values_before = now[cells][:-1], before[cells][:-1]
-    if kind is CutKind.UNSEEN:
-        return _share("Unseen", "of no known category", values, values_before, -1)
-    if column.name in layout.joint and isinstance(column, Numeric):
-        return _joint(layout.joint[column.name], _numeric(column, values, values_before))
-    if isinstance(column, Numeric):
-        return _numeric(column, values, values_before)
-    return _categorical(column, values, values_before)
+    if isinstance(column, Categorical):
+        unseen = kind is CutKind.UNSEEN
+        return _unseen(column, values, values_before) if unseen else _categorical(column, values, values_before)
+    found = _numeric(column, values, values_before)
+    if column.name in layout.joint:
+        return _joint(layout.joint[column.name], found)
+    return _forbidden(column, values, values_before, found) or _unit(
+        column, now[cells], before[cells], dispersion, found
+    )
 
 
 def _share(kind: Kind, what: str, now: Ints, before: Ints, cell: int) -> Effect:
@@ -73,10 +82,46 @@ def _measured(found: Effect, now: Ints, before: Ints) -> Effect:
     return replace(found, psi=population_stability(now, before), divergence=apart)
 
 
+def _unseen(column: Categorical, now: Ints, before: Ints) -> Effect:
+    found = _share("Unseen", "of no known category", now, before, -1)
+    if column.closed and found.rises:
+        return replace(found, kind="Forbidden", broken=True, words=f"{found.words}, which data.expect forbids")
+    return replace(found, broken=found.rises and found.size >= UNKNOWN_COLUMN)
+
+
 def _numeric(column: Numeric, now: Ints, before: Ints) -> Effect:
-    p, q = _shares(now), _shares(before)
-    moved = replace(_moved(p, q), wasserstein=wasserstein(column.edges, p, q))
+    away = wasserstein(column.edges, _shares(now), _shares(before))
+    now, before = (bin_counts(column, np.append(cells, 0))[:-1] for cells in (now, before))
+    moved = replace(_moved(_shares(now), _shares(before)), wasserstein=away)
     return _measured(moved, now, before)
+
+
+def _forbidden(column: Numeric, now: Ints, before: Ints, found: Effect) -> Effect | None:
+    """Where most of a change is that values came which `data.expect` forbids."""
+    p, q = _shares(now), _shares(before)
+    size, words = 0.0, []
+    for side, limit, cells in _outlawed(column):
+        more = float((p - q)[cells].sum())
+        if more > 0:
+            size += more
+            words.append(f"{_percent(float(q[cells].sum()))} -> {_percent(float(p[cells].sum()))} {side} {limit:g}")
+    if not words or size < found.size / 2:
+        return None
+    said = f"{' and '.join(words)}, which data.expect forbids"
+    return replace(found, kind="Forbidden", size=size, rises=True, broken=True, words=said)
+
+
+def _outlawed(column: Numeric) -> Iterator[tuple[str, float, slice]]:
+    """Which cells hold values below what `data.expect` allows, and above."""
+    if column.least is not None:
+        yield "below", column.least, slice(0, bisect_left(column.edges, column.least) + 1)
+    if column.greatest is not None:
+        yield "above", column.greatest, slice(bisect_right(column.edges, column.greatest) + 1, None)
+
+
+def _unit(column: Numeric, now: Ints, before: Ints, dispersion: float, found: Effect) -> Effect:
+    words = changed_unit(column, now, before, dispersion)
+    return found if words is None else replace(found, kind="Unit", rises=True, broken=True, words=words)
 
 
 def _moved(p: Floats, q: Floats) -> Effect:

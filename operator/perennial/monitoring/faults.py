@@ -1,26 +1,24 @@
 """What a difference means: broken data, drift, or too little to matter.
 
 Broken data must not be learned from, so it is told apart from change by its kind and its direction: values that go
-missing, or a column most of whose values training never knew. A new category among the known ones and a new range are
-changes of the world: they are drift.
+missing, a column most of whose values training never knew, another unit (`units.py`), and what `data.expect` forbids. A
+new category among the known ones and a new range are changes of the world: they are drift.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Literal
 
 import msgspec
 
-from perennial.wire.layout import Ints
+from perennial.wire.layout import SCORE, Ints
 
 from .effects import Effect, effect
 from .scan import Peak, Scan
 
 FindingState = Literal["DataFault", "Drift", "MinorDrift"]
-
-UNKNOWN_COLUMN = 0.5
-"""The share of unseen values from which a column means something else than it did."""
 
 DOUBT = 2.0
 """Standard errors by which an effect must exceed the materiality."""
@@ -53,16 +51,14 @@ def meaning(found: Effect, statistic: float, materiality: float) -> FindingState
     """
     if found.size * (1 - DOUBT / max(abs(statistic), DOUBT)) < materiality:
         return "MinorDrift"
-    if found.kind == "Missing" and found.rises:
-        return "DataFault"
-    if found.kind == "Unseen" and found.rises and found.size >= UNKNOWN_COLUMN:
-        return "DataFault"
-    return "Drift"
+    return "DataFault" if found.broken else "Drift"
 
 
 def finding(scan: Scan, peak: Peak, stretch: Ints, *, n: int, since: float, materiality: float) -> Finding:
     """A peak as what it means. `stretch` are the counts of the peak's stretch."""
-    found = effect(scan.layout, peak, stretch, scan.normal.cells)
+    found = effect(scan.layout, peak, stretch, scan.normal.cells, scan.dispersion(peak, stretch))
+    if abs(peak.statistic) < scan.fault_bound:
+        found = replace(found, broken=False)
     return Finding(
         state=meaning(found, peak.statistic, materiality),
         name=scan.layout.columns[peak.column].name,
@@ -80,12 +76,15 @@ def finding(scan: Scan, peak: Peak, stretch: Ints, *, n: int, since: float, mate
 
 
 def unexplained(findings: Iterable[Finding]) -> list[Finding]:
-    """Without joint columns in which a feature takes part that has changed by itself as much: that alone moves them."""
+    """Without what others explain: joint columns in which a feature takes part that has changed by itself as much, and
+    the score while data are broken."""
     found = list(findings)
     changed = {finding.name for finding in found if not finding.together}
     much = {finding.name for finding in found if not finding.together and finding.state != "MinorDrift"}
+    broken = any(finding.state == "DataFault" for finding in found)
     return [
         finding
         for finding in found
         if (changed if finding.state == "MinorDrift" else much).isdisjoint(finding.together)
+        and not (broken and finding.name == SCORE)
     ]

@@ -8,6 +8,7 @@ captured counts.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -25,7 +26,7 @@ from .dispersion import Dispersion
 from .faults import Finding, finding, unexplained
 from .harm import Harm, game, step
 from .history import Bucket, lengths, push, pushed, stretches
-from .scan import Normal, Scan, looks_in
+from .scan import Normal, Peak, Scan, looks_in
 from .suspicion import bet_on_scores, why_not
 from .triage import CLEAN, Triage, skew, triage, triage_harm
 
@@ -42,7 +43,9 @@ _REBASED: tuple[str, ...] = ("open", "history", "windows", "closed", "triage", "
 def begin(checkpoint: Checkpoint, model: Judged, reference: Reference | None) -> Checkpoint:
     """Judge another model from here on: nothing that was found about the one before holds for it."""
     tallies = dict(list(checkpoint.tallies.items())[-(TALLIES - 1) :])
-    tallies[model.sha256] = tallies.pop(model.sha256, Tally())
+    # One that comes back is judged by the labels from here on, as its windows are.
+    tally = tallies.pop(model.sha256, Tally())
+    tallies[model.sha256] = msgspec.structs.replace(tally, harm=None).from_here
     begun = msgspec.structs.replace(_rebased(checkpoint), model=model, reference=None, tallies=tallies)
     return refer(begun, reference) if reference else begun
 
@@ -56,11 +59,13 @@ def refer(checkpoint: Checkpoint, reference: Reference) -> Checkpoint:
 
 def release(checkpoint: Checkpoint, token: str) -> Checkpoint:
     """A person has looked: what is served from here on is normal, and the governor starts anew."""
-    governor = msgspec.structs.replace(checkpoint.governor, retrains=0, cooldown_until=0.0)
+    governor = msgspec.structs.replace(
+        checkpoint.governor, retrains=0, rollbacks=0, cooldown_until=0.0, rollback_after=0.0
+    )
     fresh = msgspec.structs.replace(_rebased(checkpoint), governor=governor, released=token)
     if not fresh.model:
         return fresh
-    tally = msgspec.structs.replace(fresh.tally, harm=None, waiting=[])
+    tally = msgspec.structs.replace(fresh.tally, harm=None, waiting=[]).from_here
     return msgspec.structs.replace(fresh, tallies={**fresh.tallies, fresh.model.sha256: tally})
 
 
@@ -246,19 +251,26 @@ def _triaged(
     windows = lengths(history)
     rows = np.cumsum([bucket.rows for bucket in history])
 
+    def at(peak: Peak) -> Finding:
+        return finding(
+            scan,
+            peak,
+            _counts(summed, peak.stretch),
+            n=int(rows[peak.stretch]),
+            since=history[peak.stretch].opened,
+            materiality=spec.materiality,
+        )
+
+    def meant(peak: Peak) -> Finding:
+        """Of what broke within a stretch only the newest window shows the form."""
+        newest = replace(peak, stretch=0, statistic=float(statistics[0, peak.cut]))
+        found = at(peak)
+        broken = at(newest) if peak.stretch and found.state == "Drift" else found
+        return msgspec.structs.replace(broken, since=found.since) if broken.state == "DataFault" else found
+
     def findings(within: int | None) -> list[Finding]:
         few = len(windows) if within is None else sum(length <= within for length in windows)
-        found = unexplained(
-            finding(
-                scan,
-                peak,
-                _counts(summed, peak.stretch),
-                n=int(rows[peak.stretch]),
-                since=history[peak.stretch].opened,
-                materiality=spec.materiality,
-            )
-            for peak in scan.peaks(statistics[:few])
-        )
+        found = unexplained(meant(peak) for peak in scan.peaks(statistics[:few]))
         return [each for each in found if each.state == "DataFault"] if only_faults else found
 
     model = checkpoint.model.sha256 if checkpoint.model else ""
@@ -285,10 +297,12 @@ def _bet(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> Checkpoint:
         harm = step(harm, rules, tally.waiting, opened=opened, steps=looks(spec, HARM_SHARE))
         losses = push(tally.losses, _labelled(tally.waiting, len(rules.values), opened, newest))
         stepped = msgspec.structs.replace(tally, harm=harm, waiting=[], stepped=newest, losses=losses)
-        checkpoint = msgspec.structs.replace(checkpoint, tallies={**checkpoint.tallies, digest: stepped})
+        found = checkpoint.triage
         if checkpoint.model and digest == checkpoint.model.sha256:
-            found = triage_harm(checkpoint.triage, harm, rules.reference, model=digest, closed=newest)
-            checkpoint = msgspec.structs.replace(checkpoint, triage=found)
+            found = triage_harm(found, harm, rules.reference, model=digest, closed=newest)
+            stepped = stepped if checkpoint.triage.of("Harm") or not found.of("Harm") else stepped.from_here
+        tallies = {**checkpoint.tallies, digest: stepped}
+        checkpoint = msgspec.structs.replace(checkpoint, tallies=tallies, triage=found)
     return checkpoint
 
 

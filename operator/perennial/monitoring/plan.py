@@ -6,7 +6,7 @@ by the checkpoint that the API server then has.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 import msgspec
@@ -23,9 +23,15 @@ from . import judge
 from .checkpoint import Checkpoint, Judged, encode
 from .counts import miss
 from .events import events
-from .governor import Decision, Limits, Situation, decide, follow, withdraw
+from .governor import decide, follow, withdraw
+from .joins import Joining, joining
+from .names import CHECKPOINT
+from .objections import Decision, Decisions, Limits, Situation
 from .observed import Observed
+from .requests import Action
+from .returning import way_back
 from .status import status
+from .verdict import Verdict
 from .words import describe
 
 SHORTEST_SECONDS = 0.2
@@ -42,6 +48,7 @@ _REFUSED: dict[str, Reason] = {
 }
 
 _ACTING = ("Harm", "HarmSuspected", "Drift")
+_ACTIONS: tuple[Action, ...] = ("Retrain", "Rollback")
 
 
 def plan(observed: Observed, problems: tuple[Problem, ...], now: datetime) -> Plan:
@@ -51,8 +58,8 @@ def plan(observed: Observed, problems: tuple[Problem, ...], now: datetime) -> Pl
     spec = observed.spec
     if spec is None:
         return _unable(observed, now, CommonReason.INVALID_SPEC, observed.invalid or "", stalled=True)
-    if problems:
-        return _refused(observed, problems[0], now)
+    if unwritten := [problem for problem in problems if problem.kind == CONFIGMAPS.kind]:
+        return _refused(observed, unwritten[0], now)
     if spec.suspend:
         return _unable(observed, now, CommonReason.SUSPENDED, "spec.suspend is true: no counts are taken")
     if observed.deployment is None:
@@ -62,12 +69,15 @@ def plan(observed: Observed, problems: tuple[Problem, ...], now: datetime) -> Pl
     if checkpoint.model is None:
         message = f"ModelDeployment {spec.deployment} has no stable revision yet"
         return _unable(observed, now, DriftMonitorReason.NOTHING_SERVED, message)
-    blocked = _blocked(observed, checkpoint)
-    return _whole(observed, checkpoint, decisions, now, blocked)
+    labels = joining(observed, checkpoint.joins, now)
+    if problems:
+        # A Job or its pod: what is watched goes on without.
+        labels = replace(labels, waiting=f"{problems[0].reason}: {problems[0].message}", recheck=RETRY_SECONDS)
+    return _whole(observed, msgspec.structs.replace(checkpoint, joins=labels.joins), decisions, labels, now)
 
 
-def consider(observed: Observed, spec: DriftMonitorSpec, now: datetime) -> tuple[Checkpoint, Mapping[str, Decision]]:
-    """What one look finds and what is decided on it, by verdict id: the whole policy, which a backtest asks too."""
+def consider(observed: Observed, spec: DriftMonitorSpec, now: datetime) -> tuple[Checkpoint, Decisions]:
+    """What one look finds and what is decided on it: the whole policy, which a backtest asks too."""
     return _governed(observed, _counted(observed, spec, now), spec, now)
 
 
@@ -88,24 +98,37 @@ def _counted(observed: Observed, spec: DriftMonitorSpec, now: datetime) -> Check
 
 def _governed(
     observed: Observed, checkpoint: Checkpoint, spec: DriftMonitorSpec, now: datetime
-) -> tuple[Checkpoint, dict[str, Decision]]:
+) -> tuple[Checkpoint, Decisions]:
     situation = _situation(observed, checkpoint, now)
     governor = follow(checkpoint.governor, situation, helped=judge.helped(checkpoint, spec))
-    asked_for = {action.state for action in spec.actions}
-    causes = [
+    rules = spec.governor
+    limits = Limits(rules.cooldown.seconds, rules.stop_after, spec.dry_run, approval=rules.approval == "Required")
+    decisions: dict[str, tuple[Decision, ...]] = {}
+    for action in _ACTIONS:
+        causes = _causes(checkpoint, spec, action)
+        if not causes:
+            governor = withdraw(governor, action)
+            continue
+        governor, decision = decide(governor, action, _cause(causes[0], action, situation), situation, limits)
+        decisions |= {verdict.id: (*decisions.get(verdict.id, ()), decision) for verdict in causes}
+    return msgspec.structs.replace(checkpoint, governor=governor), decisions
+
+
+def _causes(checkpoint: Checkpoint, spec: DriftMonitorSpec, action: Action) -> list[Verdict]:
+    """The verdicts that ask for an action, the worst first."""
+    states = {asked.state for asked in spec.actions if asked.action == action}
+    return [
         verdict
         for state in _ACTING
-        if state in asked_for
+        if state in states
         for verdict in checkpoint.triage.verdicts
         if verdict.state == state
     ]
-    if not causes:
-        return msgspec.structs.replace(checkpoint, governor=withdraw(governor)), {}
-    rules = spec.governor
-    limits = Limits(rules.cooldown.seconds, rules.stop_after, spec.dry_run, approval=rules.approval == "Required")
-    cause = f"{causes[0].state}: {describe(causes[0])}"
-    governor, decision = decide(governor, cause, situation, limits)
-    return msgspec.structs.replace(checkpoint, governor=governor), {verdict.id: decision for verdict in causes}
+
+
+def _cause(verdict: Verdict, action: Action, situation: Situation) -> str:
+    cause = f"{verdict.state}: {describe(verdict)}"
+    return f"{cause}; {situation.way_back.words}" if action == "Rollback" else cause
 
 
 def _situation(observed: Observed, checkpoint: Checkpoint, now: datetime) -> Situation:
@@ -116,13 +139,24 @@ def _situation(observed: Observed, checkpoint: Checkpoint, now: datetime) -> Sit
         training_job=deployment.training_job if deployment else None,
         pinned=deployment.pinned if deployment else None,
         accepted=training.accepted.version if training and training.accepted else 0,
-        taken=training.handled.monitors.get(observed.identity.uid) if training else None,
+        taken=_taken(observed),
         busy=_busy(observed, checkpoint),
+        way_back=way_back(observed, checkpoint),
         rival=observed.rival,
         data_fault=checkpoint.triage.of("DataFault") is not None,
         approved=observed.approve,
         brake=observed.brake,
     )
+
+
+def _taken(observed: Observed) -> frozenset[str]:
+    """The requests that were taken last, by the TrainingJob and by the deployment."""
+    uid, deployment, training = observed.identity.uid, observed.deployment, observed.training
+    noted = (
+        training.handled.monitors.get(uid) if training else None,
+        deployment.status.handled.monitors.get(uid) if deployment else None,
+    )
+    return frozenset(request for request in noted if request)
 
 
 def _busy(observed: Observed, checkpoint: Checkpoint) -> str | None:
@@ -188,16 +222,17 @@ def _refused(observed: Observed, problem: Problem, now: datetime) -> Plan:
 def _whole(
     observed: Observed,
     checkpoint: Checkpoint,
-    decisions: Mapping[str, Decision],
+    decisions: Decisions,
+    labels: Joining,
     now: datetime,
-    blocked: Finding | None,
 ) -> Plan:
-    told = status(observed, checkpoint, decisions, now, blocked=blocked)
+    told = status(observed, checkpoint, decisions, now, labels=labels, blocked=_blocked(observed, checkpoint))
     return Plan(
-        children=(Child(CONFIGMAPS, _configmap(observed, checkpoint)),),
+        children=(Child(CONFIGMAPS, _configmap(observed, checkpoint)), *labels.children),
+        deletions=labels.deletions,
         status=told.to_manifest(),
         events=tuple(events(observed, checkpoint, decisions, told)),
-        requeue_after=_requeue(observed, decisions, now),
+        requeue_after=_requeue(observed, decisions, labels, now),
     )
 
 
@@ -211,14 +246,14 @@ def _configmap(observed: Observed, checkpoint: Checkpoint) -> Manifest:
         "metadata": {
             "name": identity.checkpoint,
             "namespace": identity.namespace,
-            "labels": identity.labels,
+            "labels": identity.labels(CHECKPOINT),
             "ownerReferences": [owner_reference(observed.manifest)],
         },
         "binaryData": stored["binaryData"] if stored and unchanged else encode(checkpoint),
     }
 
 
-def _requeue(observed: Observed, decisions: Mapping[str, Decision], now: datetime) -> float | None:
-    waits = [decision.until - now.timestamp() for decision in decisions.values() if decision.until]
-    waits += [observed.look.next] if observed.look.next is not None else []
+def _requeue(observed: Observed, decisions: Decisions, labels: Joining, now: datetime) -> float | None:
+    waits = [each.until - now.timestamp() for made in decisions.values() for each in made if each.until]
+    waits += [wait for wait in (observed.look.next, labels.recheck) if wait is not None]
     return max(min(waits), SHORTEST_SECONDS) if waits else None

@@ -116,13 +116,11 @@ class Scan:
         fault, whole = layout.fault, layout.is_whole
         standing = np.zeros(len(layout.cuts), dtype=bool)
         standing[units(layout)[0]] = True
+        self.fault_bound = bound(fault_looks, int(watched.sum()) * STRETCHES)
         self.bounds = np.full(len(layout.cuts), np.inf)
-        for family, looks in (
-            (fault, fault_looks),
-            (standing & ~fault, drift_looks / STANDING_SHARE),
-            (~standing & ~fault, drift_looks / (1 - STANDING_SHARE)),
-        ):
-            self.bounds[watched & family] = bound(looks, int((watched & family).sum()) * STRETCHES)
+        self.bounds[watched & fault] = self.fault_bound
+        for family, part in ((standing & ~fault, STANDING_SHARE), (~standing & ~fault, 1 - STANDING_SHARE)):
+            self.bounds[watched & family] = bound(drift_looks / part, int((watched & family).sum()) * STRETCHES)
         self._groups = _groups(layout)
         inside, n = layout.cut_counts(normal.cells)
         share = inside / np.maximum(n, 1.0)
@@ -142,6 +140,11 @@ class Scan:
         inside /= dispersion
         n /= dispersion
         return standardised(inside, n, self._inside, self._n)
+
+    def dispersion(self, peak: Peak, stretch: Ints) -> float:
+        """How much less the rows of a peak's stretch [cells] tell than as many independent ones."""
+        rows = np.array([float(self.layout.rows(stretch))])
+        return float(self.normal.dispersion.at(rows)[0, peak.cut])
 
     def _dispersion(self, stretches: Ints) -> Floats:
         rows = self.layout.rows(stretches).astype(np.float64)

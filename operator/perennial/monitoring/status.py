@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 
 from perennial.api.conditions import ConditionType, Finding, health, settle
 from perennial.api.driftmonitor import DriftMonitorSpec
 from perennial.api.driftmonitor_status import (
+    ActionProposal,
+    ActionRequest,
     BaselineStatus,
     DriftMonitorStatus,
     FeatureDrift,
     GovernorStatus,
     HandledVerbs,
+    JoinStatus,
     JudgedModel,
     LossChange,
-    RetrainProposal,
-    RetrainRequest,
+    PreviousLoss,
     WindowCount,
 )
 from perennial.api.driftmonitor_status import Verdict as VerdictStatus
 from perennial.api.reasons import DriftMonitorReason
+from perennial.wire.join import DIGEST
+from perennial.wire.stats import Pairs
 
 from .assumptions import assumptions
 from .baseline import FEWEST_WINDOWS
-from .checkpoint import Checkpoint
+from .before import wins
+from .checkpoint import Checkpoint, Joins
 from .counts import coverage
 from .faults import Finding as DriftFinding
-from .governor import Decision, Proposal, Request
+from .joins import Joining
+from .objections import Decision, Decisions
 from .observed import Observed
+from .requests import Back, Proposal, Request
 from .suspicion import mean_loss, why_not
 from .triage import CLEAN
 from .verdict import Verdict
-from .words import at, describe, moment
+from .words import at, describe, fault_reason, moment
 
 SILENT_WINDOWS = 32
 """Windows without a label after which a monitor that shall act on harm says that it cannot see any."""
@@ -50,9 +56,10 @@ TOGETHER = 10
 def status(
     observed: Observed,
     checkpoint: Checkpoint,
-    decisions: Mapping[str, Decision],
+    decisions: Decisions,
     now: datetime,
     *,
+    labels: Joining | None = None,
     stalled: Finding | None = None,
     blocked: Finding | None = None,
 ) -> DriftMonitorStatus:
@@ -65,7 +72,9 @@ def status(
     conditions = settle(
         observed.status.conditions,
         # A suspended monitor claims nothing: what it once found must not hold training for ever.
-        health(ready, stalled=stalled) | ({} if spec and spec.suspend else _found(checkpoint, spec)),
+        health(ready, stalled=stalled)
+        | ({} if spec and spec.suspend else _found(checkpoint, spec))
+        | _joined(observed, checkpoint.joins, labels),
         generation=observed.generation,
         now=now,
     )
@@ -81,6 +90,8 @@ def status(
         baseline=_baseline(checkpoint, spec),
         rows=tally.rows if judged else None,
         labels=tally.labels if judged else None,
+        label_coverage=round(tally.labels / tally.rows, 4) if judged and tally.rows else None,
+        joins=_joins(checkpoint.joins, labels, observed) if spec and spec.labels else None,
         coverage=round(covered, 4) if covered is not None else None,
         expected_loss=_expected_loss(checkpoint, spec),
         windows=WindowCount(
@@ -91,10 +102,11 @@ def status(
         if judged
         else None,
         verdicts=tuple(
-            _verdict(verdict, decisions.get(verdict.id), checkpoint) for verdict in _newest_first(checkpoint)
+            _verdict(verdict, decisions.get(verdict.id, ()), checkpoint, _previous(observed, checkpoint, verdict))
+            for verdict in _newest_first(checkpoint)
         ),
         requests=tuple(_request(request) for request in checkpoint.governor.requests),
-        proposal=_proposal(checkpoint.governor.proposal),
+        proposals=tuple(_proposal(proposal) for proposal in checkpoint.governor.proposals),
         governor=_governor(checkpoint, now),
         next_window=moment(window.opened + period) if window else None,
         handled=HandledVerbs(release=checkpoint.released, approve=checkpoint.governor.approved),
@@ -146,7 +158,7 @@ def _harm_unobservable(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> str | 
         return None
     return (
         f"no label came back in {checkpoint.windows} windows: send labels with their receipts to the feedback "
-        "endpoint, or harm cannot be seen and is not acted upon"
+        "endpoint, or name the table that has them in spec.labels, or harm cannot be seen and is not acted upon"
     )
 
 
@@ -201,8 +213,7 @@ def _drifting(checkpoint: Checkpoint) -> Finding:
 def _data_fault(checkpoint: Checkpoint) -> Finding:
     reason, baseline = DriftMonitorReason, checkpoint.baseline
     if fault := checkpoint.triage.of("DataFault"):
-        missing = any(feature.kind == "Missing" for feature in fault.features)
-        return Finding(True, reason.MISSING_VALUES if missing else reason.UNSEEN_VALUES, f"{describe(fault)}.")
+        return Finding(True, fault_reason(fault), f"{describe(fault)}.")
     if baseline is None or not baseline.rows:
         return Finding(None, reason.LEARNING, "nothing was seen yet")
     return Finding(False, reason.NO_FAULT, "no values are missing or unknown that were not before")
@@ -220,6 +231,48 @@ def _harmful(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> Finding:
         return Finding(None, reason.TOO_FEW_LABELS, f"{message}; {blind}" if blind else message)
     tolerated = f"{tally.harm.tolerated:.3g}" if tally.harm else "what is tolerated"
     return Finding(False, reason.NO_HARM, f"{tally.labels} labels speak for no loss above {tolerated}")
+
+
+def _joined(observed: Observed, joins: Joins, labels: Joining | None) -> dict[ConditionType, Finding]:
+    """Only for who has a table of labels, and while it is looked at."""
+    reason, spec = DriftMonitorReason, observed.spec
+    if spec is None or spec.labels is None or labels is None:
+        return {}
+    return {ConditionType.LABELS_JOINED: _join_finding(observed, joins, labels, reason)}
+
+
+def _join_finding(observed: Observed, joins: Joins, labels: Joining, reason: type[DriftMonitorReason]) -> Finding:
+    if observed.rival:
+        return Finding(False, reason.SECOND_MONITOR, f"DriftMonitor {observed.rival} joins labels for this deployment")
+    if joins.failure:
+        tried = "is tried again now" if labels.going else f"is tried again at {at(joins.due)}"
+        return Finding(False, reason.JOIN_FAILED, f"{joins.failure}. The join {tried}")
+    if labels.waiting:
+        return Finding(False, reason.JOIN_PENDING, f"Job {labels.going} waits: {labels.waiting}")
+    if joins.ended is None:
+        waits = f"Job {labels.going} goes on" if labels.going else "it waits for a pod that serves"
+        return Finding(None, reason.JOIN_PENDING, f"no join has ended yet: {waits}")
+    told = f"{joins.counted} labels of {len(joins.files) // DIGEST} files were joined"
+    if joins.unmatched:
+        told += f"; {joins.unmatched} have keys that no pod remembers a prediction of"
+    return Finding(True, reason.JOINED, f"{told}; {joins.note}" if joins.note else told)
+
+
+def _joins(joins: Joins, labels: Joining | None, observed: Observed) -> JoinStatus:
+    going = labels.going if labels else None
+    failed = observed.identity.join_job(joins.number) if joins.failure else None
+    return JoinStatus(
+        joined=joins.counted,
+        late=joins.late,
+        unmatched=joins.unmatched,
+        duplicates=joins.duplicates,
+        rejected=joins.rejected,
+        files=len(joins.files) // DIGEST,
+        kept_since=moment(joins.since) if joins.since is not None else None,
+        last=moment(joins.ended) if joins.ended is not None else None,
+        next=moment(joins.due) if labels and not going and joins.due else None,
+        job=going or failed,
+    )
 
 
 def _baseline(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> BaselineStatus | None:
@@ -242,8 +295,10 @@ def _newest_first(checkpoint: Checkpoint) -> list[Verdict]:
     return sorted(checkpoint.triage.verdicts, key=lambda verdict: (-verdict.found, verdict.state))
 
 
-def _verdict(verdict: Verdict, decision: Decision | None, checkpoint: Checkpoint) -> VerdictStatus:
-    action, following = _course(verdict, decision, checkpoint)
+def _verdict(
+    verdict: Verdict, decisions: tuple[Decision, ...], checkpoint: Checkpoint, previous: PreviousLoss | None
+) -> VerdictStatus:
+    action, following = _course(verdict, decisions, checkpoint)
     loss = verdict.loss
     return VerdictStatus(
         id=verdict.id,
@@ -252,15 +307,32 @@ def _verdict(verdict: Verdict, decision: Decision | None, checkpoint: Checkpoint
         features=tuple(_feature(feature) for feature in verdict.features),
         samples=verdict.n,
         loss=LossChange(reference=_digits(loss.reference), now=_digits(loss.now)) if loss else None,
+        previous=previous,
         action=action,
         next=following,
     )
 
 
-def _course(verdict: Verdict, decision: Decision | None, checkpoint: Checkpoint) -> tuple[str | None, str]:
+def _previous(observed: Observed, checkpoint: Checkpoint, verdict: Verdict) -> PreviousLoss | None:
+    previous = observed.deployment.status.previous if observed.deployment else None
+    if previous is None or verdict.state != "Harm":
+        return None
+    pairs = checkpoint.tally.pairs.get(previous.sha256, Pairs())
+    n = pairs.labelled
+    return PreviousLoss(
+        version=previous.version,
+        samples=n,
+        loss=_digits(pairs.companion_loss / n) if n else None,
+        now=_digits(pairs.loss / n) if n else None,
+        wins=wins(pairs),
+    )
+
+
+def _course(verdict: Verdict, decisions: tuple[Decision, ...], checkpoint: Checkpoint) -> tuple[str | None, str]:
     """What was done about a verdict and what comes next."""
-    if decision:
-        return decision.action, f"{decision.next}{_when(decision)}"
+    if decisions:
+        done = [decision.action for decision in decisions if decision.action]
+        return "; ".join(done) or None, "; ".join(f"{decision.next}{_when(decision)}" for decision in decisions)
     over = f"over after {_clean_windows(verdict, checkpoint)} more clean windows, or with a new baseline"
     if verdict.state == "DataFault":
         return "automatic training is held", over
@@ -299,12 +371,15 @@ def _feature(finding: DriftFinding) -> FeatureDrift:
     )
 
 
-def _request(request: Request) -> RetrainRequest:
-    return RetrainRequest(
+def _request(request: Request) -> ActionRequest:
+    return ActionRequest(
         id=request.id,
+        action=request.action,
         training_job=request.training_job,
+        deployment=request.back.deployment if request.back else None,
         model=request.model,
         accepted_version=request.accepted or None,
+        previous=_back(request.back),
         reason=request.reason,
         created_at=moment(request.created),
         expires_at=moment(request.expires),
@@ -312,24 +387,31 @@ def _request(request: Request) -> RetrainRequest:
     )
 
 
-def _proposal(proposal: Proposal | None) -> RetrainProposal | None:
-    if proposal is None:
-        return None
-    return RetrainProposal(
+def _proposal(proposal: Proposal) -> ActionProposal:
+    return ActionProposal(
         id=proposal.id,
+        action=proposal.action,
         training_job=proposal.training_job,
+        deployment=proposal.back.deployment if proposal.back else None,
+        previous=_back(proposal.back),
         reason=proposal.reason,
         created_at=moment(proposal.created),
     )
 
 
+def _back(back: Back | None) -> JudgedModel | None:
+    return JudgedModel(version=back.version, sha256=back.sha256) if back else None
+
+
 def _governor(checkpoint: Checkpoint, now: datetime) -> GovernorStatus | None:
     governor = checkpoint.governor
     cooling = governor.cooldown_until > now.timestamp()
-    if not cooling and not governor.retrains:
+    if not (cooling or governor.retrains or governor.rollbacks):
         return None
     return GovernorStatus(
-        cooldown_until=moment(governor.cooldown_until) if cooling else None, retrains=governor.retrains
+        cooldown_until=moment(governor.cooldown_until) if cooling else None,
+        retrains=governor.retrains,
+        rollbacks=governor.rollbacks,
     )
 
 

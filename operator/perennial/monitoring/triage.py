@@ -51,13 +51,16 @@ def triage(before: Triage, findings: Findings, *, model: str, opened: float, clo
     after = before
     for state in _FOUND:
         known = after.of(state)
+        # Broken data come first: what they bring about is no drift.
+        fault = None if state == "DataFault" else after.of("DataFault")
         if known:
-            after = _again(after, known, found, findings(known.clean + 1), opened)
-        elif fresh := _new_to(after, state, found):
+            recent = _sound(findings(known.clean + 1), fault)
+            after = _again(after, known, _sound(found, fault), recent, opened)
+        elif fresh := _new_to(after, state, _sound(found, fault)):
             strongest = max(fresh, key=lambda finding: abs(finding.statistic))
             verdict = Verdict(identify(model, state, closed), state, strongest.since, closed, strongest.n)
             after = after.replace(state, _with(verdict, fresh))
-    return _without_repetition(after)
+    return _without_repetition(_without_fault(after))
 
 
 def triage_harm(
@@ -96,7 +99,17 @@ def _again(after: Triage, known: Verdict, found: Sequence[Finding], recent: Sequ
     if known.clean + 1 < CLEAN[state]:
         return after.replace(state, msgspec.structs.replace(known, clean=known.clean + 1, clean_since=clean_since))
     over = after.replace(state, None)
-    return Triage(over.verdicts, {**over.quiet, state: clean_since})
+    # Longer stretches still hold the broken rows, which then look like drift.
+    quiet = _FOUND if state == "DataFault" else (state,)
+    return Triage(over.verdicts, {**over.quiet, **dict.fromkeys(quiet, clean_since)})
+
+
+def _sound(findings: Sequence[Finding], fault: Verdict | None) -> list[Finding]:
+    """Without what broken data bring about: their own columns, joint ones that they are part of, and the score."""
+    if fault is None:
+        return list(findings)
+    broken = {feature.name for feature in fault.features}
+    return [finding for finding in unexplained((*findings, *fault.features)) if finding.name not in broken]
 
 
 def _keeps(known: Verdict, finding: Finding) -> bool:
@@ -119,6 +132,16 @@ def _with(verdict: Verdict, findings: Sequence[Finding]) -> Verdict:
     largest = sorted(unexplained(features.values()), key=lambda feature: -feature.effect)[:SHOWN]
     n = max((finding.n for finding in findings), default=verdict.n)
     return msgspec.structs.replace(verdict, features=tuple(largest), n=n)
+
+
+def _without_fault(after: Triage) -> Triage:
+    """What looked like drift while a fault began was the fault."""
+    fault = after.of("DataFault")
+    for state in _FOUND[1:]:
+        if fault and (verdict := after.of(state)):
+            left = tuple(_sound(verdict.features, fault))
+            after = after.replace(state, msgspec.structs.replace(verdict, features=left) if left else None)
+    return after
 
 
 def _without_repetition(after: Triage) -> Triage:

@@ -14,9 +14,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from perennial.api.modeldeployment import Analysis
-from perennial.wire.stats import Comparison, Stats
-
-from .evidence import log_evidence_mean_above_zero, log_evidence_rate_above, log_evidence_rate_below
+from perennial.evidence import (
+    excess_loss,
+    log_evidence_loss_above,
+    log_evidence_mean_above_zero,
+    log_evidence_rate_above,
+    log_evidence_rate_below,
+)
+from perennial.wire.stats import Comparison, Pairs, Stats
 
 Verdict = Literal["Pass", "Fail", "Inconclusive", "Reported"]
 
@@ -30,18 +35,18 @@ LOSS_INDIFFERENCE = 0.02
 this; a loss's is this many points of the mean: to tell a model from one that is 2% worse takes some 100,000 labels."""
 
 
+_NO_PAIRS = Pairs()
+
+
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What a revision's pods counted, added up since they started. Pairs are rows that both models scored."""
+    """What a revision's pods counted, added up since they started. `compared` are rows that both models scored."""
 
     requests: int = 0
     errors: int = 0
     compared: int = 0
     disagreed: int = 0
-    labelled: int = 0
-    loss: float = 0.0
-    companion_loss: float = 0.0
-    loss_difference_squares: float = 0.0
+    pairs: Pairs = _NO_PAIRS
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +64,15 @@ def total(samples: Iterable[Stats], companion: str | None) -> Totals:
     """The sum over pods. Comparisons with any other model than `companion`, the stable one's sha256, do not count."""
     added = Totals()
     for stats in samples:
-        pairs = stats.comparison
-        if pairs is None or pairs.companion != companion:
-            pairs = Comparison(companion="")
+        found = stats.comparison
+        if found is None or found.companion != companion:
+            found = Comparison(companion="")
         added = Totals(
             requests=added.requests + stats.requests,
             errors=added.errors + stats.errors,
-            compared=added.compared + pairs.compared,
-            disagreed=added.disagreed + pairs.disagreed,
-            labelled=added.labelled + pairs.labelled,
-            loss=added.loss + pairs.loss,
-            companion_loss=added.companion_loss + pairs.companion_loss,
-            loss_difference_squares=added.loss_difference_squares + pairs.loss_difference_squares,
+            compared=added.compared + found.compared,
+            disagreed=added.disagreed + found.disagreed,
+            pairs=added.pairs + found.pairs,
         )
     return added
 
@@ -90,7 +92,7 @@ def analyse(analysis: Analysis | None, totals: Totals, *, is_cure: bool, same_mo
         found = _rate("disagreement", totals.compared, totals.disagreed, analysis.disagreement.max.fraction)
         findings.append(_reported(found) if is_cure or same_model else found)
     if analysis.loss:
-        found = _paired_loss(totals, analysis.loss.margin.fraction)
+        found = _paired_loss(totals.pairs, analysis.loss.margin.fraction)
         findings.append(_reported(found) if same_model else found)
     return tuple(findings)
 
@@ -113,24 +115,19 @@ def _rate(name: str, n: int, hits: int, bound: float) -> Finding:
     return Finding(name, value, bound, n, _verdict(value <= bound, failed, passed))
 
 
-def _paired_loss(totals: Totals, margin: float) -> Finding:
-    """H0 is E[loss - (1 + margin) companion's loss] <= 0. The value shown is the relative increase of the loss.
-
-    The squares of these differences are not counted, only those of loss - companion's loss; with losses in [0, 1] they
-    are at most (2 margin + margin^2) times the companion's loss greater.
-    """
-    n, loss, companion_loss = totals.labelled, totals.loss, totals.companion_loss
+def _paired_loss(pairs: Pairs, margin: float) -> Finding:
+    """H0 is E[loss - (1 + margin) companion's loss] <= 0. The value shown is the relative increase of the loss."""
+    n = pairs.labelled
     if not n:
         return Finding("loss", None, margin, 0, "Inconclusive")
-    excess = loss - (1 + margin) * companion_loss
-    squares = totals.loss_difference_squares + (2 * margin + margin**2) * companion_loss
-    failed = log_evidence_mean_above_zero(excess, squares, floor=1 + margin)
+    excess, squares = excess_loss(pairs, margin)
+    failed = log_evidence_loss_above(pairs, margin)
     passed = log_evidence_mean_above_zero(
         n * LOSS_INDIFFERENCE - excess,
         squares - 2 * LOSS_INDIFFERENCE * excess + n * LOSS_INDIFFERENCE**2,
         floor=1 - LOSS_INDIFFERENCE,
     )
-    value = loss / companion_loss - 1 if companion_loss > 0 else None
+    value = pairs.loss / pairs.companion_loss - 1 if pairs.companion_loss > 0 else None
     return Finding("loss", value, margin, n, _verdict(excess <= 0, failed, passed))
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
+from .stats import Pairs
+
 EPOCHS_PATH = "/perennial/v1/epochs"
 REFERENCE_PATH = "/perennial/v1/reference"
 
@@ -20,6 +22,8 @@ class Labels(msgspec.Struct, omit_defaults=True):
     """Positive (or wrong, for many classes and regression) labels by score cell."""
     score: list[int] = []
     """All labels by score cell."""
+    pairs: dict[str, Pairs] = {}
+    """By the companion's digest, of the rows that it had scored too."""
 
 
 class ModelCounts(msgspec.Struct, omit_defaults=True):
@@ -57,3 +61,5 @@ class Epochs(msgspec.Struct):
     epochs: list[Epoch] = []
     draining: bool = False
     """The pod is ending and waits (at most 5 s) for its last epoch to be acknowledged."""
+    key: str | None = None
+    """What predictions are remembered by (see `wire/journal.py`)."""

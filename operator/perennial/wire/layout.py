@@ -247,6 +247,21 @@ def _weightiest(features: Sequence[str], weights: Sequence[float]) -> tuple[str,
     return tuple(name for name, weight in ranked if abs(weight) >= NEGLIGIBLE * abs(ranked[0][1]))
 
 
+def binned(column: Numeric) -> Numeric:
+    """The column as its bins alone: the range of the reference and what is beyond, without probes."""
+    if not column.probes:
+        return column
+    edges = [column.edges[place] for place in column.bounds]
+    return Numeric(column.name, edges, bin_counts(column, np.asarray(column.counts)).tolist())
+
+
+def bin_counts(column: Numeric, cells: Ints) -> Ints:
+    """Counts of shape (..., cells of the column) as counts of its bins."""
+    begins = [0, *(place + 1 for place in column.bounds), len(column.edges) + 1]
+    counts: Ints = np.add.reduceat(cells, begins, axis=-1)
+    return counts
+
+
 def reference_cells(columns: Sequence[Column]) -> Ints:
     """The reference's own counts as one flat window."""
     return np.array([count for column in columns for count in column.counts], dtype=np.int64)
@@ -262,18 +277,18 @@ def _cuts(column: Column, index: int, start: int, *, joint: bool) -> list[Cut]:
 
 
 def _numeric(column: Numeric, index: int, start: int) -> list[tuple[CutKind, int, int, int]]:
-    edges = len(column.edges)
-    chosen = _spread_evenly(edges)
-    outside = {0: -1, edges - 1: 1}
+    bounds = column.bounds
+    chosen = [bounds[bound] for bound in _spread_evenly(len(bounds))]
+    outside = {bounds[0]: -1, bounds[-1]: 1} if bounds else {}
     plain = [(CutKind.VALUE, start, start + edge + 1, outside.get(edge, 0)) for edge in chosen]
     whole = WHOLE if _seen_whole(column, chosen) else ()
     return [*plain, *((kind, start, start + column.cells - 1, 0) for kind in whole)]
 
 
 @lru_cache
-def _spread_evenly(edges: int) -> list[int]:
-    """Which of so many edges are cut at."""
-    return sorted({round(edge) for edge in np.linspace(0, edges - 1, CUTS)}) if edges else []
+def _spread_evenly(bounds: int) -> list[int]:
+    """Which of so many bounds are cut at."""
+    return sorted({round(bound) for bound in np.linspace(0, bounds - 1, CUTS)}) if bounds else []
 
 
 def _categorical(column: Categorical, index: int, start: int) -> list[tuple[CutKind, int, int, int]]:

@@ -48,9 +48,17 @@ class Agreement(msgspec.Struct):
     difference: float
 
 
-Quantity = Literal["prediction", "log_prediction", "probability", "decision_function"]
+Quantity = Literal[
+    "prediction",
+    "log_prediction",
+    "probability",
+    "decision_function",
+    "uncalibrated_probability",
+    "uncalibrated_decision_function",
+]
 """What attributions and their base value add up to, by scikit-learn's names. Of two classes there is one, the second's;
-of more there is one a class. `log_prediction` is the logarithm of the prediction."""
+of more there is one a class. `log_prediction` is the logarithm of the prediction. What is uncalibrated is the
+classifier's own, before the curve that calibrates it."""
 
 
 class ModelFile(msgspec.Struct, omit_defaults=True):

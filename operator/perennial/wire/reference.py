@@ -21,26 +21,43 @@ class Numeric(msgspec.Struct, tag="numeric", omit_defaults=True):
     """A numeric column. Cell i counts `searchsorted(edges, x, side="right") == i`; the last cell counts missing values.
 
     The first edge is the smallest reference value and the last the next double above the largest, so that the first
-    cell is *below range* and the cell `len(edges)` is *above range*. Heavily tied columns have fewer edges.
+    cell is *below range* and the last but one *above range*. Heavily tied columns have fewer edges.
+
+    `probes` are places in `edges` of further ones, beyond the range and about zero, that no scan compares at: they tell
+    how far values lie out, which a change of unit shows. `least` and `greatest` are what `data.expect` allows; where
+    they lie beyond the range they are probes, too.
     """
 
     name: str
     edges: list[float]
     counts: list[int]
+    probes: list[int] = []
+    least: float | None = None
+    greatest: float | None = None
 
     @property
     def cells(self) -> int:
         return len(self.edges) + 2
 
+    @property
+    def bounds(self) -> list[int]:
+        """Places in `edges` of those between bins: all but the probes."""
+        probes = set(self.probes)
+        return [place for place in range(len(self.edges)) if place not in probes]
+
 
 class Categorical(msgspec.Struct, tag="categorical", omit_defaults=True):
     """A categorical or boolean column: the top categories, then *other* (known but not among them), *unseen*,
-    *missing*."""
+    *missing*.
+
+    `closed` says that `data.expect` has a list of its values: any other is broken data, not news.
+    """
 
     name: str
     categories: list[str]
     counts: list[int]
     others: list[str] = []
+    closed: bool = False
 
     @property
     def cells(self) -> int:

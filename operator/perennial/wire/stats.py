@@ -17,9 +17,27 @@ LATENCY_BOUNDS = (
 """Upper ends in seconds of the latency histogram's cells; one more cell counts what is slower."""
 
 
+class Pairs(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Labelled rows that a model and its companion both scored, and the summed losses of the two."""
+
+    labelled: int = 0
+    loss: float = 0.0
+    companion_loss: float = 0.0
+    loss_difference_squares: float = 0.0
+    """Sum of (loss - companion loss)^2: what the variance of the paired difference needs."""
+
+    def __add__(self, other: Pairs) -> Pairs:
+        return Pairs(
+            self.labelled + other.labelled,
+            self.loss + other.loss,
+            self.companion_loss + other.companion_loss,
+            self.loss_difference_squares + other.loss_difference_squares,
+        )
+
+
 class Comparison(msgspec.Struct):
-    """The model against its companion on the same rows: how many were scored by both, labelled, and the summed
-    losses."""
+    """The model against its companion on the same rows: how many were scored by both, and what the labelled ones
+    came to."""
 
     companion: str
     compared: int = 0
@@ -28,7 +46,10 @@ class Comparison(msgspec.Struct):
     loss: float = 0.0
     companion_loss: float = 0.0
     loss_difference_squares: float = 0.0
-    """Sum of (loss - companion loss)^2 of the labelled pairs: what the variance of the paired difference needs."""
+
+    @property
+    def pairs(self) -> Pairs:
+        return Pairs(self.labelled, self.loss, self.companion_loss, self.loss_difference_squares)
 
 
 class Stats(msgspec.Struct):

@@ -54,27 +54,83 @@ def test_shares(column: Column, cut: CutKind, cells: list[int], kind: str, size:
     assert found.size == pytest.approx(size)
 
 
+LIMITED = Numeric(
+    "x",
+    [-5.0, 0.0, 1.0, 2.0, 3.0, 4.0, float(np.nextafter(9.0, 10.0))],
+    [0, 0, 250, 250, 250, 250, 0, 0, 0],
+    probes=[0, 6],
+    least=-5.0,
+    greatest=9.0,
+)
+CLOSED = Categorical("c", ["ash", "birch"], [500, 500, 0, 0, 0], closed=True)
+
+
+@pytest.mark.parametrize(
+    ("column", "cut", "cells", "kind", "broken", "words"),
+    [
+        (X, CutKind.MISSING, [0, 200, 200, 200, 200, 0, 200], "Missing", True, "0.0% -> 20.0% missing"),
+        (C, CutKind.UNSEEN, [300, 200, 200, 300, 0], "Unseen", False, "0.0% -> 30.0% of no known category"),
+        (C, CutKind.UNSEEN, [50, 25, 25, 900, 0], "Unseen", True, "0.0% -> 90.0% of no known category"),
+        (
+            CLOSED,
+            CutKind.UNSEEN,
+            [450, 450, 0, 100, 0],
+            "Forbidden",
+            True,
+            "0.0% -> 10.0% of no known category, which data.expect forbids",
+        ),
+        (
+            LIMITED,
+            CutKind.VALUE,
+            [0, 200, 200, 200, 200, 200, 0, 0, 0],
+            "Range",
+            False,
+            "0.0% -> 20.0% outside the range known before",
+        ),
+        (
+            LIMITED,
+            CutKind.VALUE,
+            [0, 0, 200, 200, 200, 200, 50, 150, 0],
+            "Forbidden",
+            True,
+            "0.0% -> 15.0% above 9, which data.expect forbids",
+        ),
+        (
+            LIMITED,
+            CutKind.VALUE,
+            [100, 0, 200, 200, 200, 200, 0, 100, 0],
+            "Forbidden",
+            True,
+            "0.0% -> 10.0% below -5 and 0.0% -> 10.0% above 9, which data.expect forbids",
+        ),
+    ],
+)
+def test_what_is_broken(column: Column, cut: CutKind, cells: list[int], kind: Kind, broken: bool, words: str) -> None:
+    found = _effect(column, cut, cells)
+    assert (found.kind, found.broken, found.words) == (kind, broken, words)
+
+
+def test_what_was_missing_and_is_there_is_not_broken() -> None:
+    column = Numeric("x", X.edges, [0, 200, 200, 200, 200, 0, 200])
+    assert not _effect(column, CutKind.MISSING, [0, 250, 250, 250, 250, 0, 0]).broken
+
+
 def test_missing_values_do_not_count_as_a_change_of_the_others() -> None:
     assert _effect(X, CutKind.VALUE, [0, 25, 25, 25, 25, 0, 900]).size == pytest.approx(0)
 
 
 @pytest.mark.parametrize(
-    ("kind", "size", "rises", "state"),
+    ("broken", "size", "state"),
     [
-        ("Missing", 0.30, True, "DataFault"),
-        ("Missing", 0.30, False, "Drift"),
-        ("Missing", 0.04, True, "MinorDrift"),
-        ("Unseen", 0.30, True, "Drift"),
-        ("Unseen", 0.90, True, "DataFault"),
-        ("Unseen", 0.90, False, "Drift"),
-        ("Range", 0.90, True, "Drift"),
-        ("Distribution", 0.0626, True, "Drift"),
-        ("Distribution", 0.0624, True, "MinorDrift"),
-        ("Category", 0.60, True, "Drift"),
+        (True, 0.30, "DataFault"),
+        (True, 0.04, "MinorDrift"),
+        (False, 0.30, "Drift"),
+        (False, 0.0626, "Drift"),
+        (False, 0.0624, "MinorDrift"),
     ],
 )
-def test_meaning(kind: Kind, size: float, rises: bool, state: str) -> None:
-    found = Effect(kind, size, rises, "")
+def test_meaning(broken: bool, size: float, state: str) -> None:
+    found = Effect("Missing", size, rises=True, words="", broken=broken)
     assert meaning(found, statistic=-10.0, materiality=0.05) == state
 
 

@@ -19,6 +19,7 @@ from perennial.runtime.server.counts.tally import Coder, Tally
 from perennial.runtime.trainer import reference
 from perennial.runtime.trainer.metrics import Judged as Answers
 from perennial.wire.counts import ModelCounts
+from perennial.wire.run import Expectation
 from perennial.wire.schema import Feature, Kind, Schema
 
 from . import worlds
@@ -29,12 +30,22 @@ Found = dict[str, list[tuple[str, str]]]
 CODES = np.array([f"code {number}" for number in range(500)], dtype=object)
 
 
-def watch(kind: Kind, rng: np.random.Generator, before: Draw, *, rows: int, after: Draw | None, windows: int) -> Found:
+def watch(
+    kind: Kind,
+    rng: np.random.Generator,
+    before: Draw,
+    *,
+    rows: int,
+    after: Draw | None,
+    windows: int,
+    expected: Expectation | None = None,
+) -> Found:
     """The verdicts, with what they name, after so many windows of 500 rows; `after` None: nothing changes."""
     schema = Schema("regression", "y", [Feature("x", kind)], "value")
     held, learned = (pd.DataFrame({"x": before(rng, rows)}) for _ in range(2))
     answers = Answers(rng.normal(size=rows), rng.permutation(np.linspace(0, 1, rows)))
-    made = reference.build(schema, reference.HeldOut(held, learned, answers), worlds.MODEL)
+    expect = {"x": expected} if expected else {}
+    made = reference.build(schema, reference.HeldOut(held, learned, answers), worlds.MODEL, expect)
     spec = DriftMonitorSpec.model_validate({"deployment": "x", "baseline": {"from": "Training"}})
     checkpoint = judge.begin(Checkpoint(), Judged(worlds.MODEL), made)
     tally = Tally(made, schema)
@@ -118,3 +129,52 @@ def test_categories_that_training_knew_none_of_are_broken_data(rng: np.random.Ge
         windows=3,
     )
     assert ("x", "Unseen") in renamed["DataFault"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "after", "expected", "says"),
+    [
+        ("categorical", many(450), many(448), Expectation(values=[*CODES[450:]]), "Forbidden"),
+        ("categorical", many(450), many(448), None, "Unseen"),
+        ("numeric", flag(0.5), whole(1.5), Expectation(min=0, max=1), "Forbidden"),
+        ("numeric", flag(0.5), whole(1.5), Expectation(min=0, max=10), "Range"),
+    ],
+)
+def test_what_data_expect_forbids_is_broken_data(
+    rng: np.random.Generator, kind: Kind, before: Draw, after: Draw, expected: Expectation | None, says: str
+) -> None:
+    found = watch(kind, rng, before, rows=5000, after=after, windows=4, expected=expected)
+    assert ("x", says) in found["DataFault" if says == "Forbidden" else "Drift"]
+
+
+CONVERTED: dict[str, tuple[Draw, Draw]] = {
+    "a thousand times": (normal, lambda rng, n: 1000 * normal(rng, n)),
+    "Celsius to Fahrenheit": (lambda rng, n: rng.normal(15, 8, n), lambda rng, n: 1.8 * rng.normal(15, 8, n) + 32),
+    "metres to feet": (lambda rng, n: rng.gamma(2, 500, n), lambda rng, n: 3.28084 * rng.gamma(2, 500, n)),
+    "to thousandths": (lambda rng, n: rng.gamma(2, 500, n), lambda rng, n: rng.gamma(2, 500, n) / 1000),
+}
+
+
+@pytest.mark.parametrize("name", CONVERTED)
+def test_another_unit_is_broken_data_and_no_drift(rng: np.random.Generator, name: str) -> None:
+    before, after = CONVERTED[name]
+    found = watch("numeric", rng, before, rows=5000, after=after, windows=8)
+    assert found == {"DataFault": [("x", "Unit")]}
+
+
+def test_a_unit_that_changes_within_a_window_is_no_drift_once_it_is_seen(rng: np.random.Generator) -> None:
+    """The window in which it happens holds both units and looks like neither."""
+    sent = iter([0.0, 0.4, *[1.0] * 6])
+
+    def after(rng: np.random.Generator, n: int) -> np.ndarray:
+        values, share = rng.gamma(2, 500, n), next(sent)
+        return np.where(rng.random(n) < share, 3.28084 * values, values)
+
+    found = watch("numeric", rng, lambda rng, n: rng.gamma(2, 500, n), rows=5000, after=after, windows=8)
+    assert found == {"DataFault": [("x", "Unit")]}
+
+
+def test_it_is_over_when_the_unit_is_back_and_leaves_no_drift_behind(rng: np.random.Generator) -> None:
+    factors = iter([1.0] * 4 + [1000.0] * 6 + [1.0] * 40)
+    found = watch("numeric", rng, normal, rows=5000, after=lambda rng, n: next(factors) * normal(rng, n), windows=50)
+    assert found == {}

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perennial.api.modeldeployment import Analysis
-from perennial.serving.analysis import FALSE_FAIL, FALSE_PASS, Totals, analyse, is_failed, is_inconclusive, total
-from perennial.serving.evidence import (
+from perennial.evidence import (
     log_evidence_mean_above_zero,
     log_evidence_rate_above,
     log_evidence_rate_below,
 )
-from perennial.wire.stats import Comparison, Stats
+from perennial.serving.analysis import FALSE_FAIL, FALSE_PASS, Totals, analyse, is_failed, is_inconclusive, total
+from perennial.wire.stats import Comparison, Pairs, Stats
 
 FAIL_AT = -math.log(FALSE_FAIL)
 PASS_AT = -math.log(FALSE_PASS)
@@ -71,12 +71,13 @@ def test_disagreement_gates_except_for_a_cure_or_the_same_model() -> None:
 
 
 def paired(n: int, only_candidate_wrong: int, only_stable_wrong: int, both: int) -> Totals:
-    return Totals(
+    pairs = Pairs(
         labelled=n,
         loss=only_candidate_wrong + both,
         companion_loss=only_stable_wrong + both,
         loss_difference_squares=only_candidate_wrong + only_stable_wrong,
     )
+    return Totals(pairs=pairs)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,7 @@ def stats(requests: int, companion: str | None) -> Stats:
 
 def test_totals_take_only_comparisons_with_the_stable_model() -> None:
     added = total([stats(100, "stable"), stats(50, "older"), stats(7, None)], "stable")
-    assert (added.requests, added.errors, added.compared, added.labelled) == (157, 3, 10, 4)
+    assert (added.requests, added.errors, added.compared, added.pairs.labelled) == (157, 3, 10, 4)
 
 
 @given(n=st.integers(0, 10**6), share=st.floats(0, 1), rate=st.floats(0, 1))

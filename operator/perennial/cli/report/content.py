@@ -22,9 +22,9 @@ from perennial.monitoring.harm import game
 from perennial.monitoring.history import STRETCHES, History, stretches
 from perennial.monitoring.scan import Scan, looks_in
 from perennial.monitoring.verdict import Verdict
-from perennial.monitoring.words import at, describe
-from perennial.wire.layout import SCORE, Ints, Layout, layout_of
-from perennial.wire.reference import Column
+from perennial.monitoring.words import at, beside, describe
+from perennial.wire.layout import SCORE, Ints, Layout, bin_counts, binned, layout_of
+from perennial.wire.reference import Column, Numeric
 
 HEAT = 24
 """Features whose course is drawn."""
@@ -151,12 +151,13 @@ def _feature(
     changed: Collection[str],
 ) -> Feature:
     layout = scan.layout
-    column, cells = layout.columns[place], layout.slice(place)
+    column = layout.columns[place]
     since = named[1].since if named else 0.0
     kept = [bucket for bucket in history if bucket.opened >= since] or list(history)
     now = np.sum([bucket.cells for bucket in kept], axis=0)
     watched = bool(np.isfinite(scan.bounds[measured.cut[place]]))
-    told = effect(layout, measured.peak(scan, place), now, scan.normal.cells)
+    peak = measured.peak(scan, place)
+    told = effect(layout, peak, now, scan.normal.cells, scan.dispersion(peak, now))
     if named:
         state, size, words = named[0], named[1].effect, named[1].words
     elif measured.excess[place] > 1:
@@ -167,6 +168,10 @@ def _feature(
         state, size, words = "", 0.0, "no evidence of a change" if watched else "not watched"
     if size and told.wasserstein and column.name not in (SCORE, *layout.joint):
         words = f"{words}; values moved by {told.wasserstein:.3g} on average"
+    cells = (scan.normal.cells[layout.slice(place)], now[layout.slice(place)])
+    if isinstance(column, Numeric):
+        cells = (bin_counts(column, cells[0]), bin_counts(column, cells[1]))
+        column = binned(column)
     return Feature(
         column=column,
         state=state,
@@ -176,8 +181,8 @@ def _feature(
         words=words,
         since=kept[-1].opened,
         rows=sum(bucket.rows for bucket in kept),
-        before=scan.normal.cells[cells],
-        now=now[cells],
+        before=cells[0],
+        now=cells[1],
     )
 
 
@@ -210,10 +215,11 @@ def _explained(gravest: Verdict | None, status: DriftMonitorStatus) -> str:
 
 def _found(verdict: Verdict, status: DriftMonitorStatus) -> Found:
     told = next((each for each in status.verdicts if each.id == verdict.id), None)
+    before = beside(told.previous) if told else None
     return Found(
         state=verdict.state,
         since=verdict.since,
-        words=sentence(describe(verdict)),
+        words=" ".join(map(sentence, filter(None, (describe(verdict), before)))),
         done=told.action if told else None,
         next=told.next if told else None,
         found=verdict.found,
@@ -333,19 +339,23 @@ def _allowed(spec: DriftMonitorSpec, status: DriftMonitorStatus) -> list[tuple[s
     told = [
         ("Actions", ", ".join(actions) or "none: it only tells"),
         ("Cooldown", str(spec.governor.cooldown)),
-        ("Stop after", f"{spec.governor.stop_after} retrains in a row that did not help"),
+        ("Stop after", f"{spec.governor.stop_after} retrains or rollbacks in a row that did not help"),
         ("Approval", "by a person, each time" if spec.governor.approval == "Required" else "not asked for"),
     ]
     if spec.dry_run:
         told.append(("Dry run", "actions are named and not taken"))
-    if status.proposal:
-        told.append(("Waits for approval", f"{status.proposal.id}, since {to_text(status.proposal.created_at)}"))
+    told += [
+        ("Waits for approval", f"{waiting.action} {waiting.id}, since {to_text(waiting.created_at)}")
+        for waiting in status.proposals
+    ]
     if status.governor and status.governor.cooldown_until:
         told.append(("Nothing before", to_text(status.governor.cooldown_until)))
     if status.governor and status.governor.retrains:
         told.append(("Retrains that did not help", str(status.governor.retrains)))
+    if status.governor and status.governor.rollbacks:
+        told.append(("Rollbacks that did not help", str(status.governor.rollbacks)))
     told += [
-        (f"Request {request.id}", f"{request.state}, made at {to_text(request.created_at)}")
+        (f"{request.action} {request.id}", f"{request.state}, made at {to_text(request.created_at)}")
         for request in status.requests
     ]
     return told

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from perennial.runtime.onnx.columns import codes_of, infrequent
-from perennial.runtime.onnx.trees import Tree, from_histogram, from_sklearn
+from perennial.runtime.onnx.graph import NotConvertibleError
 from perennial.wire.manifest import Quantity
 from perennial.wire.schema import Schema
 
-from .form import Block, Codes, Form, Indicators, Linear, Number, Trees
+from . import ensembles
+from .ensembles import LINKS, Maker
+from .form import Block, Codes, Form, Indicators, Linear, Number
+from .known import Known, Means, NotAttributableError
 
-Floats = NDArray[np.float64]
-Means = Callable[[Sequence[Block]], Floats]
-
-MAX_NODES, MAX_NODES_A_TREE = 1_000_000, 100_000
-"""Beyond, a row takes a good part of a second, and the process that explains gigabytes."""
-
-
-class NotAttributableError(Exception):
-    """There is no exact form for this model here. The message says why."""
+_LIBRARIES = ("sklearn", "lightgbm", "xgboost", "perennial")
+"""A namesake in another library is not what it is called."""
 
 
 def form_of(pipeline: Any, schema: Schema, means: Means) -> tuple[Form, Quantity]:
@@ -36,26 +29,33 @@ def form_of(pipeline: Any, schema: Schema, means: Means) -> tuple[Form, Quantity
     *before, estimator = steps
     if len(before) > 1 or (before and type(before[0]).__name__ != "ColumnTransformer"):
         raise NotAttributableError(f"there are no attributions through {type(before[-1]).__name__}")
-    kind = type(estimator).__name__
-    if not type(estimator).__module__.startswith("sklearn.") or kind not in _MAKERS:
-        raise NotAttributableError(f"there are no exact attributions for {kind}")
     blocks = _blocks(schema, before[0] if before else None)
-    return _MAKERS[kind](_Known(schema, blocks, means), estimator)
+    try:
+        return _maker_of(estimator)(Known(schema, blocks, means), estimator)
+    except NotConvertibleError as error:
+        raise NotAttributableError(str(error)) from error
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What is known of the columns before the estimator is looked at."""
-
-    schema: Schema
-    blocks: list[Block]
-    means: Means
-
-    def form(self, targets: int, **model: Any) -> Form:
-        return Form(len(self.schema.features), targets, self.blocks, **model)
+def _maker_of(estimator: Any) -> Maker:
+    kind = type(estimator).__name__
+    if type(estimator).__module__.partition(".")[0] not in _LIBRARIES or kind not in _MAKERS:
+        why = f", {_WHY_NOT[kind]}" if kind in _WHY_NOT else ""
+        raise NotAttributableError(f"there are no exact attributions for {kind}{why}")
+    return _MAKERS[kind]
 
 
-_Maker = Callable[[_Known, Any], tuple[Form, Quantity]]
+def beneath(estimator: Any) -> Any:
+    """The classifier under a calibration, or the estimator itself. Raises NotAttributableError where there are
+    several."""
+    parts: list[Any] | None = getattr(estimator, "calibrated_classifiers_", None)
+    if parts is None:
+        return estimator
+    if len(parts) > 1:
+        raise NotAttributableError(
+            f"there are no exact attributions for {len(parts)} classifiers with a curve each, whose mean is no sum of "
+            "what features add; spec.sklearn.calibration makes one classifier with one curve"
+        )
+    return parts[0].estimator
 
 
 def _blocks(schema: Schema, columns: Any) -> list[Block]:
@@ -112,75 +112,14 @@ def _indicators(encoder: Any, column: int, feature: int) -> Indicators:
     return Indicators(feature, places, width - 1 if infrequent(encoder, column) is not None else width, width)
 
 
-def _forest(known: _Known, estimator: Any) -> tuple[Form, Quantity]:
-    fitted: list[Any] | None = getattr(estimator, "estimators_", None)
-    trees = [estimator] if fitted is None else fitted
-    classes: Any = getattr(estimator, "classes_", None)
-    if getattr(estimator, "n_outputs_", 1) != 1:
-        raise NotAttributableError("there are no attributions of several targets")
-    grown = _Grown()
-    for tree in trees:
-        values = np.asarray(tree.tree_.value[:, 0, :], np.float64) / len(trees)
-        two = classes is not None and len(classes) == 2
-        grown.add(from_sklearn(tree), tree.tree_.weighted_n_node_samples, values[:, 1:] if two else values)
-    targets = 1 if classes is None or len(classes) == 2 else len(classes)
-    form = known.form(targets, trees=grown.trees(np.zeros(targets), single=True))
-    return form, "prediction" if classes is None else "probability"
+def _calibrated(known: Known, estimator: Any) -> tuple[Form, Quantity]:
+    """Of what the one classifier says before its curve, which rises with it: through a curve there is no exact way."""
+    inner = beneath(estimator)
+    form, quantity = _maker_of(inner)(known, inner)
+    return form, _UNCALIBRATED[quantity]
 
 
-def _gradient_boosting(known: _Known, estimator: Any) -> tuple[Form, Quantity]:
-    if estimator.init_ != "zero" and not type(estimator.init_).__name__.startswith("Dummy"):
-        raise NotAttributableError("there are no attributions for gradient boosting that starts from an estimator")
-    start = estimator._raw_predict_init(np.zeros((1, estimator.n_features_in_), np.float32))[0]
-    grown = _Grown()
-    for stage in estimator.estimators_:
-        for target, tree in enumerate(stage):
-            values = estimator.learning_rate * tree.tree_.value[:, 0, :]
-            grown.add(from_sklearn(tree), tree.tree_.weighted_n_node_samples, values, target)
-    form = known.form(len(start), trees=grown.trees(start, single=True))
-    return form, "decision_function" if hasattr(estimator, "classes_") else "prediction"
-
-
-def _histogram_boosting(known: _Known, estimator: Any) -> tuple[Form, Quantity]:
-    blocks, categories = _recoded(known.blocks, estimator)
-    grown = _Grown()
-    for iteration in estimator._predictors:
-        for target, predictor in enumerate(iteration):
-            values = predictor.nodes["value"].astype(np.float64).reshape(-1, 1)
-            grown.add(from_histogram(predictor, categories), predictor.nodes["count"], values, target)
-    start = np.ravel(estimator._baseline_prediction)
-    form = _Known(known.schema, blocks, known.means).form(len(start), trees=grown.trees(start, single=False))
-    if hasattr(estimator, "classes_"):
-        return form, "decision_function"
-    return form, _LINKS[type(estimator._loss.link).__name__]
-
-
-def _recoded(blocks: list[Block], estimator: Any) -> tuple[list[Block], dict[int, int]]:
-    """The columns as the trees see them, and how many categories the categorical ones have.
-
-    Histogram gradient boosting has an encoder of its own inside, which numbers the categories that it saw and puts
-    them first.
-    """
-    flags = estimator.is_categorical_
-    if flags is None:
-        return blocks, {}
-    encoder = estimator._preprocessor.named_transformers_["encoder"]
-    categorical = [block for block, flag in zip(blocks, flags, strict=True) if flag]
-    numeric = [block for block, flag in zip(blocks, flags, strict=True) if not flag]
-    recoded: list[Block] = []
-    known: dict[int, int] = {}
-    for place, block in enumerate(categorical):
-        if not isinstance(block, Codes):
-            raise NotAttributableError("there are no attributions of categories that are given by number")
-        seen = [value for value in np.asarray(encoder.categories_[place], np.float64).tolist() if value == value]
-        inner = {value: float(code) for code, value in enumerate(seen)}
-        codes = {text: inner[code] for text, code in block.codes.items() if code in inner}
-        recoded.append(Codes(block.feature, codes, inner.get(block.unseen, np.nan)))
-        known[place] = len(seen)
-    return [*recoded, *numeric], known
-
-
-def _linear(known: _Known, estimator: Any) -> tuple[Form, Quantity]:
+def _linear(known: Known, estimator: Any) -> tuple[Form, Quantity]:
     if not hasattr(estimator, "classes_") and np.ndim(estimator.intercept_) > 1:
         raise NotAttributableError("there are no attributions of several targets")
     weights = np.atleast_2d(np.asarray(estimator.coef_, np.float64))
@@ -194,65 +133,13 @@ def _quantity(estimator: Any) -> Quantity:
     if hasattr(estimator, "classes_"):
         return "decision_function"
     if kind == "TweedieRegressor":
-        return _LINKS[type(estimator._base_loss.link).__name__]
+        return LINKS[type(estimator._base_loss.link).__name__]
     return "log_prediction" if kind in ("PoissonRegressor", "GammaRegressor") else "prediction"
 
 
-class _Grown:
-    """Collects fitted trees."""
-
-    def __init__(self) -> None:
-        self._trees: list[tuple[Tree, Floats, Floats]] = []
-        self._roots: list[int] = []
-        self._first_targets: list[int] = []
-        self._nodes = 0
-
-    def add(self, tree: Tree, cover: NDArray[Any], values: Floats, first_target: int = 0) -> None:
-        """`cover` [nodes] and `values` [nodes, width] as in the form."""
-        size = len(tree.left)
-        if size > MAX_NODES_A_TREE or self._nodes + size > MAX_NODES:
-            raise NotAttributableError(
-                f"there are attributions for trees of up to {MAX_NODES_A_TREE:,} nodes each and {MAX_NODES:,} together"
-            )
-        self._trees.append((tree, np.asarray(cover, np.float64), values))
-        self._roots.append(self._nodes)
-        self._first_targets.append(first_target)
-        self._nodes += size
-
-    def trees(self, offsets: Floats, *, single: bool) -> Trees:
-        trees = [tree for tree, _, _ in self._trees]
-
-        def children(sides: list[NDArray[np.int64]]) -> bytes:
-            moved = [np.where(side < 0, -1, side + root) for side, root in zip(sides, self._roots, strict=True)]
-            return np.concatenate(moved).astype("<i4").tobytes()
-
-        def join(parts: Sequence[NDArray[Any]], kind: str) -> bytes:
-            return np.concatenate(parts).astype(kind).tobytes()
-
-        return Trees(
-            self._roots,
-            self._first_targets,
-            children([tree.left for tree in trees]),
-            children([tree.right for tree in trees]),
-            join([tree.feature for tree in trees], "<i4"),
-            join([tree.threshold for tree in trees], "<f8"),
-            join([tree.missing_left for tree in trees], "u1"),
-            join([cover for _, cover, _ in self._trees], "<f8"),
-            join([values for _, _, values in self._trees], "<f8"),
-            offsets.tolist(),
-            single,
-            {
-                root + node: codes
-                for tree, root in zip(trees, self._roots, strict=True)
-                for node, codes in tree.members.items()
-            },
-        )
-
-
-_LINKS: dict[str, Quantity] = {"IdentityLink": "prediction", "LogLink": "log_prediction"}
 _FORESTS = (
     "DecisionTreeClassifier DecisionTreeRegressor ExtraTreeClassifier ExtraTreeRegressor RandomForestClassifier "
-    "RandomForestRegressor ExtraTreesClassifier ExtraTreesRegressor"
+    "RandomForestRegressor ExtraTreesClassifier ExtraTreesRegressor BaggingClassifier BaggingRegressor"
 )
 _LINEAR = (
     "ARDRegression BayesianRidge ElasticNet ElasticNetCV GammaRegressor HuberRegressor Lars LarsCV Lasso LassoCV "
@@ -261,9 +148,19 @@ _LINEAR = (
     "PoissonRegressor QuantileRegressor Ridge RidgeCV RidgeClassifier RidgeClassifierCV SGDClassifier SGDRegressor "
     "TheilSenRegressor TweedieRegressor"
 )
-_MAKERS: dict[str, _Maker] = {
-    **dict.fromkeys(_FORESTS.split(), _forest),
-    **dict.fromkeys(("GradientBoostingClassifier", "GradientBoostingRegressor"), _gradient_boosting),
-    **dict.fromkeys(("HistGradientBoostingClassifier", "HistGradientBoostingRegressor"), _histogram_boosting),
+_MAKERS: dict[str, Maker] = {
+    **dict.fromkeys(_FORESTS.split(), ensembles.forest),
+    "AdaBoostClassifier": ensembles.adaboost,
+    **dict.fromkeys(("GradientBoostingClassifier", "GradientBoostingRegressor"), ensembles.gradient_boosting),
+    **dict.fromkeys(("HistGradientBoostingClassifier", "HistGradientBoostingRegressor"), ensembles.histogram_boosting),
+    **dict.fromkeys(("LGBMClassifier", "LGBMRegressor"), ensembles.lightgbm),
+    **dict.fromkeys(("XGBRegressor", "XGBRFRegressor"), ensembles.xgboost),
+    "CodedClasses": ensembles.xgboost_classes,
     **dict.fromkeys(_LINEAR.split(), _linear),
+    "CalibratedClassifierCV": _calibrated,
 }
+_UNCALIBRATED: dict[Quantity, Quantity] = {
+    "probability": "uncalibrated_probability",
+    "decision_function": "uncalibrated_decision_function",
+}
+_WHY_NOT = {"AdaBoostRegressor": "which answers by a weighted median: no feature has a share in that by itself"}

@@ -207,7 +207,7 @@ class _Choices:
         if not len(self._at):
             return
         codes = np.where(missing, 0, asked)[self._at].astype(np.intp)
-        within = codes < self._table.shape[1]
+        within = (codes >= 0) & (codes < self._table.shape[1])
         left[self._at] = within & self._table[np.arange(len(codes)), np.where(within, codes, 0)]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from . import heads
 from .columns import Inputs, Matrix
-from .trees import Ensemble, float32, from_sklearn
+from .trees import Ensemble, Floats, float32, from_sklearn
 
 
 def adaboost(inputs: Inputs, matrix: Matrix, estimator: Any) -> Ensemble:
@@ -31,12 +31,17 @@ def adaboost_scores(inputs: Inputs, matrix: Matrix, estimator: Any) -> tuple[str
     graph, ensemble, count = inputs.graph, Ensemble(), len(estimator.classes_)
     targets = range(1, 2) if count == 2 else range(count)
     for tree, weight in zip(estimator.estimators_, estimator.estimator_weights_, strict=False):
-        chosen = tree.classes_.take(tree.tree_.value[:, 0, :].argmax(axis=1))
         shape = from_sklearn(tree)
         for place, target in enumerate(targets):
-            agrees = chosen == estimator.classes_[target]
-            ensemble.add(shape, place, np.where(agrees, weight, -1 / (count - 1) * weight))
+            ensemble.add(shape, place, vote(estimator, tree, weight, target))
     votes = ensemble.node(graph, float32(graph, matrix.value), len(targets))
     votes = graph.add("Div", votes, graph.constant(float(estimator.estimator_weights_.sum())))
     # Of two classes scikit-learn takes one's votes from the other's, which are the same with the other sign.
     return graph.add("Add", votes, votes) if count == 2 else votes, ensemble
+
+
+def vote(estimator: Any, tree: Any, weight: float, target: int) -> Floats:
+    """[nodes]: what the leaves of one of its trees say to a class."""
+    chosen = tree.classes_.take(tree.tree_.value[:, 0, :].argmax(axis=1))
+    agrees = chosen == estimator.classes_[target]
+    return np.where(agrees, weight, -1 / (len(estimator.classes_) - 1) * weight)

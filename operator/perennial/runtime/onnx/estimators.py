@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from . import boosters, calibration, committees, constants, heads, likelihoods, networks
 from .columns import Coded, Inputs, Matrix
 from .graph import ML, Graph, NotConvertibleError, doubles
-from .trees import STUMP, Ensemble, Floats, Tree, float32, from_histogram, from_sklearn
+from .trees import STUMP, Ensemble, Floats, Tree, float32, from_histogram, from_sklearn, shapes_of
 
 Converter = Callable[[Inputs, Matrix, Any], Ensemble | None]
 """Adds the estimator's graph and its outputs; answers with its trees, where it has some."""
@@ -52,7 +51,7 @@ def _mean_of_trees(inputs: Inputs, matrix: Matrix, estimator: Any) -> tuple[str,
     trees = [estimator] if fitted is None else fitted
     _refuse_many_outputs(estimator)
     classes: Any = getattr(estimator, "classes_", None)
-    shapes = _shapes(estimator, trees)
+    shapes = shapes_of(estimator, trees)
     values = [np.asarray(tree.tree_.value[:, 0, :], np.float64) for tree in trees]
     pure = all(_is_pure(shape, value) for shape, value in zip(shapes, values, strict=True))
     single = classes is None or (len(classes) == 2 and (fitted is None or pure))
@@ -64,18 +63,6 @@ def _mean_of_trees(inputs: Inputs, matrix: Matrix, estimator: Any) -> tuple[str,
     if fitted is not None:
         mean = graph.add("Div", mean, graph.constant(float(len(trees))))
     return heads.binary_probabilities(graph, mean) if single and classes is not None else mean, ensemble
-
-
-def _shapes(estimator: Any, trees: list[Any]) -> list[Tree]:
-    """The trees over the columns of the matrix: bagging shows each tree columns of its own choice."""
-    shapes = [from_sklearn(tree) for tree in trees]
-    columns = getattr(estimator, "estimators_features_", None)
-    if columns is None:
-        return shapes
-    return [
-        replace(shape, feature=np.where(shape.is_leaf, shape.feature, np.asarray(chosen)[shape.feature]))
-        for shape, chosen in zip(shapes, columns, strict=True)
-    ]
 
 
 def _is_pure(shape: Tree, values: Floats) -> bool:

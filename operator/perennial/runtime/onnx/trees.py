@@ -6,7 +6,7 @@ too: sums come out equal to the last bit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -61,6 +61,18 @@ def from_sklearn(fitted: Any) -> Tree:
         threshold=np.asarray(tree.threshold, np.float64),
         missing_left=np.asarray(tree.missing_go_to_left, np.int64),
     )
+
+
+def shapes_of(estimator: Any, trees: list[Any]) -> list[Tree]:
+    """The trees over the columns of the matrix: bagging shows each tree columns of its own choice."""
+    shapes = [from_sklearn(tree) for tree in trees]
+    columns = getattr(estimator, "estimators_features_", None)
+    if columns is None:
+        return shapes
+    return [
+        replace(shape, feature=np.where(shape.is_leaf, shape.feature, np.asarray(chosen)[shape.feature]))
+        for shape, chosen in zip(shapes, columns, strict=True)
+    ]
 
 
 def from_histogram(predictor: Any, known: dict[int, int]) -> Tree:

@@ -107,16 +107,20 @@ def _in_binary(answer: Answer, wanted: list[bool]) -> Reply:
     return Reply(b"".join([head, *parts]), content_type=BINARY, headers=header)
 
 
+Number = float | None
+"""What JSON has no number for, a model's NaN and infinities, is null."""
+
+
 class Row(msgspec.Struct, omit_defaults=True):
     """The answer to one record; `probabilities` by the classes' texts, `attributions` by feature, of more than two
     classes by class and feature. What was not asked for is not there.
     """
 
     prediction: Any = UNSET
-    probabilities: dict[str, float] | UnsetType = UNSET
-    decision_function: float | list[float] | UnsetType = UNSET
-    attributions: dict[str, float | dict[str, float]] | UnsetType = UNSET
-    base_value: float | dict[str, float] | UnsetType = UNSET
+    probabilities: dict[str, Number] | UnsetType = UNSET
+    decision_function: Number | list[Number] | UnsetType = UNSET
+    attributions: dict[str, Number | dict[str, Number]] | UnsetType = UNSET
+    base_value: Number | dict[str, Number] | UnsetType = UNSET
     receipt: str | UnsetType = UNSET
 
 

@@ -50,7 +50,7 @@ class InferenceApp:
 
     def leave(self, request: Request, status: int) -> None:
         if request.arrived:
-            self._meter.leave(request.arrived, status)
+            self._meter.leave(request.arrived, status, explained=request.explained)
 
     def respond(self, request: Request, reply: http.Respond) -> None:
         try:

@@ -57,9 +57,9 @@ class Error(msgspec.Struct):
 class Request(msgspec.Struct, eq=False):
     """A request that was read whole. `arrived` is monotonic seconds where the application meters it, `json_length` the
     header that says how much of the body is JSON where not all of it is, `timeout` the one that says how many
-    milliseconds the client waits; the application makes the `deadline` of it. `gone`: it waits no more. `target` and
-    `headers` are as they came, for a server that was made to keep them; `counted_as` is the code in metrics, where that
-    is not the answer's.
+    milliseconds the client waits; the application makes the `deadline` of it. `gone`: it waits no more. `explained`: it
+    waits for attributions. `target` and `headers` are as they came, for a server that was made to keep them;
+    `counted_as` is the code in metrics, where that is not the answer's.
     """
 
     method: str
@@ -73,6 +73,7 @@ class Request(msgspec.Struct, eq=False):
     arrived: float = 0.0
     deadline: float = math.inf
     gone: bool = False
+    explained: bool = False
     target: bytes = b""
     headers: Sequence[tuple[bytes, bytes]] = ()
     counted_as: int = 0

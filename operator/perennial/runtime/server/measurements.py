@@ -48,15 +48,15 @@ def stats(predictor: Predictor, counting: Counting, meter: Meter) -> Stats:
 def _comparison(predictor: Predictor, counting: Counting, totals: PodTotals) -> Comparison | None:
     if predictor.companion is None:
         return None
-    labels = counting.book.totals
+    pairs = counting.book.totals.pairs
     return Comparison(
         companion=predictor.companion.digest,
         compared=totals.compared,
         disagreed=totals.disagreed,
-        labelled=labels.paired,
-        loss=labels.paired_loss,
-        companion_loss=labels.companion_loss,
-        loss_difference_squares=labels.loss_difference_squares,
+        labelled=pairs.labelled,
+        loss=pairs.loss,
+        companion_loss=pairs.companion_loss,
+        loss_difference_squares=pairs.loss_difference_squares,
     )
 
 
@@ -153,6 +153,13 @@ class _Collector:
 
     def _attributions(self, totals: PodTotals, predictor: Predictor) -> Iterator[Metric]:
         model = self._state.name
+        latency = HistogramMetricFamily(
+            "perennial_attributed_request_duration_seconds",
+            "The same of requests that waited for attributions.",
+            labels=["model"],
+        )
+        latency.add_metric([model], _buckets(LATENCY_BOUNDS, totals.explained), totals.explained_seconds)
+        yield latency
         yield _counter("perennial_attributed_rows", "Rows that attributions were given for.", model, totals.attributed)
         yield _counter(
             "perennial_attribution_seconds", "Processor time of attributions.", model, totals.attribution_seconds

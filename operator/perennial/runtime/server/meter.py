@@ -33,11 +33,11 @@ class Meter:
         self.in_flight += 1
         return now
 
-    def leave(self, arrived: float, code: int) -> None:
-        """Its answer is written."""
+    def leave(self, arrived: float, code: int, *, explained: bool = False) -> None:
+        """Its answer is written. `explained`: it waited for attributions."""
         now = self._accrue()
         self.in_flight -= 1
-        self._totals.answered(code, now - arrived)
+        self._totals.answered(code, now - arrived, explained=explained)
 
     def accrue(self) -> None:
         """Bring the busy time up to now."""

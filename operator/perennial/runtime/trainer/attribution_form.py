@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.runtime.attributions.explainer import Explainer
-from perennial.runtime.attributions.fitted import NotAttributableError, form_of
+from perennial.runtime.attributions.fitted import beneath, form_of
 from perennial.runtime.attributions.form import Block
+from perennial.runtime.attributions.known import NotAttributableError
 from perennial.runtime.attributions.matrix import Matrix
 from perennial.wire.manifest import Quantity
 from perennial.wire.schema import Schema
 
+from .boosters import booster_in, library_of
 from .onnx_form import matrices
 
 if TYPE_CHECKING:
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-TOLERANCE = 1e-6
+TOLERANCE, TOLERANCE_SINGLE = 1e-6, 1e-5
+"""XGBoost adds its trees up in single precision, attributions are in double."""
 _ROWS_CHECKED = 32
 _ROWS_AT_A_TIME = 10_000
 
@@ -55,20 +58,32 @@ def attribution_form(pipeline: Any, schema: Schema, learned: pd.DataFrame, held_
     said = stated(pipeline, quantity, asked)
     difference = float(np.max(np.abs(sums - said) / (1 + np.abs(said))))
     # Also where one of them is no number.
-    if not difference <= TOLERANCE:
+    if not difference <= (TOLERANCE_SINGLE if _adds_in_single(pipeline) else TOLERANCE):
         return AttributionForm(why_not=f"attributions add up to {difference:.3g} more or less than the {quantity}")
     return AttributionForm(msgspec.msgpack.encode(form), quantity)
 
 
 def stated(pipeline: Any, quantity: Quantity, rows: pd.DataFrame) -> Floats:
-    """[rows, targets]: what attributions are of, as scikit-learn says it."""
-    if quantity == "probability":
-        probabilities = np.asarray(pipeline.predict_proba(rows), np.float64)
+    """[rows, targets]: what attributions are of, as the libraries say it."""
+    columns = pipeline[:-1].transform(rows) if len(pipeline) > 1 else rows
+    return _said(beneath(pipeline[-1]), quantity, columns).reshape(len(rows), -1)
+
+
+def _said(estimator: Any, quantity: Quantity, columns: Any) -> Floats:
+    of = quantity.removeprefix("uncalibrated_")
+    if of == "probability":
+        probabilities = np.asarray(estimator.predict_proba(columns), np.float64)
         return probabilities[:, 1:] if probabilities.shape[1] == 2 else probabilities
-    if quantity == "decision_function":
-        return np.asarray(pipeline.decision_function(rows), np.float64).reshape(len(rows), -1)
-    predictions = np.asarray(pipeline.predict(rows), np.float64).reshape(len(rows), -1)
-    return np.log(predictions) if quantity == "log_prediction" else predictions
+    if of == "decision_function":
+        scores = getattr(estimator, "margins", None) or estimator.decision_function
+        return np.asarray(scores(columns), np.float64)
+    predictions = np.asarray(estimator.predict(columns), np.float64)
+    return np.log(predictions) if of == "log_prediction" else predictions
+
+
+def _adds_in_single(pipeline: Any) -> bool:
+    booster = booster_in(pipeline[-1])
+    return booster is not None and library_of(type(booster)) == "xgboost"
 
 
 def _means(matrix: Matrix, schema: Schema, rows: pd.DataFrame) -> Floats:

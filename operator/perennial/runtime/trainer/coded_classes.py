@@ -30,11 +30,16 @@ class CodedClasses(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, rows: Any) -> NDArray[np.float64]:
         from scipy.special import expit, softmax
 
-        scores = np.asarray(self.estimator_.predict(rows, output_margin=True), np.float64)
+        scores = self.margins(rows)
         if scores.ndim == 2:
             return np.asarray(softmax(scores, axis=1))
         second = expit(scores)
         return np.column_stack([1.0 - second, second])
+
+    def margins(self, rows: Any) -> NDArray[np.float64]:
+        """[rows] of two classes, else [rows, classes]. It is not called decision_function, which scikit-learn would
+        calibrate."""
+        return np.asarray(self.estimator_.predict(rows, output_margin=True), np.float64)
 
     def __sklearn_tags__(self) -> Any:
         return get_tags(self.estimator)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from perennial.runtime import binning, scoring
 from perennial.wire.layout import layout_of
 from perennial.wire.reference import Categorical, Column, Expected, Loss, Numeric, Reference
+from perennial.wire.run import Expectation
 from perennial.wire.schema import Feature, Schema
 
 from . import joint
@@ -21,6 +23,7 @@ from .bounds import upper_mean, upper_share
 from .expected import expected
 from .metrics import Judged
 from .overdispersion import phi
+from .probes import probed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,10 +51,12 @@ class HeldOut:
     timed: bool = False
 
 
-def build(schema: Schema, held: HeldOut, model: str) -> Reference:
-    """The reference of the model with this digest."""
+def build(
+    schema: Schema, held: HeldOut, model: str, expect: Mapping[str, Expectation] = MappingProxyType({})
+) -> Reference:
+    """The reference of the model with this digest. `expect` is what `data.expect` says of columns."""
     blocks = Blocks(len(held.judged.truth))
-    columns = [blocks.note(*_feature(feature, held)) for feature in schema.features]
+    columns = [blocks.note(*_feature(feature, held, expect.get(feature.name))) for feature in schema.features]
     together = joint.joint(schema, held.learned, held.rows, blocks)
     score = blocks.note(*_score(schema, held.judged))
     made = Reference(
@@ -70,25 +75,28 @@ def build(schema: Schema, held: HeldOut, model: str) -> Reference:
     return made
 
 
-def _feature(feature: Feature, held: HeldOut) -> Counted:
+def _feature(feature: Feature, held: HeldOut, expected: Expectation | None) -> Counted:
     values = held.rows[feature.name].to_numpy()
     if feature.kind == "numeric":
-        return _numeric(feature.name, values)
+        number = probed(_numeric(feature.name, values)[0], values, expected)
+        return number, binning.numeric_cells(number, values)
     if feature.kind == "boolean":
         column = Categorical(feature.name, [binning.FALSE, binning.TRUE], [])
         return _counted(column, binning.boolean_cells(column, values))
     # Known is what the model has learned from: how often others come is part of what is normal.
-    return _categorical(feature.name, values, Counter(held.learned[feature.name]))
+    column, cells = _categorical(feature.name, values, Counter(held.learned[feature.name]))
+    column.closed = expected is not None and expected.values is not None
+    return column, cells
 
 
-def _numeric(name: str, values: NDArray[np.float64]) -> Counted:
+def _numeric(name: str, values: NDArray[np.float64]) -> tuple[Numeric, NDArray[np.intp]]:
     column = Numeric(name, binning.equal_mass_edges(values), [])
     cells = binning.numeric_cells(column, values)
     column.counts = binning.count_cells(cells, column.cells).tolist()
     return column, cells
 
 
-def _categorical(name: str, values: Iterable[str], known: Counter[str]) -> Counted:
+def _categorical(name: str, values: Iterable[str], known: Counter[str]) -> tuple[Categorical, NDArray[np.intp]]:
     """The commonest of `known` have a cell each. The held-out rows do not choose: what happens to be common among them
     would be chosen, and be less common ever after."""
     texts = list(values)
@@ -97,7 +105,7 @@ def _categorical(name: str, values: Iterable[str], known: Counter[str]) -> Count
     return _counted(column, binning.text_cells(column, texts))
 
 
-def _counted(column: Categorical, cells: NDArray[np.intp]) -> Counted:
+def _counted(column: Categorical, cells: NDArray[np.intp]) -> tuple[Categorical, NDArray[np.intp]]:
     column.counts = binning.count_cells(cells, column.cells).tolist()
     return column, cells
 

@@ -239,6 +239,7 @@ def _draft(setting: _Setting, gated: _Gated, model: Any, learned: Rows) -> versi
             schema,
             reference.HeldOut(held.frame, gated.learned.frame, gated.evidence.judged, timed=bool(setting.data.time)),
             version.sha256(kept.skops or form.data or b""),
+            setting.data.expect,
         ),
         answers=packed(gated.evidence),
         spread=gated.spread,

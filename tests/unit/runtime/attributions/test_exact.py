@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.tree import DecisionTreeRegressor
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import AdaBoostClassifier, BaggingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from perennial.runtime.attributions import fitted
+from perennial.runtime.attributions import fitted, known
 from perennial.runtime.attributions.explainer import Explainer, decode
 from perennial.runtime.frame import frame
 from perennial.runtime.trainer.attribution_form import AttributionForm, attribution_form, stated
@@ -30,6 +33,8 @@ CLASSIFIERS = [
     (ENSEMBLE + "ExtraTreesClassifier", {"n_estimators": 6, "max_depth": 4}, "probability"),
     (ENSEMBLE + "GradientBoostingClassifier", {"n_estimators": 5}, "decision_function"),
     (ENSEMBLE + "HistGradientBoostingClassifier", {"max_iter": 6, "min_samples_leaf": 5}, "decision_function"),
+    (ENSEMBLE + "BaggingClassifier", {"n_estimators": 5, "max_features": 0.7}, "probability"),
+    (ENSEMBLE + "AdaBoostClassifier", {"n_estimators": 8}, "decision_function"),
     (LINEAR + "LogisticRegression", {}, "decision_function"),
     (LINEAR + "RidgeClassifier", {}, "decision_function"),
     ("sklearn.svm.LinearSVC", {}, "decision_function"),
@@ -42,6 +47,7 @@ REGRESSORS = [
     (ENSEMBLE + "GradientBoostingRegressor", {"n_estimators": 5, "init": "zero"}, "prediction"),
     (ENSEMBLE + "HistGradientBoostingRegressor", {"max_iter": 6, "min_samples_leaf": 5}, "prediction"),
     (ENSEMBLE + "HistGradientBoostingRegressor", {"max_iter": 6, "loss": "poisson"}, "log_prediction"),
+    (ENSEMBLE + "BaggingRegressor", {"n_estimators": 5, "max_samples": 0.5}, "prediction"),
     (LINEAR + "LinearRegression", {}, "prediction"),
     (LINEAR + "PoissonRegressor", {}, "log_prediction"),
     (LINEAR + "TweedieRegressor", {"power": 1.5}, "log_prediction"),
@@ -63,7 +69,7 @@ def rows(kind: str, count: int = 250) -> tuple[list[Feature], np.ndarray, np.nda
     return [features[0], Feature("t", "categorical"), *features[1:], Feature("u", "categorical")], numbers, texts
 
 
-def model_of(path: str, parameters: Any, kind: str, labels: str) -> tuple[Any, Schema, Any]:
+def model_of(path: str, parameters: Any, kind: str, labels: str, calibration: str = "") -> tuple[Any, Schema, Any]:
     """A fitted pipeline, its schema, and rows to ask: those learned from, and some with what was never seen."""
     features, numbers, texts = rows(kind)
     signal = np.nan_to_num(numbers[:, 0]) + np.nan_to_num(numbers[:, 1] * numbers[:, 3])
@@ -75,15 +81,18 @@ def model_of(path: str, parameters: Any, kind: str, labels: str) -> tuple[Any, S
     chosen = choose(Sklearn(path, parameters), seed=0, cpus=1)
     schema = Schema(chosen.task, "y", features, "value")
     learned = frame(schema, numbers, texts)
-    model = pipeline(chosen, features, "Auto", learned).fit(learned, target)
+    model = pipeline(chosen, features, "Auto", learned)
+    if calibration:
+        model.set_params(model=CalibratedClassifierCV(chosen.estimator, method=calibration, ensemble=False))
+    model.fit(learned, target)
     numbers = numbers[::5] * 1.5
     if texts is not None:
         texts = np.vstack([texts[::5][:-1], [["never seen", ""]]]).astype(object)
     return model, schema, (numbers, texts, learned)
 
 
-def assert_adds_up(path: str, parameters: Any, quantity: Any, kind: str, labels: str) -> None:
-    model, schema, (numbers, texts, learned) = model_of(path, parameters, kind, labels)
+def assert_adds_up(path: str, parameters: Any, quantity: Any, kind: str, labels: str, calibration: str = "") -> None:
+    model, schema, (numbers, texts, learned) = model_of(path, parameters, kind, labels, calibration)
     found = attribution_form(model, schema, learned, learned)
     assert found.why_not is None
     assert found.quantity == quantity
@@ -109,14 +118,36 @@ def test_base_and_attributions_of_a_regressor_add_up(path: str, parameters: Any,
     assert_adds_up(path, parameters, quantity, kind, "number")
 
 
-def by_definition(tree: Any, row: np.ndarray) -> np.ndarray:
-    """Shapley values of the tree's features, by going through all their sets."""
+@pytest.mark.parametrize(
+    ("path", "method", "quantity"),
+    [
+        (ENSEMBLE + "RandomForestClassifier", "isotonic", "uncalibrated_probability"),
+        (ENSEMBLE + "HistGradientBoostingClassifier", "isotonic", "uncalibrated_decision_function"),
+        (LINEAR + "LogisticRegression", "sigmoid", "uncalibrated_decision_function"),
+    ],
+)
+@pytest.mark.parametrize("labels", ["two", "three"])
+def test_a_calibrated_classifier_is_explained_before_its_curve(
+    path: str, method: str, quantity: Any, labels: str
+) -> None:
+    assert_adds_up(path, {}, quantity, "texts", labels, method)
+    if labels == "two":
+        model, schema, (numbers, texts, _) = model_of(path, {}, "texts", labels, method)
+        asked = frame(schema, numbers, texts)
+        before, after = stated(model, quantity, asked)[:, 0], model.predict_proba(asked)[:, 1]
+        assert (np.diff(after[np.argsort(before)]) >= -1e-12).all()
+
+
+def by_definition(tree: Any, row: np.ndarray, said: np.ndarray | None = None) -> np.ndarray:
+    """Shapley values of the tree's features, by going through all their sets. `said` [nodes] is what leaves say where
+    that is not the tree's value."""
     count = tree.n_features
+    said = tree.value[:, 0, 0] if said is None else said
 
     def expected(known: frozenset[int], node: int = 0) -> float:
         left, right = tree.children_left[node], tree.children_right[node]
         if left < 0:
-            return float(tree.value[node, 0, 0])
+            return float(said[node])
         if tree.feature[node] in known:
             value = np.float32(row[tree.feature[node]])
             goes_left = tree.missing_go_to_left[node] if np.isnan(value) else value <= tree.threshold[node]
@@ -160,6 +191,21 @@ def test_a_tree_is_explained_by_the_definition(
     assert (found.sum(axis=1) + explainer.base[0]).tolist() == pytest.approx(model.predict(asked).tolist(), abs=1e-9)
 
 
+def test_adaboost_is_explained_by_the_votes_of_its_trees() -> None:
+    parameters = {"estimator": DecisionTreeClassifier(max_depth=3), "n_estimators": 4, "random_state": 0}
+    features, numbers, _ = rows("plain")
+    target = numbers[:, 0] + numbers[:, 1] * numbers[:, 2] > 0
+    model = AdaBoostClassifier(**parameters).fit(numbers, target)
+    schema = Schema("classification", "y", features, "value")
+    explainer = Explainer(fitted.form_of(model, schema, lambda blocks: np.zeros(len(blocks)))[0], schema)
+    shares = model.estimator_weights_ / model.estimator_weights_.sum()
+    for row in numbers[:5]:
+        # A tree's vote counts for the one class and against the other: 2 for the second, -2 for the first.
+        votes = [4.0 * tree.tree_.value[:, 0, :].argmax(axis=1) - 2.0 for tree in model.estimators_]
+        each = [by_definition(tree.tree_, row, said) for tree, said in zip(model.estimators_, votes, strict=True)]
+        assert explainer(row[None], None)[0, 0].tolist() == pytest.approx((shares @ np.array(each)).tolist(), abs=1e-9)
+
+
 def test_a_linear_model_is_explained_by_how_far_a_value_is_from_its_mean() -> None:
     model, schema, (numbers, texts, learned) = model_of(LINEAR + "LinearRegression", {}, "texts", "number")
     found = attribution_form(model, schema, learned, learned)
@@ -174,14 +220,34 @@ def test_a_linear_model_is_explained_by_how_far_a_value_is_from_its_mean() -> No
     assert values[:, 1].tolist() == pytest.approx(away[:, of_t].sum(axis=1).tolist())
 
 
-@pytest.mark.parametrize("path", ["sklearn.svm.SVC", "sklearn.neighbors.KNeighborsClassifier"])
-def test_what_has_no_exact_attributions_is_said_by_name(path: str) -> None:
-    model, schema, (_, _, learned) = model_of(path, {}, "plain", "two")
-    assert path.rpartition(".")[2] in (attribution_form(model, schema, learned, learned).why_not or "")
+@pytest.mark.parametrize(
+    ("path", "labels", "why"),
+    [
+        ("sklearn.svm.SVC", "two", "SVC"),
+        ("sklearn.neighbors.KNeighborsClassifier", "two", "KNeighborsClassifier"),
+        (ENSEMBLE + "AdaBoostRegressor", "number", "AdaBoostRegressor, which answers by a weighted median"),
+        ("sklearn.calibration.CalibratedClassifierCV", "two", "5 classifiers with a curve each"),
+    ],
+)
+def test_what_has_no_exact_attributions_is_said_by_name_and_why(path: str, labels: str, why: str) -> None:
+    model, schema, (_, _, learned) = model_of(path, {}, "plain", labels)
+    assert why in (attribution_form(model, schema, learned, learned).why_not or "")
+
+
+@pytest.mark.parametrize("calibration", ["", "sigmoid"])
+def test_an_ensemble_of_others_than_trees_has_none(calibration: str) -> None:
+    features, numbers, _ = rows("plain")
+    target = numbers[:, 0] > 0
+    model: Any = BaggingClassifier(LogisticRegression(), n_estimators=2)
+    if calibration:
+        model = CalibratedClassifierCV(model, method="sigmoid", ensemble=False)
+    schema = Schema("classification", "y", features, "value")
+    with pytest.raises(known.NotAttributableError, match="an ensemble of LogisticRegression"):
+        fitted.form_of(model.fit(numbers, target), schema, lambda blocks: np.zeros(len(blocks)))
 
 
 def test_trees_without_end_have_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitted, "MAX_NODES", 50)
+    monkeypatch.setattr(known, "MAX_NODES", 50)
     model, schema, (_, _, learned) = model_of(ENSEMBLE + "RandomForestRegressor", {}, "plain", "number")
     assert "50 together" in (attribution_form(model, schema, learned, learned).why_not or "")
 

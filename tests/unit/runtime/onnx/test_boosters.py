@@ -68,9 +68,16 @@ def test_classifiers(path: str, parameters: Any, kind: str, labels: str) -> None
 
 @pytest.mark.parametrize("labels", ["two", "three"])
 @pytest.mark.parametrize("calibration", ["sigmoid", "isotonic"])
-@pytest.mark.parametrize("path", [LIGHT + "Classifier", XG + "Classifier"])
-def test_calibrated_classifiers(path: str, calibration: str, labels: str) -> None:
-    assert_exact(path, SMALL, "texts", labels, calibration)
+@pytest.mark.parametrize(
+    ("path", "parameters"),
+    [
+        (LIGHT + "Classifier", SMALL),
+        (LIGHT + "Classifier", {**SMALL, "boosting_type": "rf", "bagging_freq": 1, "bagging_fraction": 0.5}),
+        (XG + "Classifier", SMALL),
+    ],
+)
+def test_calibrated_classifiers(path: str, parameters: Any, calibration: str, labels: str) -> None:
+    assert_exact(path, parameters, "texts", labels, calibration)
 
 
 @pytest.mark.parametrize("kind", ["missing", "many texts"])

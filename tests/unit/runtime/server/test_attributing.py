@@ -6,8 +6,10 @@ import asyncio
 import dataclasses
 import math
 import os
+import re
 import signal
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +17,7 @@ from types import SimpleNamespace as Process
 from types import SimpleNamespace as Served
 from typing import Any
 
+import jsonschema
 import msgspec
 import numpy as np
 import pytest
@@ -65,6 +68,15 @@ def helper(mixed: Served) -> Inline:
     helper = Inline(mixed)
     mixed.predictor.attributor = Attributor(helper, mixed.counting.totals.attributed)
     return helper
+
+
+def durations(served: Served) -> tuple[int, int]:
+    """Requests in the histogram of latencies, and in that of those that waited for attributions."""
+    text = exposition(served.state, served.meter).decode()
+    counts = dict(re.findall(r"^(perennial_\w*request_duration_seconds)_count\S+ (\S+)$", text, re.MULTILINE))
+    names = ("perennial_request_duration_seconds", "perennial_attributed_request_duration_seconds")
+    plain, explained = (int(float(counts[name])) for name in names)
+    return plain, explained
 
 
 def tensors(x: list[Any], **more: Any) -> dict[str, Any]:
@@ -124,6 +136,7 @@ def test_over_grpc_they_are_the_same_outputs(mixed: Served) -> None:
         return bytes(await methods["ModelInfer"](request.SerializeToString()))
 
     response = message("ModelInferResponse").FromString(asyncio.run(asked()))
+    assert durations(mixed) == (0, 1)
     assert [(output.name, list(output.shape)) for output in response.outputs] == [
         ("prediction", [1]),
         ("attributions", [1, 3]),
@@ -135,6 +148,27 @@ def test_over_grpc_they_are_the_same_outputs(mixed: Served) -> None:
 def test_the_metadata_says_what_they_are_of(mixed: Served) -> None:
     assert mixed.get("/v2/models/flights").body["properties"]["attributions"] == "prediction"
     assert "no_attributions" not in mixed.get("/v2/models/flights").body["properties"]
+
+
+@pytest.mark.usefixtures("helper")
+def test_a_rollout_does_not_take_their_waiting_for_the_model_s_slowness(mixed: Served) -> None:
+    for parameters in ({}, WANTED, {}):
+        assert mixed.infer({"rows": ROWS, "parameters": parameters}).status == 200
+    # What is refused at once has waited for nothing.
+    assert mixed.infer(tensors([1.0] * (MAX_ROWS + 1), parameters=WANTED)).status == 400
+    assert durations(mixed) == (3, 1)
+    told = mixed.operate("/perennial/v1/stats").body
+    assert (told["requests"], sum(told["latency"])) == (4, 3)
+
+
+@pytest.mark.usefixtures("helper")
+@pytest.mark.parametrize("x", [None, 1e308])
+def test_what_json_has_no_number_for_is_null_as_the_document_says(mixed: Served, x: float | None) -> None:
+    row = {"x": x, "carrier": "UA", "flag": True}
+    answer = mixed.infer({"rows": [row, row], "parameters": WANTED}).body
+    assert (answer["rows"][0]["attributions"]["x"] is None) == (x is None)
+    schema = mixed.get("/openapi.json").body | {"$ref": "#/components/schemas/RowsResponse"}
+    jsonschema.Draft202012Validator(schema).validate(answer)
 
 
 def test_a_model_without_them_says_so(binary: Served) -> None:
@@ -228,6 +262,15 @@ def children(process: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
 
 
+def only_child(process: int) -> int:
+    """Once the one that was killed has been waited for."""
+    deadline = time.monotonic() + 10
+    while len(found := children(process)) > 1 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    [child] = found
+    return child
+
+
 @pytest.mark.process
 def test_the_process_that_explains(start: Callable[..., Process], models: ModuleType, tmp_path: Path) -> None:
     server = start(models.mixed(tmp_path / "mixed"))
@@ -244,6 +287,5 @@ def test_the_process_that_explains(start: Callable[..., Process], models: Module
     # It may not be noticed before it is asked: one request is then told to come again.
     statuses = [server.ask(server.port, PATH, asked, seconds=120)[0] for _ in range(2)]
     assert statuses[1] == 200
-    [second] = children(server.process.pid)
-    assert second != helper
+    assert only_child(server.process.pid) != helper
     assert server.rows() == 2 * (2 + statuses.count(200))

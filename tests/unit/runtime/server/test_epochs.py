@@ -25,6 +25,7 @@ from perennial.runtime.server.counts.tally import Tally
 from perennial.wire.counts import Epoch, Epochs, Take
 from perennial.wire.reference import Numeric, Reference
 from perennial.wire.schema import Feature, Schema
+from perennial.wire.stats import Pairs
 
 OWN, RETIRED, COMPANION = "ab" * 32, "cd" * 32, "ef" * 32
 REFERENCE = Reference(
@@ -87,6 +88,7 @@ class Reader:
         self.cells = np.zeros(TALLY.cells, np.int64)
         self.rows = 0
         self.labels: Counter[tuple[str, int]] = Counter()
+        self.pairs: Counter[tuple[str, str]] = Counter()
 
     def ask(self) -> Take:
         return Take(self.incarnation, self.checkpoint)
@@ -107,6 +109,8 @@ class Reader:
             self.cells += np.array(counts.cells or [0] * TALLY.cells)
             for cell, count in enumerate(counts.labels.loss if counts.labels else []):
                 self.labels[digest, cell] += count
+            for companion, pairs in (counts.labels.pairs if counts.labels else {}).items():
+                self.pairs[digest, companion] += pairs.labelled
 
 
 def label(id_: int, model: str = OWN, wrong: bool = False, companion: str = "") -> Label:
@@ -120,6 +124,7 @@ class ExactlyOnce(RuleBasedStateMachine):
         self.pod, self.reader = Pod(Path(self.folder.name)), Reader()
         self.rows: list[tuple[float, float]] = []
         self.labels: Counter[tuple[str, int]] = Counter()
+        self.pairs: Counter[tuple[str, str]] = Counter()
         self.ids = 0
 
     def teardown(self) -> None:
@@ -130,7 +135,7 @@ class ExactlyOnce(RuleBasedStateMachine):
         assert self.reader.rows == len(self.rows)
         if self.rows:
             assert self.reader.cells.tolist() == TALLY(np.array(self.rows)).tolist()
-        assert self.reader.labels == self.labels
+        assert (self.reader.labels, self.reader.pairs) == (self.labels, self.pairs)
         assert self.pod.book.totals.labels == sum(n for (model, _), n in self.labels.items() if model == OWN)
         os.close(self.pod.slot._lock)
         self.folder.cleanup()
@@ -146,11 +151,15 @@ class ExactlyOnce(RuleBasedStateMachine):
             self.pod.slot.add(rows[:, :1], None, rows[:, 1])
             self.rows += values
 
-    @rule(model=st.sampled_from([OWN, RETIRED]), wrong=st.booleans())
-    def label(self, model: str, wrong: bool) -> None:
+    @rule(
+        model=st.sampled_from([OWN, RETIRED]), wrong=st.booleans(), companion=st.sampled_from(["", COMPANION, RETIRED])
+    )
+    def label(self, model: str, wrong: bool, companion: str) -> None:
         self.ids += 1
-        assert self.pod.book.label(label(self.ids, model, wrong))
+        assert self.pod.book.label(label(self.ids, model, wrong, companion))
         self.labels[model, int(wrong)] += 1
+        if companion:
+            self.pairs[model, companion] += 1
 
     @precondition(lambda self: self.ids)
     @rule(data=st.data())
@@ -258,8 +267,11 @@ def test_paired_losses_are_of_this_companion_only(pod: Pod) -> None:
     pod.book.label(label(4))
     pod.kill()
     totals = pod.book.totals
-    assert (totals.labels, totals.paired, totals.paired_loss, totals.companion_loss) == (4, 2, 1.0, 0.25)
-    assert totals.loss_difference_squares == 0.75**2
+    assert (totals.labels, totals.pairs) == (4, Pairs(2, 1.0, 0.25, 0.75**2))
+    [epoch] = pod.book.take(Take()).epochs
+    labels = epoch.models[OWN].labels
+    assert labels is not None
+    assert labels.pairs == {COMPANION: totals.pairs, RETIRED: Pairs(1)}
 
 
 def test_a_reader_is_waited_for_only_when_it_came_lately(pod: Pod) -> None:

@@ -47,6 +47,7 @@ def test_a_booster_is_kept_as_onnx_and_in_its_own_text(world: World, estimator: 
     assert (manifest.model.primary, manifest.model.engine) == ("model.onnx", "onnx")
     assert manifest.model.agreement is not None
     assert (manifest.model.agreement.labels_different, manifest.model.agreement.difference < 1e-12) == (0, True)
+    assert manifest.model.attributed == "uncalibrated_decision_function"
     assert served(result).schema.classes == ([False, True] if target == "late" else ["late", "on time"])
 
 

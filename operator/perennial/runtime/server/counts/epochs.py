@@ -18,6 +18,7 @@ from perennial.runtime.server.counts import labels
 from perennial.runtime.server.counts.labels import Label, Ledger
 from perennial.runtime.server.counts.mapped import LABELS, Mapped
 from perennial.wire.counts import Epoch, Epochs, Labels, ModelCounts, Take
+from perennial.wire.stats import Pairs
 
 KEPT = 8
 """Epochs kept unacknowledged. With so many waiting no further one is closed: the open one goes on."""
@@ -30,20 +31,13 @@ class LabelTotals(msgspec.Struct):
 
     labels: int = 0
     loss: float = 0.0
-    paired: int = 0
-    paired_loss: float = 0.0
-    companion_loss: float = 0.0
-    loss_difference_squares: float = 0.0
+    pairs: Pairs = Pairs()
 
     def add(self, label: Label, companion: str | None) -> None:
         self.labels += 1
         self.loss += label.loss
-        if companion is None or label.companion != companion:
-            return
-        self.paired += 1
-        self.paired_loss += label.loss
-        self.companion_loss += label.companion_loss
-        self.loss_difference_squares += (label.loss - label.companion_loss) ** 2
+        if companion is not None and label.companion == companion:
+            self.pairs += label.pair
 
 
 class _Waiting(msgspec.Struct):
@@ -205,10 +199,12 @@ def _merge_counts(first: ModelCounts, second: ModelCounts) -> ModelCounts:
 def _merge_labels(first: Labels | None, second: Labels | None) -> Labels | None:
     if first is None or second is None:
         return first or second
+    paired = {**first.pairs, **second.pairs}
     return Labels(
         loss=_sum(first.loss, second.loss),
         by_score=_sum(first.by_score, second.by_score),
         score=_sum(first.score, second.score),
+        pairs={name: first.pairs.get(name, Pairs()) + second.pairs.get(name, Pairs()) for name in paired},
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from perennial.runtime.server.counts.mapped import LABELS, Mapped
 from perennial.wire import counts as wire
+from perennial.wire.stats import Pairs
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,11 @@ class Label:
     positive: bool
     companion: str = ""
     companion_loss: float = 0.0
+
+    @property
+    def pair(self) -> Pairs:
+        """The row as one that the companion scored too."""
+        return Pairs(1, self.loss, self.companion_loss, (self.loss - self.companion_loss) ** 2)
 
 
 class Ledger:
@@ -87,6 +93,8 @@ def count(labels: list[Label]) -> dict[str, wire.Labels]:
 def add(counts: wire.Labels, label: Label) -> None:
     """Count one label."""
     _increment(counts.loss, label.loss_cells, label.loss_cell)
+    if label.companion:
+        counts.pairs[label.companion] = counts.pairs.get(label.companion, Pairs()) + label.pair
     if not label.score_cells:
         return
     _increment(counts.score, label.score_cells, label.score_cell)

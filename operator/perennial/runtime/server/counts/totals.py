@@ -25,6 +25,8 @@ _LATENCY = 32
 _CELLS = len(LATENCY_BOUNDS) + 1
 _BATCHES = _LATENCY + 16
 _BATCH_CELLS = len(BATCH_BOUNDS) + 1
+_EXPLAINED = _BATCHES + 16
+_EXPLAINED_SUM = 6
 
 
 class Totals:
@@ -34,11 +36,13 @@ class Totals:
         self._counts = words.cast("q")
         self._seconds = words.cast("d")
 
-    def answered(self, code: int, seconds: float) -> None:
-        """An answer of one of `CODES` after `seconds` of being in flight."""
+    def answered(self, code: int, seconds: float, *, explained: bool = False) -> None:
+        """An answer of one of `CODES` after `seconds` of being in flight. One that is `explained` has a histogram of
+        its own: it waits until nothing else does, and a rollout would take that for the model's slowness."""
         self._counts[_CODES + _POSITION[code]] += 1
-        self._counts[_LATENCY + bisect_left(LATENCY_BOUNDS, seconds)] += 1
-        self._seconds[_LATENCY_SUM] += seconds
+        cells, total = (_EXPLAINED, _EXPLAINED_SUM) if explained else (_LATENCY, _LATENCY_SUM)
+        self._counts[cells + bisect_left(LATENCY_BOUNDS, seconds)] += 1
+        self._seconds[total] += seconds
 
     def busy(self, seconds: float) -> None:
         self._seconds[_BUSY] += seconds
@@ -86,6 +90,8 @@ class PodTotals:
     codes: dict[int, int] = field(default_factory=lambda: dict.fromkeys(CODES, 0))
     latency: list[int] = field(default_factory=lambda: [0] * _CELLS)
     latency_seconds: float = 0.0
+    explained: list[int] = field(default_factory=lambda: [0] * _CELLS)
+    explained_seconds: float = 0.0
     busy_seconds: float = 0.0
     waited: float = 0.0
     predict_seconds: float = 0.0
@@ -124,12 +130,14 @@ def read(mapped: Mapped) -> PodTotals:
             total.codes[code] += counts[_CODES + position]
         for cell in range(_CELLS):
             total.latency[cell] += counts[_LATENCY + cell]
+            total.explained[cell] += counts[_EXPLAINED + cell]
         for cell in range(_BATCH_CELLS):
             total.batches[cell] += counts[_BATCHES + cell]
         total.batch_rows += counts[_BATCH_ROWS]
         total.waited += seconds[_WAITED]
         total.predict_seconds += seconds[_PREDICT_SECONDS]
         total.latency_seconds += seconds[_LATENCY_SUM]
+        total.explained_seconds += seconds[_EXPLAINED_SUM]
         total.busy_seconds += seconds[_BUSY]
         total.companion_seconds += seconds[_COMPANION_SECONDS]
         total.rows += counts[_ROWS]

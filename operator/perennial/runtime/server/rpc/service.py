@@ -112,9 +112,9 @@ class Service:
 
     async def _model_infer(self, data: bytes) -> bytes:
         arrived = self._meter.arrive()
-        status = CLIENT_GONE
+        status, caller = CLIENT_GONE, _Caller(asyncio.get_running_loop().create_future())
         try:
-            answer = await self._infer(data)
+            answer = await self._infer(data, caller)
             status = 200
             return answer
         except Refusal as refusal:
@@ -124,15 +124,14 @@ class Service:
             status = 500
             raise
         finally:
-            self._meter.leave(arrived, status)
+            self._meter.leave(arrived, status, explained=caller.explained)
 
-    async def _infer(self, data: bytes) -> bytes:
+    async def _infer(self, data: bytes, caller: _Caller) -> bytes:
         predictor = self._admission.predictor()
         request = _parsed(_InferRequest, data)
         self._admission.check(request.model_name, request.model_version or None)
-        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        predictor.infer(question_of(request), partial(_settle, answered), _Caller(answered))
-        return _written(await answered)
+        predictor.infer(question_of(request), partial(_settle, caller.answered), caller)
+        return _written(await caller.answered)
 
 
 @dataclass
@@ -141,6 +140,7 @@ class _Caller:
 
     answered: asyncio.Future[Answer]
     deadline: float = math.inf
+    explained: bool = False
 
     @property
     def gone(self) -> bool:

@@ -1,16 +1,19 @@
-"""Evidence that may be looked at after every request: e-values for a rate and for a paired difference.
+"""Evidence that may be looked at after every request: e-values for a rate and for a paired difference of losses.
 
-A rollout looks at its counters every few seconds and stops at the first verdict. A p-value read that often is wrong
-far more often than it says. An e-process is a nonnegative supermartingale under the hypothesis, started at 1, so that
-by Ville's inequality it ever reaches 1/alpha with a probability of at most alpha, however often one looks (Ramdas,
-Grünwald, Vovk and Shafer, "Game-theoretic statistics and safe anytime-valid inference", 2023). Those here depend on
-sums alone, so that the counters of all pods can be added up, and do not assume that requests are independent.
+A rollout looks at its counters every few seconds and stops at the first verdict, a monitor at each look. A p-value read
+that often is wrong far more often than it says. An e-process is a nonnegative supermartingale under the hypothesis,
+started at 1, so that by Ville's inequality it ever reaches 1/alpha with a probability of at most alpha, however often
+one looks (Ramdas, Grünwald, Vovk and Shafer, "Game-theoretic statistics and safe anytime-valid inference", 2023). Those
+here depend on sums alone, so that the counters of all pods can be added up, and do not assume that requests are
+independent.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+
+from perennial.wire.stats import Pairs
 
 _RAISED_ODDS = tuple(1.5**step for step in range(1, 13))
 _LOWERED_ODDS = ((0.0, 0.4), (0.1, 0.12), (0.2, 0.12), (1 / 3, 0.12), (0.5, 0.12), (2 / 3, 0.12))
@@ -51,6 +54,21 @@ def log_evidence_mean_above_zero(total: float, squares: float, floor: float) -> 
     scaled, scaled_squares = total / floor, squares / floor**2
     wealth = (bet * scaled + (math.log1p(-bet) + bet) * scaled_squares for bet in _BETS)
     return _log_sum(wealth) - math.log(len(_BETS))
+
+
+def log_evidence_loss_above(pairs: Pairs, margin: float) -> float:
+    """Log e-value against "the model's loss is at most 1 + `margin` times its companion's", for losses in [0, 1]."""
+    return log_evidence_mean_above_zero(*excess_loss(pairs, margin), floor=1 + margin)
+
+
+def excess_loss(pairs: Pairs, margin: float) -> tuple[float, float]:
+    """The sum of loss - (1 + `margin`) companion's loss, and a bound on the sum of its squares.
+
+    The squares of these differences are not counted, only those of loss - companion's loss; with losses in [0, 1] they
+    are at most (2 margin + margin^2) times the companion's loss greater.
+    """
+    excess = pairs.loss - (1 + margin) * pairs.companion_loss
+    return excess, pairs.loss_difference_squares + (2 * margin + margin**2) * pairs.companion_loss
 
 
 def _log_likelihood_ratio(n: int, hits: int, rate: float, factor: float) -> float:

@@ -1,0 +1,141 @@
+"""Units: what has been converted is told, and what has only changed is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perennial.monitoring.units import changed_unit
+from perennial.runtime import binning
+from perennial.runtime.trainer.probes import probed
+from perennial.wire.layout import Ints
+from perennial.wire.reference import Numeric
+from perennial.wire.run import Expectation
+
+Floats = np.ndarray
+Draw = Callable[[np.random.Generator, int], Floats]
+Change = Callable[[Floats], Floats]
+
+COLUMNS: dict[str, Draw] = {
+    "temperature": lambda rng, n: rng.normal(15, 8, n),
+    "centred": lambda rng, n: rng.normal(0, 1, n),
+    "height": lambda rng, n: rng.normal(175, 9, n),
+    "even": lambda rng, n: rng.uniform(0, 100, n),
+    "skewed": lambda rng, n: rng.lognormal(0, 1, n),
+    "delay": lambda rng, n: rng.exponential(10, n),
+    "hours": lambda rng, n: rng.integers(0, 24, n).astype(float),
+    "distances": lambda rng, n: rng.choice([187, 200, 529, 719, 733, 944, 1005, 1089, 1400, 1576, 2475, 2586.0], n),
+    "mostly zero": lambda rng, n: np.where(rng.random(n) < 0.6, 0.0, rng.exponential(5, n)),
+}
+
+
+def reference(draw: Draw, rng: np.random.Generator, rows: int = 6000, expected: Expectation | None = None) -> Numeric:
+    values = draw(rng, rows)
+    return probed(Numeric("x", binning.equal_mass_edges(values), []), values, expected)
+
+
+def counted(column: Numeric, values: Floats) -> Ints:
+    return binning.count_cells(binning.numeric_cells(column, values), column.cells)
+
+
+def said(draw: Draw, change: Change, rng: np.random.Generator, rows: int = 3000) -> str | None:
+    column = reference(draw, rng)
+    return changed_unit(column, counted(column, change(draw(rng, rows))), np.array(column.counts))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("temperature", lambda x: 1.8 * x + 32, "looks as if converted from Celsius to Fahrenheit"),
+        ("temperature", lambda x: 3.28084 * x, "looks as if converted from metres to feet"),
+        ("temperature", lambda x: x + 273.15, "100.0% more lie further from the known range than 3 times its width"),
+        ("centred", lambda x: 1000 * x, "looks as if multiplied by"),
+        ("centred", lambda x: x / 100, "looks as if divided by 100"),
+        ("height", lambda x: 10 * x, "100.0% more lie further from the known range than 3 times its width"),
+        ("height", lambda x: x / 100, "100.0% more lie closer to zero than 10"),
+        ("even", lambda x: x / 3.28084, "looks as if converted from feet to metres"),
+        ("even", lambda x: x / 1000, "more lie closer to zero than"),
+        ("skewed", lambda x: 24 * x, "looks as if multiplied by 24 (days and hours)"),
+        ("delay", lambda x: 60 * x, "looks as if multiplied by 60 (minutes and seconds)"),
+        ("hours", lambda x: 3600 * x, "looks as if multiplied by"),
+        ("hours", lambda x: x / 60, "more lie closer to zero than 0."),
+        ("distances", lambda x: 1.609344 * x, "looks as if converted from miles to kilometres"),
+        ("distances", lambda x: x / 1000, "100.0% more lie closer to zero than"),
+        ("mostly zero", lambda x: 1000 * x, "looks as if multiplied by"),
+    ],
+)
+def test_another_unit_is_named(name: str, change: Change, words: str, rng: np.random.Generator) -> None:
+    found = said(COLUMNS[name], change, rng)
+    assert found
+    assert words in found
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x,
+        lambda x: x + x.std(),
+        lambda x: x - 2 * x.std(),
+        lambda x: 1.5 * (x - x.mean()) + x.mean(),
+        lambda x: 0.7 * x,
+        lambda x: 1.3 * x,
+        lambda x: np.where(np.arange(len(x)) % 5, x, 1000 * x),
+        lambda x: np.zeros_like(x),
+        lambda x: np.full_like(x, x.max()),
+        lambda x: np.where(np.arange(len(x)) % 2, x, x + 3 * x.std()),
+    ],
+)
+def test_a_change_of_the_world_is_none(name: str, change: Change, rng: np.random.Generator) -> None:
+    assert said(COLUMNS[name], change, rng) is None
+
+
+@given(
+    st.integers(0, 2**32),
+    st.sampled_from(sorted(COLUMNS.keys() - {"mostly zero"})),
+    st.floats(-3, 3),
+    st.floats(0.7, 1.5),
+    st.sampled_from([200, 1000, 5000]),
+)
+def test_a_shift_is_hardly_ever_taken_for_one(seed: int, name: str, shift: float, spread: float, rows: int) -> None:
+    """Beside one that is: what moves by chance to where a known factor would bring it cannot be told from it."""
+    rng = np.random.default_rng(seed)
+    found = said(COLUMNS[name], lambda x: spread * (x - x.mean()) + x.mean() + shift * x.std(), rng, rows)
+    assert found is None or found.startswith("looks as if converted")
+
+
+@given(st.integers(0, 2**32), st.sampled_from(["skewed", "delay", "centred"]), st.floats(20, 5000))
+def test_a_large_factor_is_always_told(seed: int, name: str, factor: float) -> None:
+    rng = np.random.default_rng(seed)
+    found = said(COLUMNS[name], lambda x: factor * x, rng)
+    assert found
+    assert "multiplied" in found or "further" in found
+
+
+def test_calendars_and_classes_may_take_new_values(rng: np.random.Generator) -> None:
+    column = reference(lambda rng, n: rng.integers(1, 4, n).astype(float), rng)
+    assert changed_unit(column, counted(column, np.full(500, 11.0)), np.array(column.counts)) is None
+    assert column.probes == []
+
+
+def test_probes_change_no_bin(rng: np.random.Generator) -> None:
+    values = rng.normal(20, 5, 4000)
+    plain = Numeric("x", binning.equal_mass_edges(values), [])
+    made = probed(plain, values, Expectation(min=-40, max=60))
+    assert [made.edges[place] for place in made.bounds] == plain.edges
+    assert {-40.0, float(np.nextafter(60.0, 61.0))} <= {made.edges[place] for place in made.probes}
+    assert sum(made.counts) == 4000
+    assert made.edges == sorted(set(made.edges))
+
+
+@pytest.mark.parametrize("values", [[], [1e308, -1e308], [5.0] * 100, [0.0, 5e-324], list(range(20)), [np.nan] * 9])
+def test_probes_of_odd_columns(values: list[float]) -> None:
+    drawn = np.array(values, dtype=float)
+    made = probed(Numeric("x", binning.equal_mass_edges(drawn), []), drawn, None)
+    assert sum(made.counts) == len(values)
+    assert np.isfinite(made.edges).all()
+    assert changed_unit(made, np.array(made.counts), np.array(made.counts)) is None
