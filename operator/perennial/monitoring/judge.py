@@ -30,7 +30,7 @@ from .scan import Normal, Peak, Scan, looks_in
 from .suspicion import bet_on_scores, why_not
 from .triage import CLEAN, Triage, skew, triage, triage_harm
 
-DRIFT_SHARE, FAULT_SHARE, SUSPICION_SHARE, HARM_SHARE = 1 / 4, 1 / 8, 1 / 8, 1 / 2
+DRIFT_SHARE, FAULT_SHARE, SUSPICION_SHARE, HARM_SHARE = 1 / 16, 1 / 16, 1 / 8, 3 / 4
 """How the allowed false alarms are divided. The scan's bounds hardly notice; a bet's delay grows with the log of its
 share."""
 
