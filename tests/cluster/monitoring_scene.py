@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 from cluster.harness import Harness
 from tests.cluster.operator_process import ROOT
@@ -28,11 +28,20 @@ TINY = {"requests": {"cpu": "20m", "memory": "150Mi"}}
 CARRIERS = ("AA", "DL", "UA")
 
 
+class Outside(Protocol):
+    """What the outside is like. `columns` are the features with their datatypes; a row has their values and its
+    label."""
+
+    columns: ClassVar[dict[str, str]]
+
+    def row(self, draw: random.Random) -> tuple[Any, ...]: ...
+
+
 @dataclass(frozen=True)
 class World:
-    """What the outside is like: `shift` moves `a`, `empty` is the share of `b` that is missing, `flipped` turns the
-    label around."""
+    """`shift` moves `a`, `empty` is the share of `b` that is missing, `flipped` turns the label around."""
 
+    columns: ClassVar[dict[str, str]] = {"a": "FP64", "b": "FP64", "carrier": "BYTES"}
     shift: float = 0.0
     empty: float = 0.0
     flipped: bool = False
@@ -47,16 +56,17 @@ class World:
 NORMAL = World()
 
 
-def table(world: World = NORMAL, count: int = 6000, seed: int = 1) -> str:
+def table(world: Outside = NORMAL, count: int = 6000, seed: int = 1) -> str:
     draw = random.Random(seed)
-    lines = ["a,b,carrier,late"]
+    lines = [",".join([*world.columns, "late"])]
     for _ in range(count):
-        a, b, carrier, late = world.row(draw)
-        lines.append(f"{a:.3f},{'' if b is None else f'{b:.3f}'},{carrier},{late}")
+        cells = world.row(draw)
+        texts = ("" if cell is None else f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in cells)
+        lines.append(",".join(texts))
     return "\n".join(lines)
 
 
-def training_rows(world: World = NORMAL, seed: int = 1) -> dict[str, Any]:
+def training_rows(world: Outside = NORMAL, seed: int = 1) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -96,7 +106,7 @@ class Traffic:
     """
 
     pods: Callable[[], list[str]]
-    world: World = NORMAL
+    world: Any = NORMAL
     labelled: bool = False
     sent: Counter[str] = field(default_factory=Counter)
     unsure: int = 0
@@ -134,12 +144,10 @@ class Traffic:
 
     def _send(self, ip: str) -> None:
         rows = [self.world.row(self._draw) for _ in range(self.rows)]
-        columns = list(zip(*rows, strict=True))
+        *columns, labels = zip(*rows, strict=True)
         inputs = [
             {"name": name, "datatype": datatype, "shape": [self.rows], "data": list(values)}
-            for name, datatype, values in zip(
-                ("a", "b", "carrier"), ("FP64", "FP64", "BYTES"), columns[:3], strict=True
-            )
+            for (name, datatype), values in zip(self.world.columns.items(), columns, strict=True)
         ]
         answer = _post(
             f"http://{ip}:8080/v2/models/flights/infer", {"parameters": {"receipt": self.labelled}, "inputs": inputs}
@@ -151,11 +159,11 @@ class Traffic:
             return
         self.sent[str(answer.get("model_version"))] += self.rows
         if self.labelled:
-            labels = [
-                {"receipt": receipt, "label": row[3]}
-                for receipt, row in zip(answer["parameters"]["receipts"], rows, strict=True)
+            said = [
+                {"receipt": receipt, "label": label}
+                for receipt, label in zip(answer["parameters"]["receipts"], labels, strict=True)
             ]
-            _post(f"http://{ip}:8081/v2/models/flights/feedback", {"labels": labels})
+            _post(f"http://{ip}:8081/v2/models/flights/feedback", {"labels": said})
 
 
 @dataclass(frozen=True)

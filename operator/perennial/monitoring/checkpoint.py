@@ -75,7 +75,7 @@ class Judged(msgspec.Struct, frozen=True):
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
-    """The whole memory. `calm` counts windows in a row with nothing to act upon; `suspicion` is the bet on what scores
+    """The whole memory. `opened` and `closed` are the newest judged window's (Unix seconds); `calm` counts windows in a row with nothing to act upon; `suspicion` is the bet on what scores
     let expect; `released` is the last token of `perennial.dev/release`."""
 
     format: int = FORMAT
@@ -87,6 +87,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     open: Open | None = None
     history: History = ()
     windows: int = 0
+    opened: float = 0.0
     closed: float = 0.0
     triage: Triage = Triage()
     calm: int = 0

@@ -85,7 +85,7 @@ class Situation:
     going on.
 
     `rival` is the name of the monitor that acts instead of this one; `approved` is the proposal that a person said yes
-    to.
+    to; `hasty` says that no whole window was judged since the cause was found.
     """
 
     model: str
@@ -97,6 +97,7 @@ class Situation:
     busy: str | None = None
     rival: str | None = None
     data_fault: bool = False
+    hasty: bool = False
     approved: str | None = None
     brake: Brake | None = None
 
@@ -165,6 +166,13 @@ def _data_fault(_: Governor, situation: Situation, __: Limits) -> Decision | Non
     return Decision("Held", None, "a retrain is held until the DataFault is over: broken data must not be learned from")
 
 
+def _hasty(_: Governor, situation: Situation, __: Limits) -> Decision | None:
+    """Labels may prove harm before the window closes that shows the data to be broken."""
+    if not situation.hasty:
+        return None
+    return Decision("Held", None, "a retrain waits for one whole window more, which would show broken data")
+
+
 def _in_flight(governor: Governor, situation: Situation, _: Limits) -> Decision | None:
     latest = governor.requests[0] if governor.requests else None
     if latest and latest.state == "Pending":
@@ -207,6 +215,7 @@ _RULES: tuple[Callable[[Governor, Situation, Limits], Decision | None], ...] = (
     _pinned,
     _data_fault,
     _in_flight,
+    _hasty,
     _dry_run,
     _stopped,
     _cooldown,

@@ -7,6 +7,7 @@ by the checkpoint that the API server then has.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 import msgspec
@@ -101,6 +102,7 @@ def _governed(
     ]
     if not causes:
         return msgspec.structs.replace(checkpoint, governor=withdraw(governor)), {}
+    situation = replace(situation, hasty=checkpoint.opened < causes[0].found)
     rules = spec.governor
     limits = Limits(rules.cooldown.seconds, rules.stop_after, spec.dry_run, approval=rules.approval == "Required")
     cause = f"{causes[0].state}: {describe(causes[0])}"

@@ -60,7 +60,9 @@ def verdict(state: State) -> Verdict:
 
 
 def with_verdicts(*states: State, source: str = "Training") -> Checkpoint:
-    return msgspec.structs.replace(begun(source), triage=Triage(tuple(verdict(state) for state in states)))
+    """Found a whole window ago."""
+    found = Triage(tuple(verdict(state) for state in states))
+    return msgspec.structs.replace(begun(source), triage=found, opened=NOW.timestamp())
 
 
 def observed(checkpoint: Checkpoint | None = None, *, spec: dict[str, Any] | None = None, **changes: Any) -> Observed:
@@ -256,6 +258,7 @@ PINNED = Deployment(DEPLOYMENT.status, "flights", pinned=3)
         (observed(with_verdicts("HarmSuspected")), False, "labels prove or clear it"),
         (observed(suspectable("HarmSuspected"), spec=RETRAIN_ON_SUSPICION), True, "takes the request until"),
         (observed(with_verdicts("Harm", "DataFault")), False, "held until the DataFault is over"),
+        (observed(msgspec.structs.replace(with_verdicts("Harm"), opened=0.0)), False, "one whole window more"),
         (observed(with_verdicts("Harm"), rival="older"), False, "DriftMonitor older acts"),
         (observed(with_verdicts("Harm"), spec={"dryRun": True}), False, "until spec.dryRun is false"),
         (observed(with_verdicts("Harm"), training=RUNNING), False, "is running"),
