@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from perennial.api.driftmonitor_status import DriftMonitorStatus
+from perennial.api.driftmonitor_status import DriftMonitorStatus, Verdict
 from perennial.api.reasons import DriftMonitorReason, Reason
 from perennial.kube.plan import Event
 
 from .checkpoint import Checkpoint
 from .governor import Decision
 from .observed import Observed
-from .words import describe, fault_reason
+from .words import NAMED, describe, fault_reason
 
 _FOUND: dict[str, tuple[str, Reason]] = {
     "TrainServeSkew": ("Warning", DriftMonitorReason.TRAIN_SERVE_SKEW),
@@ -39,7 +39,7 @@ def events(
             yield _event(severity, reason, f"{verdict.state}: {describe(verdict)}")
     for old in known.values():
         if all(verdict.id != old.id for verdict in checkpoint.triage.verdicts):
-            yield _event("Normal", DriftMonitorReason.OVER, f"{old.state} {old.id} is over")
+            yield _event("Normal", DriftMonitorReason.OVER, f"{_named(old)} is over: {_why_over(before, told)}")
     asked = {request.id for request in before.requests}
     for request in told.requests:
         if request.id not in asked:
@@ -51,6 +51,23 @@ def events(
         )
         yield _event("Warning", DriftMonitorReason.RETRAIN_PROPOSED, f"{message}: {told.proposal.reason}")
     yield from _announced(decisions, before)
+
+
+def _named(verdict: Verdict) -> str:
+    features = [feature.name for feature in verdict.features]
+    shown = [*features[:NAMED], f"{len(features) - NAMED} more"] if len(features) > NAMED else features
+    of = f" of {', '.join(shown)}" if shown else ""
+    return f"{verdict.state}{of} ({verdict.id})"
+
+
+def _why_over(before: DriftMonitorStatus, told: DriftMonitorStatus) -> str:
+    if before.model and told.model and before.model.sha256 != told.model.sha256:
+        return "another model is judged"
+    if before.handled.release != told.handled.release:
+        return f"perennial.dev/release {told.handled.release} was taken"
+    if before.baseline and told.baseline and before.baseline.since != told.baseline.since:
+        return "there is a new baseline"
+    return "it has looked normal for long enough"
 
 
 def _announced(decisions: Mapping[str, Decision], before: DriftMonitorStatus) -> Iterator[Event]:

@@ -7,6 +7,7 @@ captured counts.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -26,6 +27,7 @@ from .harm import Harm, game, step
 from .history import Bucket, lengths, push, stretches
 from .layout import Ints, Layout, layout_of
 from .scan import Normal, Peak, Scan, looks_in
+from .sight import sight
 from .suspicion import bet_on_scores, why_not
 from .triage import CLEAN, Triage, skew, triage, triage_harm
 
@@ -36,7 +38,7 @@ share."""
 TALLIES = 4
 """Models that are remembered, the judged one included."""
 
-_REBASED: tuple[str, ...] = ("open", "history", "windows", "opened", "closed", "triage", "calm", "suspicion")
+_REBASED: tuple[str, ...] = ("open", "history", "windows", "opened", "closed", "triage", "calm", "sight", "suspicion")
 
 
 def begin(checkpoint: Checkpoint, model: Judged, reference: Reference | None) -> Checkpoint:
@@ -157,7 +159,8 @@ def _scan(
     judged = _suspected(scanned, bucket, layout, float(scan.normal.dispersion[-1]), spec)
     acting = ("DataFault", "Drift", "HarmSuspected", "Harm")
     calm = 0 if any(verdict.state in acting for verdict in judged.triage.verdicts) else checkpoint.calm + 1
-    return msgspec.structs.replace(judged, calm=calm)
+    seen = (sight(scan, sum(bucket.rows for bucket in history)), sight(scan, math.inf))
+    return msgspec.structs.replace(judged, calm=calm, sight=seen)
 
 
 def _mended(checkpoint: Checkpoint, before: Triage) -> Checkpoint:
