@@ -3,9 +3,12 @@ back."""
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +23,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from cluster.harness import Harness
+from perennial.monitoring.checkpoint import Checkpoint, decode
 from tests.cluster.operator_process import ROOT
 
 PATIENCE = 300.0
@@ -226,6 +230,32 @@ class Scene:
         """Addresses of the pods that are ready."""
         return [pod["status"]["podIP"] for pod in self._pods() if _is_ready(pod)]
 
+    def names(self) -> list[str]:
+        """Names of the pods that are ready."""
+        return [pod["metadata"]["name"] for pod in self._pods() if _is_ready(pod)]
+
+    def kill_a_server(self) -> bool:
+        """As the kernel kills a container that takes too much memory. False where no process of it is here to be killed:
+        the cluster is on another machine."""
+        pod = self.names()[0]
+        for environment in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                if f"HOSTNAME={pod}".encode() not in environment.read_bytes().split(b"\0"):
+                    continue
+                if b"perennial.runtime.server" in (environment.parent / "cmdline").read_bytes():
+                    os.kill(int(environment.parent.name), signal.SIGKILL)
+                    self.wait_for(lambda: self._restarts(pod), f"{pod} starts again")
+                    return True
+        return False
+
+    def _restarts(self, pod: str) -> int:
+        found = next(each for each in self._pods() if each["metadata"]["name"] == pod)
+        return sum(container["restartCount"] for container in found["status"]["containerStatuses"])
+
+    def checkpoint(self) -> Checkpoint:
+        """What the monitor remembers."""
+        return decode(self.cluster.get("configmap", "flights-drift", namespace=self.namespace))
+
     def has_settled(self, pods: int) -> bool:
         """So many pods are ready, and none is ending."""
         return len(self._pods()) == len(self.pods()) == pods
@@ -284,5 +314,5 @@ def _post(url: str, body: dict[str, Any]) -> dict[str, Any] | None:
         return {}
     except urllib.error.URLError as error:
         return {} if isinstance(error.reason, ConnectionRefusedError) else None
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return None

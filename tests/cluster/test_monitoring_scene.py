@@ -166,7 +166,7 @@ def nothing(act: Act) -> None:
     scene.wait_for_windows(10)
     assert scene.status.get("verdicts", []) == []
     assert act.states() == dict.fromkeys(STATES, "False")
-    assert "one false alarm in 1d is allowed" in scene.condition("Ready")["message"]
+    assert "one false alarm in 1 day is allowed" in scene.condition("Ready")["message"]
     assert scene.status["coverage"] == 1
     assert act.metric("perennial_drift_labels") > 0
     act.nothing_was_done()

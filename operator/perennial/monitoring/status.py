@@ -252,7 +252,7 @@ def _harmful(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> Finding:
 def _labels(tally: Tally) -> str:
     """How many, and for how much of what was served."""
     said = count(tally.labels, "label")
-    return f"{said} (for {tally.labels / tally.rows:.2g} of the rows)" if tally.rows else said
+    return f"{said} (for {100 * tally.labels / tally.rows:.3g}% of the rows)" if tally.rows else said
 
 
 def _baseline(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> BaselineStatus | None:
