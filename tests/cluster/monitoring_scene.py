@@ -235,8 +235,7 @@ class Scene:
         return [pod["metadata"]["name"] for pod in self._pods() if _is_ready(pod)]
 
     def kill_a_server(self) -> bool:
-        """As the kernel kills a container that takes too much memory. False where no process of it is here to be killed:
-        the cluster is on another machine."""
+        """As the kernel kills what takes too much memory. False where no such process is on this machine."""
         pod = self.names()[0]
         for environment in Path("/proc").glob("[0-9]*/environ"):
             with contextlib.suppress(OSError):

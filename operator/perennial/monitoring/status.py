@@ -27,6 +27,7 @@ from .checkpoint import Checkpoint, Tally
 from .counts import coverage
 from .faults import Finding as DriftFinding
 from .governor import Decision, Proposal, Request
+from .harm import game
 from .observed import Observed
 from .suspicion import mean_loss, why_not
 from .triage import CLEAN
@@ -244,8 +245,10 @@ def _harmful(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> Finding:
         blind = why_not(reference, spec.harm.margin.fraction) if spec and reference else None
         message = f"{_labels(tally)} came back, from {FEW_LABELS} on harm is judged"
         return Finding(None, reason.TOO_FEW_LABELS, f"{message}; {blind}" if blind else message)
-    beside = f" (the reference's is {tally.loss.mean:.3g})" if tally.loss else ""
-    tolerated = f"{tally.harm.tolerated:.3g}{beside}" if tally.harm else "what is tolerated"
+    if tally.loss is None or spec is None:
+        return Finding(None, reason.TOO_FEW_LABELS, f"{_labels(tally)} came back, and there is no loss to compare with")
+    rules = game(tally.loss, spec.harm.margin.fraction)
+    tolerated = f"{rules.tolerated:.3g} (the reference's is {rules.reference:.3g})"
     return Finding(False, reason.NO_HARM, f"{_labels(tally)} speak for no loss above {tolerated}")
 
 
