@@ -37,7 +37,7 @@ from perennial.runtime import skops
 from perennial.wire.manifest import SKOPS_FILE
 from perennial.wire.run import Sklearn
 from tests.benchmarks import bench_server
-from tests.benchmarks.bench_server import Measured, measure, memory_mib, post, train
+from tests.benchmarks.bench_server import Measured, Running, measure, memory_mib, post, train
 from tests.benchmarks.peers import environment
 
 MODELS = {
@@ -46,15 +46,6 @@ MODELS = {
     "logistic regression, scaled": Sklearn("sklearn.linear_model.LogisticRegression", {"max_iter": 1000}),
 }
 START_SECONDS = 180
-
-
-@dataclass(frozen=True)
-class Running:
-    """A server that is ready: its process, its port, how long it took to be."""
-
-    process: int
-    port: int
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -109,34 +100,34 @@ def _from_outputs(answer: dict[str, Any]) -> list[float]:
 
 @contextlib.contextmanager
 def ours(served: Any, folder: Path) -> Iterator[Running]:
-    with bench_server.server(served, folder) as (process, port, seconds):
-        yield Running(process, port, seconds)
+    with bench_server.server(served, folder) as running:
+        yield running
 
 
 @contextlib.contextmanager
 def mlserver(model: Path, folder: Path, python: Path) -> Iterator[Running]:
     home = Path(tempfile.mkdtemp(dir=folder))
-    port, others = _free_port(), {"grpc_port": _free_port(), "metrics_port": _free_port()}
+    port, others = free_port(), {"grpc_port": free_port(), "metrics_port": free_port()}
     # Without workers: with one core they only add a hop between processes.
     settings = {"http_port": port, "host": "127.0.0.1", "parallel_workers": 0, "debug": False, **others}
     (home / "settings.json").write_text(json.dumps(settings))
     kind = {"name": "m", "implementation": "mlserver_sklearn.SKLearnModel", "parameters": {"uri": str(model)}}
     (home / "model-settings.json").write_text(json.dumps(kind))
-    with _process([str(python.with_name("mlserver")), "start", str(home)], port, "/v2/models/m/ready", {}) as running:
+    with started([str(python.with_name("mlserver")), "start", str(home)], port, "/v2/models/m/ready", {}) as running:
         yield running
 
 
 @contextlib.contextmanager
 def fastapi(model: Path, folder: Path, python: Path) -> Iterator[Running]:
-    port = _free_port()
+    port = free_port()
     command = [str(python), "-m", "uvicorn", "--app-dir", str(Path(environment.__file__).parent), "plain:app"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "warning", "--no-access-log"]
-    with _process(command, port, "/openapi.json", {"MODEL": str(model)}) as running:
+    with started(command, port, "/openapi.json", {"MODEL": str(model)}) as running:
         yield running
 
 
 @contextlib.contextmanager
-def _process(command: list[str], port: int, ready: str, more: dict[str, str]) -> Iterator[Running]:
+def started(command: list[str], port: int, ready: str, more: dict[str, str]) -> Iterator[Running]:
     given = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | more
     started = time.monotonic()
     with tempfile.TemporaryFile() as log:
@@ -164,7 +155,7 @@ def _answers(port: int, path: str) -> bool:
         connection.close()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])

@@ -44,6 +44,16 @@ LONGEST_SECONDS = 60
 
 
 @dataclass(frozen=True)
+class Running:
+    """A server that is ready: its process, its ports, how many seconds it took to be."""
+
+    process: int
+    port: int
+    seconds: float
+    control: int = 0
+
+
+@dataclass(frozen=True)
 class Measured:
     """One run of wrk: requests a second, latencies in milliseconds, the server's processor microseconds a request."""
 
@@ -119,8 +129,7 @@ def post(body: str, path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def server(model: ServedModel, folder: Path, companion: ServedModel | None = None) -> Iterator[tuple[int, int, float]]:
-    """Process id, port and seconds until ready."""
+def server(model: ServedModel, folder: Path, companion: ServedModel | None = None) -> Iterator[Running]:
     counts = Path(tempfile.mkdtemp(dir=folder))
     environment = {**os.environ, "PERENNIAL_SERVE": msgspec.json.encode(Serve("forest", model, companion)).decode()}
     command = ["taskset", "-c", "0", sys.executable, "-m", "perennial.runtime.server", "--host", "127.0.0.1"]
@@ -135,9 +144,8 @@ def server(model: ServedModel, folder: Path, companion: ServedModel | None = Non
             if process.poll() is not None or time.monotonic() > started + 60:
                 sys.exit(f"the server did not start:\n{log.read_text()}")
             time.sleep(0.01)
-        port = re.search(r"inference on port (\d+)", log.read_text())
-        assert port is not None
-        yield process.pid, int(port[1]), time.monotonic() - started
+        inference, control = (int(port) for port in re.findall(r"port (\d+)", log.read_text())[:2])
+        yield Running(process.pid, inference, time.monotonic() - started, control)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -184,13 +192,21 @@ def measure(process: int, port: int, lua: Path, connections: int, seconds: int, 
 
 
 def _measured(process: int, port: int, lua: Path, connections: int, seconds: int, path: str) -> Measured | None:
-    command = ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(lua)]
-    command += ["--timeout", "30s"]
     before = processor_seconds(process)
     output = subprocess.run(
-        [*command, f"http://127.0.0.1:{port}{path}"], check=True, capture_output=True, text=True
+        load(port, lua, connections, seconds, path), check=True, capture_output=True, text=True
     ).stdout
-    spent = processor_seconds(process) - before
+    return told(output, processor_seconds(process) - before)
+
+
+def load(port: int, lua: Path, connections: int, seconds: int, path: str = INFER) -> list[str]:
+    """wrk's command line."""
+    command = ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(lua)]
+    return [*command, "--timeout", "30s", f"http://127.0.0.1:{port}{path}"]
+
+
+def told(output: str, spent: float) -> Measured | None:
+    """What wrk says, where anything was answered; `spent` are the server's processor seconds meanwhile."""
     if "Non-2xx" in output or "Socket errors" in output:
         sys.exit(f"requests failed:\n{output}")
     requests = int(_found(r"(\d+) requests in", output))
@@ -249,18 +265,18 @@ def run(folder: Path, connections: list[int], seconds: int) -> None:
         "attributions asked for meanwhile": (model, None),
     }
     for what, (main_model, companion) in cases.items():
-        with server(main_model, folder, companion) as (process, port, ready), contextlib.ExitStack() as beside:
-            measure(process, port, lua, 16, 1)
+        with server(main_model, folder, companion) as running, contextlib.ExitStack() as beside:
+            measure(running.process, running.port, lua, 16, 1)
             if "attributions" in what:
-                beside.enter_context(explaining(port, version))
+                beside.enter_context(explaining(running.port, version))
             for count in connections:
-                found = measure(process, port, lua, count, seconds)
+                found = measure(running.process, running.port, lua, count, seconds)
                 rates[what, count] = found
                 print(
                     f"{what:34}{count:12}{found.rate:10,.0f}{found.p50:9.2f}{found.p99:9.2f}{found.cpu:12.1f}",
                     flush=True,
                 )
-            print(f"{'':34}ready after {ready:.1f} s, {memory_mib(process):.0f} MiB afterwards")
+            print(f"{'':34}ready after {running.seconds:.1f} s, {memory_mib(running.process):.0f} MiB afterwards")
     judge(rates)
 
 

@@ -168,6 +168,7 @@ class Damager:
         self._server = server
         self._seed = seed
         self.statuses: Counter[str] = Counter()
+        self.failures: Counter[str] = Counter()
         self.rows = 0
 
     def over_http(self, end: float) -> None:
@@ -181,11 +182,16 @@ class Damager:
             connection.request("POST", "/v2/models/flights/infer", request.body, headers)
             answer = connection.getresponse()
             body = answer.read()
-            self.statuses[f"HTTP {answer.status}"] += 1
+            self._note(f"HTTP {answer.status}", body.decode(errors="replace"))
             if answer.status == 200:
                 length = int(answer.headers.get("Inference-Header-Content-Length", len(body)))
                 told = msgspec.json.decode(body[:length])
                 self.rows += len(told["rows"]) if "rows" in told else told["outputs"][0]["shape"][0]
+
+    def _note(self, status: str, words: str) -> None:
+        self.statuses[status] += 1
+        if _is_ours(status):
+            self.failures[f"{status}: {words[:500]}"] += 1
 
     async def over_grpc(self, end: float) -> None:
         draw = random.Random(self._seed + 1)
@@ -195,7 +201,7 @@ class Damager:
                 try:
                     answer = message("ModelInferResponse").FromString(await infer(valid_message(draw), timeout=20))
                 except grpc.RpcError as error:
-                    self.statuses[f"gRPC {error.code().name}"] += 1
+                    self._note(f"gRPC {error.code().name}", error.debug_error_string())
                     continue
                 self.statuses["gRPC OK"] += 1
                 self.rows += answer.outputs[0].shape[0]
@@ -245,7 +251,7 @@ def judge(servers: dict[str, Server], settled: dict[str, float], damager: Damage
             wrong.append(f"{name}: the server grew by {grown:.0f} MiB")
         if failures := server.failures():
             wrong.append(f"{name}: {failures[:4000]}")
-    wrong += [f"{count} answers {name}" for name, count in damager.statuses.items() if _is_ours(name)]
+    wrong += [f"{count} answers {told}" for told, count in damager.failures.items()]
     predicted, counted = servers["damaged requests"].counted()
     print(f"rows answered {damager.rows}, predicted {predicted}, counted for drift {counted}")
     if not damager.rows == predicted == counted:

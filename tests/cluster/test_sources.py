@@ -6,6 +6,7 @@ is looked at when its run has ended.
 from __future__ import annotations
 
 import io
+import json
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -76,7 +77,11 @@ def works(image: str, web: str, tracker: str) -> dict[str, dict[str, Any]]:
 
 
 FAILURES: dict[str, tuple[dict[str, Any], str, str]] = {
-    "no-object": (lake("s3://lake/nosuch/*.csv"), "DataNotFound", "no file matches s3://lake/nosuch/*.csv"),
+    "no-object": (
+        lake("s3://lake/nosuch/*.csv") | tracked("TRACKER"),
+        "DataNotFound",
+        "no file matches s3://lake/nosuch/*.csv",
+    ),
     "no-bucket": (lake("s3://nosuch/*.csv"), "DataNotFound", "s3://nosuch/*.csv: there is no such bucket"),
     "wrong-key": (lake("s3://lake/parts/*.csv", "wrong-key"), "DataForbidden", "check the keys of secretRef"),
     "no-credentials": ({"data": {"uri": "s3://lake/parts/*.csv", "target": "late"}}, "DataForbidden", "no credentials"),
@@ -159,9 +164,8 @@ def scene(
 def jobs(image: str, web: str, tracker: str) -> list[dict[str, Any]]:
     good = [trainingjob(name, **spec) for name, spec in works(image, web, tracker).items()]
     bad = [trainingjob(name, **spec) for name, (spec, _, _) in FAILURES.items()]
-    for job in bad:
-        job["spec"]["data"]["uri"] = job["spec"]["data"]["uri"].replace("WEB", web)
-    return good + bad
+    told = json.dumps(bad).replace("WEB", web).replace("TRACKER", tracker)
+    return [*good, *json.loads(told)]
 
 
 def record(scene: Scene, name: str) -> dict[str, Any]:
@@ -219,6 +223,14 @@ def test_a_version_is_told_to_mlflow(scene: Scene, tracker: MlflowServer, name: 
     assert told[run_id]["perennial.model.sha256"] == run["model"]["sha256"]
     (version,) = tracker.versions(f"{scene.namespace}.{name}")
     assert (version["source"], version["run_id"]) == (run["model"]["uri"], run_id)
+
+
+def test_a_run_that_fails_is_told_to_mlflow_with_its_reason(scene: Scene, tracker: MlflowServer) -> None:
+    run = scene.wait_for_state("no-object", "Failed")
+    (logged,) = [each for each in tracker.runs("sources") if each["info"]["run_id"] == run["tracking"]["run"]]
+    tags = pairs(logged["data"]["tags"])
+    assert (logged["info"]["status"], tags["perennial.failure"]) == ("FAILED", "DataNotFound")
+    assert tags["perennial.trainingJob"] == f"{scene.namespace}/no-object"
 
 
 def test_an_outage_of_mlflow_fails_no_run_and_is_told(scene: Scene) -> None:

@@ -158,9 +158,10 @@ class Cluster(ApiServer):
         for _ in range(-surplus):
             self._make_pod(deployment, deployment["spec"]["template"], "ReplicaSet")
         # The ReplicaSet controller takes what is not ready first.
-        for pod in sorted(pods, key=_is_ready)[: max(surplus, 0)]:
+        by_need = sorted(pods, key=_is_ready)
+        for pod in by_need[: max(surplus, 0)]:
             self._take(pod)
-        for pod in pods:
+        for pod in by_need[max(surplus, 0) :]:
             self._serve(pod)
         living = [pod for pod in self.pods_of(deployment) if "deletionTimestamp" not in pod["metadata"]]
         counted: Manifest = {"replicas": len(living), "readyReplicas": sum(map(_is_ready, living))}
@@ -254,6 +255,8 @@ def _counted(configmap: Manifest) -> Manifest:
         "windows": found.windows,
         "verdicts": [[verdict.state, verdict.n] for verdict in found.triage.verdicts],
         "retrains": found.governor.retrains,
+        "rollbacks": found.governor.rollbacks,
+        "pairs": {sha256: pairs.labelled for sha256, pairs in found.tally.pairs.items()},
         "requests": [[request.id, request.model, request.state] for request in found.governor.requests],
     }
 

@@ -13,7 +13,7 @@ from perennial.kube.podclient import PodUnreachable
 from perennial.wire.counts import EPOCHS_PATH, REFERENCE_PATH, Epoch, Epochs, Labels, ModelCounts, Take
 from perennial.wire.reference import Loss, Numeric, Reference
 from perennial.wire.serve import Serve
-from perennial.wire.stats import Comparison, Stats
+from perennial.wire.stats import Comparison, Pairs, Stats
 
 AnswerT = TypeVar("AnswerT")
 _EDGES, _COUNTS = [0.0, 1.0, 2.0], [0, 2500, 2500, 0, 0]
@@ -38,8 +38,17 @@ class Port:
         compared = Comparison(companion.sha256) if companion else None
         self.stats = Stats(uid, serve.model.sha256, 0.0, comparison=compared)
 
-    def answer(self, pairs: int, *, errors: int = 0, disagreed: int = 0, labels: tuple[int, int] = (0, 0)) -> None:
-        """Answer twice as many rows, all alike, a request each; `labels` are so many right and wrong ones."""
+    def answer(
+        self,
+        pairs: int,
+        *,
+        errors: int = 0,
+        disagreed: int = 0,
+        labels: tuple[int, int] = (0, 0),
+        companion_wrong: int = 0,
+    ) -> None:
+        """Answer twice as many rows, all alike, a request each; `labels` are so many right and wrong ones, all of rows
+        that the companion scored too: of those that were wrong it was wrong about so many."""
         rows = 2 * pairs
         stats = self.stats
         compared = stats.comparison
@@ -49,10 +58,16 @@ class Port:
         stats.requests += rows
         stats.errors += errors
         stats.rows += rows
+        known = self.open.labels or Labels()
+        paired = dict(known.pairs)
+        if self.serve.companion and sum(labels):
+            companion, wrong = self.serve.companion.sha256, labels[1]
+            more = Pairs(sum(labels), wrong, companion_wrong, wrong - companion_wrong)
+            paired[companion] = paired.get(companion, Pairs()) + more
         self.open = ModelCounts(
             self.open.rows + rows,
             _sum(self.open.cells, [pairs * cell for cell in CELLS]),
-            Labels(loss=_sum(self.open.labels.loss if self.open.labels else [], list(labels))),
+            Labels(loss=_sum(known.loss, list(labels)), pairs=paired),
         )
 
     def take(self, take: Take, now: float) -> Epochs:

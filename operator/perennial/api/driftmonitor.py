@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen
 from pydantic import Field
@@ -50,23 +50,34 @@ class Harm(Model):
 class Action(Model):
     """What is done in a state, besides saying so."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.action != 'Rollback' || self.state == 'Harm'",
+            "Rollback is for the state Harm only: without labels nobody knows that the version before is better",
+            lambda action: action.action != "Rollback" or action.state == "Harm",
+        ),
+    )
+
     state: Literal["Drift", "Harm", "HarmSuspected"]
     """Drift: what is served differs materially. Harm: labels show that the model has become worse. HarmSuspected: its
     scores let expect it, without labels."""
-    action: Literal["Retrain"]
-    """Retrain asks the deployment's TrainingJob for a run."""
+    action: Literal["Retrain", "Rollback"]
+    """Retrain asks the deployment's TrainingJob for a run. Rollback asks the ModelDeployment to quarantine the version
+    that harms and to go back to the one before it, as soon as that one is proved to be better on the same labelled
+    rows."""
 
 
 class Governor(Model):
     """Keeps the loop from running away."""
 
     cooldown: Duration = Duration("1h")
-    """The shortest time between two actions."""
+    """The shortest time between two actions. Only a rollback does not wait for a retrain's to pass: it follows
+    proof."""
     stop_after: Annotated[int, Ge(1), Le(100)] = 3
-    """After so many retrains in a row, none followed by 32 windows and as many steps of labels without a verdict to act
-    upon, nothing more is done until a person has looked."""
+    """After so many retrains in a row, or so many rollbacks, none followed by 32 windows and as many steps of labels
+    without a verdict to act upon, nothing more is done until a person has looked."""
     approval: Literal["None", "Required"] = "None"
-    """Required only proposes a retrain, in `status.proposal`, until a person annotates the monitor with
+    """Required only proposes an action, in `status.proposals`, until a person annotates the monitor with
     `perennial.dev/approve` and the proposal's id."""
 
 

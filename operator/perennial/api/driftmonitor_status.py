@@ -78,6 +78,21 @@ class LossChange(Status):
     """Since the change began; under `expectedLoss`, in the last window."""
 
 
+class PreviousLoss(Status):
+    """The version before on the rows that were labelled since harm was found, beside the one that harms."""
+
+    version: int | None = None
+    """Number of the version before."""
+    samples: int
+    """How many of the labelled rows both have scored."""
+    loss: float | None = None
+    """Its loss on them."""
+    now: float | None = None
+    """The loss of the judged version on them."""
+    wins: bool
+    """Whether it is proved to be better."""
+
+
 class Verdict(Status):
     """Something that was found. It stays until a new baseline or a long clean run."""
 
@@ -93,23 +108,33 @@ class Verdict(Status):
     """How many rows or labels it was found on."""
     loss: LossChange | None = None
     """The loss before and now."""
+    previous: PreviousLoss | None = None
+    """What going back would bring, for Harm: absent where there is no version before."""
     action: str | None = None
     """What was done."""
     next: str | None = None
     """What comes next, and when."""
 
 
-class RetrainRequest(Status):
-    """A run that is asked of the TrainingJob, which takes it from here and notes it under `handled`."""
+class ActionRequest(Status):
+    """An action that is asked of the TrainingJob or of the ModelDeployment, which takes it from here and notes it under
+    `handled`."""
 
     id: str
     """Its name; a request is taken once."""
-    training_job: str
-    """The TrainingJob that is asked."""
+    action: Literal["Retrain", "Rollback"] = "Retrain"
+    """What is asked for."""
+    training_job: str | None = None
+    """The TrainingJob that is asked for a retrain."""
+    deployment: str | None = None
+    """The ModelDeployment that is asked for a rollback."""
     model: str
     """Digest of the model that was judged."""
     accepted_version: int | None = None
-    """The TrainingJob's accepted version when the request was made: one that is accepted later makes it late."""
+    """For a retrain, the TrainingJob's accepted version when the request was made: one that is accepted later makes it
+    late."""
+    previous: JudgedModel | None = None
+    """For a rollback, the version to go back to: any other one makes it late."""
     reason: str
     """Why."""
     created_at: Timestamp
@@ -120,13 +145,19 @@ class RetrainRequest(Status):
     """What became of it."""
 
 
-class RetrainProposal(Status):
-    """A run that would be asked of the TrainingJob if a person agreed, as `spec.governor.approval` wants it."""
+class ActionProposal(Status):
+    """An action that would be asked for if a person agreed, as `spec.governor.approval` wants it."""
 
     id: str
     """What `perennial.dev/approve` has to be."""
-    training_job: str
-    """The TrainingJob that would be asked."""
+    action: Literal["Retrain", "Rollback"]
+    """What would be asked for."""
+    training_job: str | None = None
+    """The TrainingJob that would be asked for a retrain."""
+    deployment: str | None = None
+    """The ModelDeployment that would be asked for a rollback."""
+    previous: JudgedModel | None = None
+    """For a rollback, the version to go back to."""
     reason: str
     """Why."""
     created_at: Timestamp
@@ -140,6 +171,8 @@ class GovernorStatus(Status):
     """No action before this."""
     retrains: int = 0
     """Retrains in a row that no long calm followed."""
+    rollbacks: int = 0
+    """Rollbacks in a row that no long calm followed."""
 
 
 class HandledVerbs(Status):
@@ -177,9 +210,9 @@ class DriftMonitorStatus(Status):
     """The windows so far."""
     verdicts: tuple[Verdict, ...] = ()
     """What was found, newest first."""
-    requests: tuple[RetrainRequest, ...] = ()
-    """What is asked of the TrainingJob."""
-    proposal: RetrainProposal | None = None
+    requests: tuple[ActionRequest, ...] = ()
+    """What is asked of the TrainingJob and of the ModelDeployment, newest first."""
+    proposals: tuple[ActionProposal, ...] = ()
     """What waits for a person's approval."""
     governor: GovernorStatus | None = None
     """What keeps the loop from running away."""

@@ -114,7 +114,8 @@ KINDS = (
         status=DriftMonitorStatus,
         description=(
             "A DriftMonitor compares what a ModelDeployment sees and predicts with what is normal, tells harmless "
-            "change from harm, and may ask the TrainingJob for a new version."
+            "change from harm, and may ask the TrainingJob for a new version, or the ModelDeployment to go back to "
+            "the one before."
         ),
         columns=(
             _READY,

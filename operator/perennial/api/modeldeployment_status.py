@@ -44,6 +44,17 @@ class RevisionStatus(Status):
     """Its share of requests."""
 
 
+class PreviousVersion(Status):
+    """The version that was stable before the one that is."""
+
+    version: int | None = None
+    """Number of the version, where the model is a TrainingJob's."""
+    sha256: str
+    """Digest of the model's primary file."""
+    compared: bool
+    """Whether the stable version's pods score it too; without that no DriftMonitor can tell that it is better."""
+
+
 class AnalysisResult(Status):
     """One measure of the candidate, as judged so far."""
 
@@ -124,7 +135,8 @@ class AutoscalingStatus(Status):
 
 
 class HandledVerbs(Status):
-    """The last token of each annotation that was taken, so that none is taken twice."""
+    """The last token of each annotation and the last request of each DriftMonitor that was taken, so that none is taken
+    twice."""
 
     promote: str | None = None
     """Of `perennial.dev/promote`."""
@@ -132,6 +144,8 @@ class HandledVerbs(Status):
     """Of `perennial.dev/abort`."""
     release: str | None = None
     """Of `perennial.dev/release`."""
+    monitors: dict[str, str] = Field(default_factory=dict)
+    """The last request of each DriftMonitor, by its uid."""
 
 
 class ModelDeploymentStatus(Status):
@@ -152,6 +166,8 @@ class ModelDeploymentStatus(Status):
     """The revision that is taking over."""
     rollout: RolloutStatus | None = None
     """The rollout that is going on."""
+    previous: PreviousVersion | None = None
+    """The version that was stable before: what a DriftMonitor's action Rollback goes back to."""
     quarantined: tuple[Quarantined, ...] = ()
     """Revisions that were rolled back for what their model did."""
     history: tuple[HistoryEntry, ...] = ()
@@ -165,4 +181,4 @@ class ModelDeploymentStatus(Status):
     autoscaling: AutoscalingStatus | None = None
     """What the autoscaler measured and wants."""
     handled: HandledVerbs = HandledVerbs()
-    """Annotations that were taken."""
+    """Annotations and requests that were taken."""

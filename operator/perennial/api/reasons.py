@@ -18,6 +18,13 @@ class Reason(StrEnum):
         return member
 
 
+_LATE_REQUEST = (
+    "LateRequest",
+    "A DriftMonitor's request is about a version that is no longer the accepted or the stable one, or a person wants "
+    "it otherwise by now: nothing was done.",
+)
+
+
 class CommonReason(Reason):
     """Of all three kinds."""
 
@@ -92,10 +99,7 @@ class TrainingJobReason(Reason):
         "The tracker of `spec.tracking` was not told of a version, or not of all of it; the message says why. The run "
         "is as good as without.",
     )
-    LATE_REQUEST = (
-        "LateRequest",
-        "A DriftMonitor's request was about a model that is no longer the accepted one: nothing was done.",
-    )
+    LATE_REQUEST = _LATE_REQUEST
 
 
 class RunFailureReason(Reason):
@@ -201,12 +205,17 @@ class ModelDeploymentReason(Reason):
         "Replicas cannot give the weight that the step asks for; the message says what would.",
     )
     PROMOTED = "Promoted", "The candidate became the stable revision."
-    ROLLED_BACK = "RolledBack", "The candidate was taken away for what its model did, and is quarantined."
+    ROLLED_BACK = (
+        "RolledBack",
+        "A version was taken away for what its model did, and is quarantined: a candidate, or a stable version that "
+        "harms more than the one before it.",
+    )
     ABORTED = "Aborted", "The rollout was ended by `perennial.dev/abort` or by a newer one."
     PROGRESS_DEADLINE_EXCEEDED = (
         "ProgressDeadlineExceeded",
         "The candidate's pods were not ready in time; this is no quarantine.",
     )
+    LATE_REQUEST = _LATE_REQUEST
     SCALED = "Scaled", "The autoscaler changed the number of replicas."
 
 
@@ -251,8 +260,13 @@ class DriftMonitorReason(Reason):
     TOO_FEW_LABELS = "TooFewLabels", "Too few labels came back to judge."
     RETRAIN_REQUESTED = "RetrainRequested", "A retrain was asked of the TrainingJob."
     RETRAIN_PROPOSED = "RetrainProposed", "A retrain waits for a person's `perennial.dev/approve`."
+    ROLLBACK_REQUESTED = "RollbackRequested", "The ModelDeployment was asked to go back to the version before."
+    ROLLBACK_PROPOSED = "RollbackProposed", "A rollback waits for a person's `perennial.dev/approve`."
     COOLDOWN = "Cooldown", "An action waits for `spec.governor.cooldown`."
-    STOPPED = "Stopped", "`spec.governor.stopAfter` retrains brought no long calm: a person has to look."
+    STOPPED = (
+        "Stopped",
+        "`spec.governor.stopAfter` retrains, or rollbacks, brought no long calm: a person has to look.",
+    )
     DRY_RUN = "DryRun", "`spec.dryRun` is true: the action is named and not taken."
 
 

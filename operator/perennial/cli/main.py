@@ -19,7 +19,7 @@ _VERBS = {
         "md/NAME or dm/NAME",
         "lift a ModelDeployment's quarantine, or take what a DriftMonitor sees now as normal",
     ),
-    "approve": ("dm/NAME", "make the retrain that a DriftMonitor proposes"),
+    "approve": ("dm/NAME", "agree to what a DriftMonitor proposes, a retrain or a rollback"),
 }
 
 
@@ -117,6 +117,8 @@ def _verb(commands: Commands, verb: str) -> None:
     command.add_argument("resource", metavar="TYPE/NAME", help=takes)
     command.add_argument("--wait", action="store_true", help="until the operator has taken it")
     command.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="of --wait (default: 60)")
+    if verb == "approve":
+        command.add_argument("--action", choices=("Retrain", "Rollback"), help="which proposal, where both wait")
     _where(command)
     command.set_defaults(command=_ask, verb=verb)
 

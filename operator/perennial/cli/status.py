@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from perennial.api.conditions import Condition, ConditionType, find
-from perennial.api.driftmonitor_status import DriftMonitorStatus, Verdict
+from perennial.api.driftmonitor_status import ActionRequest, DriftMonitorStatus, PreviousLoss, Verdict
 from perennial.api.modeldeployment_status import AnalysisResult, ModelDeploymentStatus, RevisionStatus
 from perennial.api.resources import DRIFTMONITORS, MODELDEPLOYMENTS, TRAININGJOBS
 from perennial.api.trainingjob_status import GateResult, Run, TrainingJobStatus
@@ -143,6 +143,9 @@ def _deployment(manifest: Manifest, now: datetime, paint: Paint) -> Iterator[str
         words = f": {rollout.message}" if rollout.message else ""
         yield f"  rollout    {step} for {ago(rollout.since, now)}, {paint.busy(rollout.state)}{words}"
         yield from (f"             {_analysis(result, paint)}" for result in rollout.analysis)
+    if before := status.previous:
+        scored = "scored beside it" if before.compared else "not scored beside it"
+        yield f"  before     {_version(before.version, before.sha256):<5} {scored}"
     for entry in status.quarantined:
         yield f"  {paint.bad('quarantined')} {_version(entry.version, entry.sha256)}: {entry.reason}"
     if status.history and not status.candidate:
@@ -181,11 +184,20 @@ def _monitor(manifest: Manifest, now: datetime, paint: Paint) -> Iterator[str]:
     seen += [f"coverage {status.coverage:.1%}"] if status.coverage is not None else []
     if seen:
         yield f"  seen       {', '.join(seen)}"
-    if waiting := status.proposal:
-        since = ago(waiting.created_at, now)
-        yield f"  {paint.busy('proposal')}   {waiting.id} waits for approval for {since}: {waiting.reason}"
-    for request in status.requests[:1]:
-        yield f"  request    {request.id} {request.state}, {ago(request.created_at, now)} ago: {request.reason}"
+    for waiting in status.proposals:
+        named, since = f"{waiting.action} {waiting.id}", ago(waiting.created_at, now)
+        yield f"  {paint.busy('proposal')}   {named} waits for approval for {since}: {waiting.reason}"
+    for request in _newest(status.requests):
+        when = ago(request.created_at, now)
+        yield f"  request    {request.action} {request.id} {request.state}, {when} ago: {request.reason}"
+
+
+def _newest(requests: Iterable[ActionRequest]) -> Iterable[ActionRequest]:
+    """The newest of each action, newest first."""
+    first: dict[str, ActionRequest] = {}
+    for request in requests:
+        first.setdefault(request.action, request)
+    return first.values()
 
 
 _CONDITIONS = {
@@ -206,10 +218,20 @@ def _verdict(verdict: Verdict, conditions: tuple[Condition, ...], now: datetime,
     elif verdict.features:
         named = ", ".join(f"{feature.name} ({feature.effect:.2f})" for feature in verdict.features[:5])
         yield f"             {named}"
+    if verdict.previous and verdict.previous.loss is not None:
+        yield f"             {_before(verdict.previous)}"
     if verdict.action:
         yield f"             done: {verdict.action}"
     if verdict.next:
         yield f"             next: {verdict.next}"
+
+
+def _before(previous: PreviousLoss) -> str:
+    """What going back would bring."""
+    title = f"version {previous.version}" if previous.version is not None else "the version before"
+    proof = "proved to be better" if previous.wins else "not proved to be better"
+    losses = f"a loss of {previous.loss:.4g} where this one has {previous.now:.4g}"
+    return f"{title}: {losses}, on {previous.samples:,} rows labelled since; {proof}"
 
 
 def _head(kind: str, manifest: Manifest, conditions: Iterable[Condition], paint: Paint) -> str:

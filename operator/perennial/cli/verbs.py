@@ -40,7 +40,7 @@ _NO_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 def run(options: Namespace) -> int:
     what = named(options.resource, ANNOTATIONS[options.verb].keys())
     cluster = Reached(options.context, options.namespace)
-    token = proposal(cluster, what) if options.verb == "approve" else fresh_token()
+    token = proposal(cluster, what, options.action) if options.verb == "approve" else fresh_token()
     print(ask(cluster, options.verb, what, token))
     if options.wait:
         print(await_taken(cluster, options.verb, what, token, options.timeout))
@@ -53,13 +53,17 @@ def fresh_token() -> str:
     return f"{who}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
 
 
-def proposal(cluster: Cluster, what: Named) -> str:
-    """What waits for a yes: its id is the token, so that nothing else is approved. Raises CannotDo where nothing
-    does."""
-    waiting = text_at(cluster.get(what), "status", "proposal", "id")
-    if waiting is None:
-        raise CannotDo(f"{what}: there is no proposal that waits for approval")
-    return waiting
+def proposal(cluster: Cluster, what: Named, action: str | None) -> str:
+    """What waits for a yes: its id is the token, so that nothing else is approved. Raises CannotDo where nothing does,
+    or where more than one does and `action` does not say which."""
+    proposals = value_at(cluster.get(what), "status", "proposals") or ()
+    waiting = {each["action"]: str(each["id"]) for each in proposals}
+    if action is None and len(waiting) > 1:
+        raise CannotDo(f"{what}: {' and '.join(sorted(waiting))} are proposed: say which by --action")
+    chosen = waiting.get(action) if action else next(iter(waiting.values()), None)
+    if chosen is None:
+        raise CannotDo(f"{what}: there is no proposal{f' of a {action}' if action else ''} that waits for approval")
+    return chosen
 
 
 def ask(cluster: Cluster, verb: str, what: Named, token: str) -> str:

@@ -11,20 +11,21 @@ from collections.abc import Iterable
 
 from pydantic import TypeAdapter, ValidationError
 
-from perennial.api.driftmonitor_status import RetrainRequest
+from perennial.api.driftmonitor_status import ActionRequest
 from perennial.api.resources import DRIFTMONITORS
 from perennial.api.validation import value_at
 from perennial.kube.cache import Caches
 from perennial.kube.plan import Manifest
 
-from .governor import DAY, Brake
+from .objections import Brake
+from .requests import DAY
 
 BY_ASKING = "monitoring/asking"
 """The index of DriftMonitors that have asked for something, all in one place."""
 
 _ASKING = "all"
 _COUNT = ("Pending", "Taken")
-_REQUESTS = TypeAdapter(tuple[RetrainRequest, ...])
+_REQUESTS = TypeAdapter(tuple[ActionRequest, ...])
 _RESERVED_SECONDS = 60.0
 """After this a decision is in its monitor's status, or was never carried out."""
 
@@ -46,7 +47,8 @@ class Budget:
         self._reserved: dict[_Name, float] = {}
 
     def brake(self, now: float) -> Brake | None:
-        """What keeps every monitor from asking at `now` (Unix seconds)."""
+        """What keeps every monitor from asking at `now` (Unix seconds). A rollback trains nothing: only the kill switch
+        keeps it back."""
         if not self._actions:
             return _SWITCHED_OFF
         if self._limit is None:
@@ -55,7 +57,9 @@ class Budget:
         if len(spent) < self._limit:
             return None
         until = sorted(spent)[-self._limit] + DAY
-        return Brake(f"the {self._limit} retrains a day that this installation allows are used up", until)
+        return Brake(
+            f"the {self._limit} retrains a day that this installation allows are used up", until, only="Retrain"
+        )
 
     def reserve(self, monitor: Manifest, status: Manifest | None) -> None:
         """What this status of a monitor asks for counts from now on, before it is written."""
@@ -75,10 +79,14 @@ def _asked(monitor: Manifest) -> dict[_Name, float]:
     """When each request was made that may become, or became, a run."""
     requests = _requests(value_at(monitor, "status", "requests") or [])
     uid = monitor["metadata"]["uid"]
-    return {(uid, request.id): request.created_at.timestamp() for request in requests if request.state in _COUNT}
+    return {
+        (uid, request.id): request.created_at.timestamp()
+        for request in requests
+        if request.action == "Retrain" and request.state in _COUNT
+    }
 
 
-def _requests(entries: object) -> Iterable[RetrainRequest]:
+def _requests(entries: object) -> Iterable[ActionRequest]:
     try:
         return _REQUESTS.validate_python(entries)
     except ValidationError:

@@ -15,11 +15,12 @@ import msgspec
 
 from perennial.kube.plan import Manifest
 from perennial.wire.reference import Loss, Reference
+from perennial.wire.stats import Pairs
 
 from .baseline import Baseline
-from .governor import Governor
 from .harm import Harm
 from .history import History
+from .requests import Governor
 from .triage import Triage
 
 FORMAT = 1
@@ -46,7 +47,9 @@ class Mark(msgspec.Struct, frozen=True):
 
 class Tally(msgspec.Struct, frozen=True):
     """What was counted for a model, also after it was replaced: labels come late. `waiting` are losses since the last
-    step of the bet at `stepped`, `losses` those of the last steps: no decision looks at them, people do."""
+    step of the bet at `stepped`, `losses` those of the last steps: no decision looks at them, people do. `pairs` are
+    what labels say of it and of others, by their digests, since harm was last found, at so many labels as
+    `labels_then`."""
 
     rows: int = 0
     labels: int = 0
@@ -56,6 +59,13 @@ class Tally(msgspec.Struct, frozen=True):
     stepped: float = 0.0
     harm: Harm | None = None
     losses: History = ()
+    pairs: dict[str, Pairs] = {}
+    labels_then: int = 0
+
+    @property
+    def from_here(self) -> Tally:
+        """With the comparison of models begun anew."""
+        return msgspec.structs.replace(self, pairs={}, labels_then=self.labels)
 
 
 class Open(msgspec.Struct, frozen=True):

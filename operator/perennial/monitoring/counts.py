@@ -11,11 +11,15 @@ from collections.abc import Collection, Mapping
 import msgspec
 
 from perennial.wire.counts import Epoch, Epochs, Labels, ModelCounts
+from perennial.wire.stats import Pairs
 
 from .checkpoint import Checkpoint, Mark, Open, Tally
 
 MODELS = 8
 """Models that are counted at a time: the judged one, those before it and candidates."""
+
+COMPARED = 4
+"""Models that a model is compared with at a time: what is wrong about a receipt must not grow the checkpoint."""
 
 FORGOTTEN_AFTER = 3600.0
 """Seconds after which the mark of a pod that is gone is dropped: no cache lags so far behind."""
@@ -110,7 +114,16 @@ def _tallied(tally: Tally, counts: ModelCounts) -> Tally:
         rows=tally.rows + counts.rows,
         labels=tally.labels + sum(labels.loss),
         waiting=_sum(tally.waiting, labels.loss),
+        pairs=_paired(tally.pairs, labels.pairs),
     )
+
+
+def _paired(known: dict[str, Pairs], more: dict[str, Pairs]) -> dict[str, Pairs]:
+    paired = dict(known)
+    for companion, pairs in more.items():
+        if companion in paired or len(paired) < COMPARED:
+            paired[companion] = paired.get(companion, Pairs()) + pairs
+    return paired
 
 
 def _lose(checkpoint: Checkpoint, model: str | None, rows: float) -> Checkpoint:

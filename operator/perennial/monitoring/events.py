@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from perennial.api.driftmonitor_status import DriftMonitorStatus, Verdict
 from perennial.api.reasons import DriftMonitorReason, Reason
 from perennial.kube.plan import Event
 
 from .checkpoint import Checkpoint
-from .governor import Decision
+from .objections import Decisions
 from .observed import Observed
 from .words import NAMED, describe, fault_reason
 
@@ -21,9 +21,15 @@ _FOUND: dict[str, tuple[str, Reason]] = {
     "Harm": ("Warning", DriftMonitorReason.HARM),
 }
 
+_REQUESTED = {
+    "Retrain": DriftMonitorReason.RETRAIN_REQUESTED,
+    "Rollback": DriftMonitorReason.ROLLBACK_REQUESTED,
+}
+_PROPOSED = {"Retrain": DriftMonitorReason.RETRAIN_PROPOSED, "Rollback": DriftMonitorReason.ROLLBACK_PROPOSED}
+
 
 def events(
-    observed: Observed, checkpoint: Checkpoint, decisions: Mapping[str, Decision], told: DriftMonitorStatus
+    observed: Observed, checkpoint: Checkpoint, decisions: Decisions, told: DriftMonitorStatus
 ) -> Iterator[Event]:
     """What changed since the last status that persisted: an operator that died in between says it now."""
     before = observed.status
@@ -40,16 +46,7 @@ def events(
     for old in known.values():
         if all(verdict.id != old.id for verdict in checkpoint.triage.verdicts):
             yield _event("Normal", DriftMonitorReason.OVER, f"{_named(old)} is over: {_why_over(before, told)}")
-    asked = {request.id for request in before.requests}
-    for request in told.requests:
-        if request.id not in asked:
-            message = f"asked TrainingJob {request.training_job} for a retrain: {request.reason}"
-            yield _event("Normal", DriftMonitorReason.RETRAIN_REQUESTED, message)
-    if told.proposal and (before.proposal is None or before.proposal.id != told.proposal.id):
-        message = (
-            f"a retrain of TrainingJob {told.proposal.training_job} waits for perennial.dev/approve={told.proposal.id}"
-        )
-        yield _event("Warning", DriftMonitorReason.RETRAIN_PROPOSED, f"{message}: {told.proposal.reason}")
+    yield from _asked(checkpoint, before)
     yield from _announced(decisions, before)
 
 
@@ -70,10 +67,22 @@ def _why_over(before: DriftMonitorStatus, told: DriftMonitorStatus) -> str:
     return "it has looked normal for long enough"
 
 
-def _announced(decisions: Mapping[str, Decision], before: DriftMonitorStatus) -> Iterator[Event]:
-    actions = {verdict.action for verdict in before.verdicts}
-    for decision in {decision.kind: decision for decision in decisions.values()}.values():
-        if decision.action in actions:
+def _asked(checkpoint: Checkpoint, before: DriftMonitorStatus) -> Iterator[Event]:
+    known = {request.id for request in before.requests} | {proposal.id for proposal in before.proposals}
+    for request in checkpoint.governor.requests:
+        if request.id not in known:
+            yield _event("Normal", _REQUESTED[request.action], f"{request.words}: {request.reason}")
+    for proposal in checkpoint.governor.proposals:
+        if proposal.id not in known:
+            message = f"{proposal.words}, which waits for perennial.dev/approve={proposal.id}: {proposal.reason}"
+            yield _event("Warning", _PROPOSED[proposal.action], message)
+
+
+def _announced(decisions: Decisions, before: DriftMonitorStatus) -> Iterator[Event]:
+    said = [verdict.action or "" for verdict in before.verdicts]
+    made = {(each.kind, each.action): each for decided in decisions.values() for each in decided}
+    for decision in made.values():
+        if any((decision.action or "") in action for action in said):
             continue
         if decision.kind == "Stopped":
             yield _event("Warning", DriftMonitorReason.STOPPED, f"{decision.action}: {decision.next}")

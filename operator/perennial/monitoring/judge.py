@@ -44,7 +44,9 @@ _REBASED: tuple[str, ...] = ("open", "history", "windows", "opened", "closed", "
 def begin(checkpoint: Checkpoint, model: Judged, reference: Reference | None) -> Checkpoint:
     """Judge another model from here on: nothing that was found about the one before holds for it."""
     tallies = dict(list(checkpoint.tallies.items())[-(TALLIES - 1) :])
-    tallies[model.sha256] = tallies.pop(model.sha256, Tally())
+    # One that comes back is judged by the labels from here on, as its windows are.
+    tally = tallies.pop(model.sha256, Tally())
+    tallies[model.sha256] = msgspec.structs.replace(tally, harm=None).from_here
     begun = msgspec.structs.replace(_rebased(checkpoint), model=model, reference=None, tallies=tallies)
     return refer(begun, reference) if reference else begun
 
@@ -58,11 +60,13 @@ def refer(checkpoint: Checkpoint, reference: Reference) -> Checkpoint:
 
 def release(checkpoint: Checkpoint, token: str) -> Checkpoint:
     """A person has looked: what is served from here on is normal, and the governor starts anew."""
-    governor = msgspec.structs.replace(checkpoint.governor, retrains=0, cooldown_until=0.0)
+    governor = msgspec.structs.replace(
+        checkpoint.governor, retrains=0, rollbacks=0, cooldown_until=0.0, rollback_after=0.0
+    )
     fresh = msgspec.structs.replace(_rebased(checkpoint), governor=governor, released=token)
     if not fresh.model:
         return fresh
-    tally = msgspec.structs.replace(fresh.tally, harm=None, waiting=[])
+    tally = msgspec.structs.replace(fresh.tally, harm=None, waiting=[]).from_here
     return msgspec.structs.replace(fresh, tallies={**fresh.tallies, fresh.model.sha256: tally})
 
 
@@ -295,10 +299,12 @@ def _bet(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> Checkpoint:
         harm = step(harm, rules, tally.waiting, opened=opened, steps=looks(spec, HARM_SHARE))
         losses = push(tally.losses, _labelled(tally.waiting, len(rules.values), opened, newest))
         stepped = msgspec.structs.replace(tally, harm=harm, waiting=[], stepped=newest, losses=losses)
-        checkpoint = msgspec.structs.replace(checkpoint, tallies={**checkpoint.tallies, digest: stepped})
+        found = checkpoint.triage
         if checkpoint.model and digest == checkpoint.model.sha256:
-            found = triage_harm(checkpoint.triage, harm, rules.reference, model=digest, closed=newest)
-            checkpoint = msgspec.structs.replace(checkpoint, triage=found)
+            found = triage_harm(found, harm, rules.reference, model=digest, closed=newest)
+            stepped = stepped if checkpoint.triage.of("Harm") or not found.of("Harm") else stepped.from_here
+        tallies = {**checkpoint.tallies, digest: stepped}
+        checkpoint = msgspec.structs.replace(checkpoint, tallies=tallies, triage=found)
     return checkpoint
 
 

@@ -36,7 +36,8 @@ class Metrics(Collector):
         yield self._losses()
         yield self._features("effect", "How much a feature differs, in cumulative probability.", "effect")
         yield self._features("statistic", "Signed root of the likelihood ratio of a feature that differs.", "statistic")
-        yield self._retrains()
+        yield self._in_a_row("retrains")
+        yield self._in_a_row("rollbacks")
 
     def _plain(self, name: str, text: str, attribute: str) -> Metric:
         family = GaugeMetricFamily(f"perennial_drift_{name}", text, labels=_MONITOR)
@@ -63,15 +64,21 @@ class Metrics(Collector):
         return family
 
     def _losses(self) -> Metric:
-        text = "Mean loss of labelled rows: of the reference, and since harm began; and what scores let expect now."
+        text = (
+            "Mean loss of labelled rows: of the reference, since harm began, and of the version before since it was "
+            "found; and what scores let expect now."
+        )
         family = GaugeMetricFamily("perennial_drift_loss", text, labels=(*_MONITOR, "of"))
         for key, status in self._statuses.items():
             harm = next((verdict.loss for verdict in status.verdicts if verdict.state == "Harm"), None)
+            previous = next((verdict.previous for verdict in status.verdicts if verdict.previous), None)
             known = harm or status.expected_loss
             if known:
                 family.add_metric((key.namespace, key.name, "reference"), known.reference)
             if harm:
                 family.add_metric((key.namespace, key.name, "now"), harm.now)
+            if previous and previous.loss is not None:
+                family.add_metric((key.namespace, key.name, "previous"), previous.loss)
             if status.expected_loss:
                 family.add_metric((key.namespace, key.name, "expected"), status.expected_loss.now)
         return family
@@ -85,11 +92,11 @@ class Metrics(Collector):
                 family.add_metric((key.namespace, key.name, feature.name, feature.kind), value)
         return family
 
-    def _retrains(self) -> Metric:
-        text = "Retrains in a row that no long calm followed."
-        family = GaugeMetricFamily("perennial_drift_retrains", text, labels=_MONITOR)
+    def _in_a_row(self, actions: str) -> Metric:
+        text = f"{actions.capitalize()} in a row that no long calm followed."
+        family = GaugeMetricFamily(f"perennial_drift_{actions}", text, labels=_MONITOR)
         for key, status in self._statuses.items():
-            family.add_metric((key.namespace, key.name), status.governor.retrains if status.governor else 0)
+            family.add_metric((key.namespace, key.name), getattr(status.governor, actions) if status.governor else 0)
         return family
 
 

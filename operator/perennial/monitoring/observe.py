@@ -96,7 +96,8 @@ def _deployment(caches: Caches, namespace: str, name: str) -> Deployment | None:
     status = parse_status(ModelDeploymentStatus, manifest)
     training_job = status.training_job or text_at(manifest, "spec", "model", "trainingJob")
     pinned = value_at(manifest, "spec", "model", "version")
-    return Deployment(status, training_job, pinned if isinstance(pinned, int) else None)
+    suspended = value_at(manifest, "spec", "suspend") is True
+    return Deployment(status, training_job, pinned if isinstance(pinned, int) else None, suspended)
 
 
 def _training(caches: Caches, namespace: str, deployment: Deployment | None) -> TrainingJobStatus | None:

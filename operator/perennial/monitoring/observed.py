@@ -14,8 +14,8 @@ from perennial.wire.counts import Epochs
 from perennial.wire.reference import Reference
 
 from .checkpoint import Checkpoint
-from .governor import Brake
 from .names import APPROVE, RELEASE, Identity
+from .objections import Brake
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class Deployment:
     status: ModelDeploymentStatus
     training_job: str | None = None
     pinned: int | None = None
+    suspended: bool = False
 
 
 @dataclass(frozen=True, slots=True)

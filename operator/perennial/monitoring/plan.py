@@ -6,7 +6,6 @@ by the checkpoint that the API server then has.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -24,9 +23,13 @@ from . import judge
 from .checkpoint import Checkpoint, Judged, encode
 from .counts import miss
 from .events import events
-from .governor import Decision, Limits, Situation, decide, follow, withdraw
+from .governor import decide, follow, withdraw
+from .objections import Decision, Decisions, Limits, Situation
 from .observed import Observed
+from .requests import Action
+from .returning import way_back
 from .status import status
+from .verdict import Verdict
 from .words import describe
 
 SHORTEST_SECONDS = 0.2
@@ -43,6 +46,7 @@ _REFUSED: dict[str, Reason] = {
 }
 
 _ACTING = ("Harm", "HarmSuspected", "Drift")
+_ACTIONS: tuple[Action, ...] = ("Retrain", "Rollback")
 
 
 def plan(observed: Observed, problems: tuple[Problem, ...], now: datetime) -> Plan:
@@ -67,8 +71,8 @@ def plan(observed: Observed, problems: tuple[Problem, ...], now: datetime) -> Pl
     return _whole(observed, checkpoint, decisions, now, blocked)
 
 
-def consider(observed: Observed, spec: DriftMonitorSpec, now: datetime) -> tuple[Checkpoint, Mapping[str, Decision]]:
-    """What one look finds and what is decided on it, by verdict id: the whole policy, which a backtest asks too."""
+def consider(observed: Observed, spec: DriftMonitorSpec, now: datetime) -> tuple[Checkpoint, Decisions]:
+    """What one look finds and what is decided on it: the whole policy, which a backtest asks too."""
     return _governed(observed, _counted(observed, spec, now), spec, now)
 
 
@@ -89,25 +93,38 @@ def _counted(observed: Observed, spec: DriftMonitorSpec, now: datetime) -> Check
 
 def _governed(
     observed: Observed, checkpoint: Checkpoint, spec: DriftMonitorSpec, now: datetime
-) -> tuple[Checkpoint, dict[str, Decision]]:
+) -> tuple[Checkpoint, Decisions]:
     situation = _situation(observed, checkpoint, now)
     governor = follow(checkpoint.governor, situation, helped=judge.helped(checkpoint, spec))
-    asked_for = {action.state for action in spec.actions}
-    causes = [
+    rules = spec.governor
+    limits = Limits(rules.cooldown.seconds, rules.stop_after, spec.dry_run, approval=rules.approval == "Required")
+    decisions: dict[str, tuple[Decision, ...]] = {}
+    for action in _ACTIONS:
+        causes = _causes(checkpoint, spec, action)
+        if not causes:
+            governor = withdraw(governor, action)
+            continue
+        situation = replace(situation, hasty=checkpoint.opened < causes[0].found)
+        governor, decision = decide(governor, action, _cause(causes[0], action, situation), situation, limits)
+        decisions |= {verdict.id: (*decisions.get(verdict.id, ()), decision) for verdict in causes}
+    return msgspec.structs.replace(checkpoint, governor=governor), decisions
+
+
+def _causes(checkpoint: Checkpoint, spec: DriftMonitorSpec, action: Action) -> list[Verdict]:
+    """The verdicts that ask for an action, the worst first."""
+    states = {asked.state for asked in spec.actions if asked.action == action}
+    return [
         verdict
         for state in _ACTING
-        if state in asked_for
+        if state in states
         for verdict in checkpoint.triage.verdicts
         if verdict.state == state
     ]
-    if not causes:
-        return msgspec.structs.replace(checkpoint, governor=withdraw(governor)), {}
-    situation = replace(situation, hasty=checkpoint.opened < causes[0].found)
-    rules = spec.governor
-    limits = Limits(rules.cooldown.seconds, rules.stop_after, spec.dry_run, approval=rules.approval == "Required")
-    cause = f"{causes[0].state}: {describe(causes[0])}"
-    governor, decision = decide(governor, cause, situation, limits)
-    return msgspec.structs.replace(checkpoint, governor=governor), {verdict.id: decision for verdict in causes}
+
+
+def _cause(verdict: Verdict, action: Action, situation: Situation) -> str:
+    cause = f"{verdict.state}: {describe(verdict)}"
+    return f"{cause}; {situation.way_back.words}" if action == "Rollback" else cause
 
 
 def _situation(observed: Observed, checkpoint: Checkpoint, now: datetime) -> Situation:
@@ -118,13 +135,24 @@ def _situation(observed: Observed, checkpoint: Checkpoint, now: datetime) -> Sit
         training_job=deployment.training_job if deployment else None,
         pinned=deployment.pinned if deployment else None,
         accepted=training.accepted.version if training and training.accepted else 0,
-        taken=training.handled.monitors.get(observed.identity.uid) if training else None,
+        taken=_taken(observed),
         busy=_busy(observed, checkpoint),
+        way_back=way_back(observed, checkpoint),
         rival=observed.rival,
         data_fault=checkpoint.triage.of("DataFault") is not None,
         approved=observed.approve,
         brake=observed.brake,
     )
+
+
+def _taken(observed: Observed) -> frozenset[str]:
+    """The requests that were taken last, by the TrainingJob and by the deployment."""
+    uid, deployment, training = observed.identity.uid, observed.deployment, observed.training
+    noted = (
+        training.handled.monitors.get(uid) if training else None,
+        deployment.status.handled.monitors.get(uid) if deployment else None,
+    )
+    return frozenset(request for request in noted if request)
 
 
 def _busy(observed: Observed, checkpoint: Checkpoint) -> str | None:
@@ -190,7 +218,7 @@ def _refused(observed: Observed, problem: Problem, now: datetime) -> Plan:
 def _whole(
     observed: Observed,
     checkpoint: Checkpoint,
-    decisions: Mapping[str, Decision],
+    decisions: Decisions,
     now: datetime,
     blocked: Finding | None,
 ) -> Plan:
@@ -220,7 +248,7 @@ def _configmap(observed: Observed, checkpoint: Checkpoint) -> Manifest:
     }
 
 
-def _requeue(observed: Observed, decisions: Mapping[str, Decision], now: datetime) -> float | None:
-    waits = [decision.until - now.timestamp() for decision in decisions.values() if decision.until]
+def _requeue(observed: Observed, decisions: Decisions, now: datetime) -> float | None:
+    waits = [each.until - now.timestamp() for made in decisions.values() for each in made if each.until]
     waits += [observed.look.next] if observed.look.next is not None else []
     return max(min(waits), SHORTEST_SECONDS) if waits else None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 
 from perennial.api.conditions import ConditionType, Finding, health, settle
 from perennial.api.driftmonitor import DriftMonitorSpec
 from perennial.api.driftmonitor_status import (
+    ActionProposal,
+    ActionRequest,
     BaselineStatus,
     DriftMonitorStatus,
     FeatureDrift,
@@ -15,20 +16,22 @@ from perennial.api.driftmonitor_status import (
     HandledVerbs,
     JudgedModel,
     LossChange,
-    RetrainProposal,
-    RetrainRequest,
+    PreviousLoss,
     WindowCount,
 )
 from perennial.api.driftmonitor_status import Verdict as VerdictStatus
 from perennial.api.reasons import DriftMonitorReason
+from perennial.wire.stats import Pairs
 
 from .baseline import FEWEST_WINDOWS, Baseline
+from .before import wins
 from .checkpoint import Checkpoint, Tally
 from .counts import coverage
 from .faults import Finding as DriftFinding
-from .governor import Decision, Proposal, Request
 from .harm import game
+from .objections import Decision, Decisions
 from .observed import Observed
+from .requests import Back, Proposal, Request
 from .suspicion import mean_loss, why_not
 from .triage import CLEAN
 from .verdict import Verdict
@@ -50,7 +53,7 @@ TOGETHER = 10
 def status(
     observed: Observed,
     checkpoint: Checkpoint,
-    decisions: Mapping[str, Decision],
+    decisions: Decisions,
     now: datetime,
     *,
     stalled: Finding | None = None,
@@ -91,10 +94,11 @@ def status(
         if judged
         else None,
         verdicts=tuple(
-            _verdict(verdict, decisions.get(verdict.id), checkpoint, spec) for verdict in _newest_first(checkpoint)
+            _verdict(observed, verdict, decisions.get(verdict.id, ()), checkpoint)
+            for verdict in _newest_first(checkpoint)
         ),
         requests=tuple(_request(request) for request in checkpoint.governor.requests),
-        proposal=_proposal(checkpoint.governor.proposal),
+        proposals=tuple(_proposal(proposal) for proposal in checkpoint.governor.proposals),
         governor=_governor(checkpoint, now),
         next_window=moment(window.opened + period) if window else None,
         handled=HandledVerbs(release=checkpoint.released, approve=checkpoint.governor.approved),
@@ -278,9 +282,10 @@ def _newest_first(checkpoint: Checkpoint) -> list[Verdict]:
 
 
 def _verdict(
-    verdict: Verdict, decision: Decision | None, checkpoint: Checkpoint, spec: DriftMonitorSpec | None
+    observed: Observed, verdict: Verdict, decisions: tuple[Decision, ...], checkpoint: Checkpoint
 ) -> VerdictStatus:
-    action, following = _course(verdict, decision, checkpoint, spec)
+    action, following = _course(verdict, decisions, checkpoint, observed.spec)
+    previous = _previous(observed, checkpoint, verdict)
     loss = verdict.loss
     return VerdictStatus(
         id=verdict.id,
@@ -289,17 +294,34 @@ def _verdict(
         features=tuple(_feature(feature) for feature in verdict.features),
         samples=verdict.n,
         loss=LossChange(reference=_digits(loss.reference), now=_digits(loss.now)) if loss else None,
+        previous=previous,
         action=action,
         next=following,
     )
 
 
+def _previous(observed: Observed, checkpoint: Checkpoint, verdict: Verdict) -> PreviousLoss | None:
+    previous = observed.deployment.status.previous if observed.deployment else None
+    if previous is None or verdict.state != "Harm":
+        return None
+    pairs = checkpoint.tally.pairs.get(previous.sha256, Pairs())
+    n = pairs.labelled
+    return PreviousLoss(
+        version=previous.version,
+        samples=n,
+        loss=_digits(pairs.companion_loss / n) if n else None,
+        now=_digits(pairs.loss / n) if n else None,
+        wins=wins(pairs),
+    )
+
+
 def _course(
-    verdict: Verdict, decision: Decision | None, checkpoint: Checkpoint, spec: DriftMonitorSpec | None
+    verdict: Verdict, decisions: tuple[Decision, ...], checkpoint: Checkpoint, spec: DriftMonitorSpec | None
 ) -> tuple[str | None, str]:
     """What was done about a verdict and what comes next."""
-    if decision:
-        return decision.action, f"{decision.next}{_when(decision)}"
+    if decisions:
+        done = [decision.action for decision in decisions if decision.action]
+        return "; ".join(done) or None, "; ".join(f"{decision.next}{_when(decision)}" for decision in decisions)
     over = _over(verdict, checkpoint, spec)
     if verdict.state == "DataFault":
         return "automatic training is held", f"{over}; if it is no fault, annotate perennial.dev/release"
@@ -345,12 +367,15 @@ def _feature(finding: DriftFinding) -> FeatureDrift:
     )
 
 
-def _request(request: Request) -> RetrainRequest:
-    return RetrainRequest(
+def _request(request: Request) -> ActionRequest:
+    return ActionRequest(
         id=request.id,
+        action=request.action,
         training_job=request.training_job,
+        deployment=request.back.deployment if request.back else None,
         model=request.model,
         accepted_version=request.accepted or None,
+        previous=_back(request.back),
         reason=request.reason,
         created_at=moment(request.created),
         expires_at=moment(request.expires),
@@ -358,24 +383,31 @@ def _request(request: Request) -> RetrainRequest:
     )
 
 
-def _proposal(proposal: Proposal | None) -> RetrainProposal | None:
-    if proposal is None:
-        return None
-    return RetrainProposal(
+def _proposal(proposal: Proposal) -> ActionProposal:
+    return ActionProposal(
         id=proposal.id,
+        action=proposal.action,
         training_job=proposal.training_job,
+        deployment=proposal.back.deployment if proposal.back else None,
+        previous=_back(proposal.back),
         reason=proposal.reason,
         created_at=moment(proposal.created),
     )
 
 
+def _back(back: Back | None) -> JudgedModel | None:
+    return JudgedModel(version=back.version, sha256=back.sha256) if back else None
+
+
 def _governor(checkpoint: Checkpoint, now: datetime) -> GovernorStatus | None:
     governor = checkpoint.governor
     cooling = governor.cooldown_until > now.timestamp()
-    if not cooling and not governor.retrains:
+    if not (cooling or governor.retrains or governor.rollbacks):
         return None
     return GovernorStatus(
-        cooldown_until=moment(governor.cooldown_until) if cooling else None, retrains=governor.retrains
+        cooldown_until=moment(governor.cooldown_until) if cooling else None,
+        retrains=governor.retrains,
+        rollbacks=governor.rollbacks,
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from perennial.api.labels import MODELDEPLOYMENT, TRAININGJOB
-from perennial.api.resources import MODELDEPLOYMENTS, TRAININGJOBS
+from perennial.api.resources import DRIFTMONITORS, MODELDEPLOYMENTS, TRAININGJOBS
 from perennial.api.validation import text_at, value_at
 from perennial.kube.cache import Caches
 from perennial.kube.controller import Duty, Watch
@@ -37,6 +37,7 @@ from .source import version_name, wanted_version
 
 _BY_TRAININGJOB = "serving.trainingjob"
 _BY_DEPLOYMENT = "serving.modeldeployment"
+"""The index of pods by the deployment that they are of, and of DriftMonitors by those that they ask something of."""
 
 
 @dataclass(slots=True)
@@ -70,11 +71,13 @@ class ServingController:
         self._memories: dict[Key, _Memory] = {}
         caches.of(MODELDEPLOYMENTS).add_index(_BY_TRAININGJOB, _trainingjob_of)
         caches.of(PODS).add_index(_BY_DEPLOYMENT, _deployment_of)
+        caches.of(DRIFTMONITORS).add_index(_BY_DEPLOYMENT, _deployments_asked)
         self.watches: Sequence[Watch] = (
             *(Watch(resource, _owner) for resource in (DEPLOYMENTS, SERVICES, PODDISRUPTIONBUDGETS, NETWORKPOLICIES)),
             Watch(CONTROLLERREVISIONS, self._revision_keys),
             Watch(PODS, _pod_keys),
             Watch(TRAININGJOBS, self._followers),
+            Watch(DRIFTMONITORS, _asked_keys),
         )
 
     async def observe(self, key: Key) -> Observed | None:
@@ -92,6 +95,7 @@ class ServingController:
             pods=self._caches.of(PODS).by(_BY_DEPLOYMENT, str(key)),
             trainingjob=trainingjob,
             version_record=self._version_record(manifest, trainingjob),
+            monitors=self._caches.of(DRIFTMONITORS).by(_BY_DEPLOYMENT, str(key)),
         )
         if not is_measured(observed):
             # A revision that comes back later is not judged by what its former pods counted.
@@ -149,6 +153,17 @@ def _pod_keys(manifest: Manifest) -> Iterable[Key]:
 
 def _deployment_of(manifest: Manifest) -> Iterable[str]:
     return (str(key) for key in _pod_keys(manifest))
+
+
+def _asked_keys(monitor: Manifest) -> Iterable[Key]:
+    """The deployments that a DriftMonitor's requests are for."""
+    requests = value_at(monitor, "status", "requests")
+    names = {text_at(request, "deployment") for request in requests} if isinstance(requests, list) else set()
+    return [Key(monitor["metadata"]["namespace"], name) for name in sorted(filter(None, names))]
+
+
+def _deployments_asked(monitor: Manifest) -> Iterable[str]:
+    return (str(key) for key in _asked_keys(monitor))
 
 
 def _trainingjob_of(manifest: Manifest) -> Iterable[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from perennial.api.reasons import ModelDeploymentReason as Reason
 from perennial.kube.plan import Event
 
-from .moves import End, GoTo, Move, Promote, Release, Start
+from .moves import End, GoBack, GoTo, Move, Promote, Release, Start
 from .observe import Observed
 from .outcome import Outcome
 from .situation import Situation
@@ -16,6 +16,8 @@ from .situation import Situation
 def events(outcome: Outcome, observed: Observed) -> Iterable[Event]:
     if event := _of_move(outcome.move, outcome.before):
         yield event
+    for late in outcome.before.asked.late:
+        yield Event("Normal", Reason.LATE_REQUEST.value, late.message)
     before = observed.status.autoscaling
     scaling = outcome.wanted.scaling
     if before and scaling and before.desired != scaling.desired:
@@ -42,6 +44,8 @@ def _of_move(move: Move, before: Situation) -> Event | None:
             kind = "Normal" if outcome in ("Aborted", "Superseded") else "Warning"
             back = f"; {stable} goes on serving" if stable else ""
             return Event(kind, reason.value, f"{candidate}: {message}{back}")
+        case GoBack(back):
+            return Event("Warning", Reason.ROLLED_BACK.value, f"{stable}: {back.reason}; {back.to.title} takes over")
         case Release():
             return Event("Normal", Reason.STABLE.value, "quarantines are lifted")
     return None

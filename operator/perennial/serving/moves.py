@@ -12,7 +12,8 @@ import msgspec
 from perennial.api.reasons import ModelDeploymentReason, Reason
 from perennial.wire.places import claim_of
 
-from .revision import Ended, ModelRef, Outcome, Progress, Quarantine, Record, Revision, Setback
+from .revision import Ended, ModelRef, Outcome, Progress, Quarantine, Record, Revision, Setback, Taken
+from .rollback import Back
 from .situation import Situation, Target
 
 
@@ -64,11 +65,18 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
+class GoBack:
+    """The stable revision is quarantined, and the model before it is wanted instead."""
+
+    back: Back
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """Quarantines and setbacks are lifted."""
 
 
-Move: TypeAlias = Keep | Start | GoTo | Note | Promote | End | Release
+Move: TypeAlias = Keep | Start | GoTo | Note | Promote | End | GoBack | Release
 
 
 def applied(move: Move, situation: Situation) -> dict[str, Record]:
@@ -86,6 +94,8 @@ def applied(move: Move, situation: Situation) -> dict[str, Record]:
             return _candidate_record(situation, progress=None, setback=None, promotion=newest + 1, ended=ended)
         case End():
             return _ended(move, situation)
+        case GoBack(back):
+            return _gone_back(back, situation)
         case Release():
             return {
                 name: msgspec.structs.replace(revision.record, quarantine=None, setback=None)
@@ -123,8 +133,8 @@ def _started(target: Target, s: Situation) -> Record:
     promotions = [revision.record.promotion for revision in s.revisions.values()]
     progress = Progress(
         number=max([*numbers, *promotions, 0]) + 1,
-        # A person who retries with `promote` wants it whole.
-        step=len(s.steps) if s.verb == "promote" else 0,
+        # A person who retries with `promote` wants it whole; what is gone back to was judged before.
+        step=len(s.steps) if s.verb == "promote" or s.goes_back_to(target.model) else 0,
         since=s.now,
     )
     fixed = target.name in s.groups
@@ -143,6 +153,19 @@ def _companion(target: Target, s: Situation) -> ModelRef | None:
 
 def _at_step(s: Situation, step: int) -> Progress:
     return msgspec.structs.replace(s.progress, step=step, since=s.now, reached=None, requests=0, blocked=False)
+
+
+def _gone_back(back: Back, s: Situation) -> dict[str, Record]:
+    if s.stable is None:
+        raise ValueError("there is no stable revision")
+    record = msgspec.structs.replace(
+        s.stable.record,
+        quarantine=Quarantine(back.reason, s.now, instead=back.to),
+        taken=Taken(back.monitor, back.request),
+        ended=Ended("RolledBack", s.now),
+        source=back.source,
+    )
+    return {s.stable.name: record}
 
 
 def _ended(end: End, s: Situation) -> dict[str, Record]:

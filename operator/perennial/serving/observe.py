@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from perennial.api.driftmonitor_status import ActionRequest
 from perennial.api.labels import REVISION
 from perennial.api.modeldeployment import ModelDeploymentSpec
 from perennial.api.modeldeployment_status import ModelDeploymentStatus
+from perennial.api.requests import MonitorSeen, newest, seen
 from perennial.api.validation import InvalidSpecError, parse_spec, parse_status
 from perennial.kube.plan import Manifest
 from perennial.settings import Settings
@@ -19,6 +21,7 @@ from .names import Identity
 from .pods import ServerPod, read_pod
 from .readings import Readings
 from .revision import Revision, read, recovered, revision_for
+from .rollback import follows, stand_in
 from .situation import Target
 from .source import Awaited, model_of, source_of
 
@@ -26,7 +29,8 @@ from .source import Awaited, model_of, source_of
 @dataclass(frozen=True, slots=True)
 class Observed:
     """The ModelDeployment and what concerns it. `spec` is None where `invalid` says what is wrong with it; `target` is
-    the revision that the spec asks for, or why there is none. `unreadable` ControllerRevisions are left as they are."""
+    the revision that the spec asks for, or why there is none. `unreadable` ControllerRevisions are left as they are.
+    `requests` are the newest of each DriftMonitor that asks something of it."""
 
     identity: Identity
     manifest: Manifest
@@ -40,6 +44,7 @@ class Observed:
     pods: tuple[ServerPod, ...] = ()
     readings: Readings = field(default_factory=Readings)
     scaling_log: tuple[Sample, ...] = ()
+    requests: tuple[tuple[MonitorSeen, ActionRequest], ...] = ()
 
     @property
     def generation(self) -> int:
@@ -57,6 +62,15 @@ class Observed:
     def candidate(self) -> Revision | None:
         return roles(self.revisions)[1]
 
+    @property
+    def handled(self) -> frozenset[tuple[str, str]]:
+        """Requests of DriftMonitors that were taken, by the monitor's uid. Records tell of those that no status came to
+        tell of."""
+        recorded = (revision.record.taken for revision in self.revisions.values())
+        return frozenset(
+            [*self.status.handled.monitors.items(), *((taken.monitor, taken.request) for taken in recorded if taken)]
+        )
+
     def asked(self, revision: str) -> int:
         """The replicas of a revision's Deployment, 0 where there is none."""
         deployment = self.deployments.get(revision)
@@ -72,9 +86,10 @@ def observe(
     pods: Iterable[Manifest] = (),
     trainingjob: Manifest | None = None,
     version_record: Manifest | None = None,
+    monitors: Iterable[Manifest] = (),
 ) -> Observed:
     """The record of a ModelDeployment, before anything is measured. Revisions and Deployments are those that carry its
-    uid as owner."""
+    uid as owner, `monitors` the DriftMonitors that ask something of it."""
     metadata = manifest["metadata"]
     identity = Identity(metadata["namespace"], metadata["name"], metadata["uid"], manifest)
     spec, invalid = _spec(manifest)
@@ -94,6 +109,7 @@ def observe(
         revisions=known,
         deployments=by_revision,
         pods=tuple(sorted((read_pod(pod) for pod in pods), key=lambda pod: pod.name)),
+        requests=newest(seen(monitors), lambda request: request.deployment == identity.name),
     )
 
 
@@ -127,10 +143,14 @@ def _target(
     record: Manifest | None,
 ) -> Target | Awaited:
     model = model_of(spec, trainingjob, record)
+    digest, source = _digest(stored, revisions), source_of(spec.model)
+    wanted = None if isinstance(model, Awaited) else model
+    if follows(spec.model) and (other := stand_in(wanted, source, digest, roles(revisions)[0], revisions)):
+        instead, of = other
+        return Target(revision_for(instead, digest, revisions), digest, source, instead, instead_of=of)
     if isinstance(model, Awaited):
         return model
-    digest = _digest(stored, revisions)
-    return Target(revision_for(model, digest, revisions), digest, source_of(spec.model), model)
+    return Target(revision_for(model, digest, revisions), digest, source, model)
 
 
 def _digest(stored: Manifest, revisions: Mapping[str, Revision]) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from perennial.api.modeldeployment import ModelDeploymentSpec
+from perennial.api.requests import waiting
 from perennial.kube.plan import Child, Deletion, Plan, Problem
 from perennial.kube.resources import CONTROLLERREVISIONS, DEPLOYMENTS
 
@@ -29,9 +30,11 @@ from .outcome import Outcome
 from .pods import group
 from .readings import INTERVAL_SECONDS
 from .revision import Revision
+from .rollback import NOTHING_ASKED, Asked, asked, previous
 from .rollout import decide
 from .scaling import wanted
 from .situation import Situation, Target, Verb, goal
+from .source import source_of
 from .split import pods_bound
 from .status import invalid_status, status
 
@@ -82,13 +85,15 @@ def _situation(
         revisions=revisions,
         groups=_groups(observed, now),
         verb=verb,
+        asked=_asked(observed, spec, stable, revisions, now),
         suspended=spec.suspend,
     )
     if candidate is None:
         return situation
     totals = total(observed.readings.stats.get(candidate.name, ()), stable.model.sha256 if stable else None)
     same = stable is not None and stable.model.sha256 == candidate.model.sha256
-    found = analyse(spec.rollout.analysis, totals, is_cure=candidate.model.cure, same_model=same) if stable else ()
+    is_cure = candidate.model.cure or situation.goes_back_to(candidate.model)
+    found = analyse(spec.rollout.analysis, totals, is_cure=is_cure, same_model=same) if stable else ()
     measured = candidate.name not in observed.readings.silent
     return replace(situation, totals=totals, findings=found, measured=measured)
 
@@ -109,6 +114,20 @@ def _groups(observed: Observed, now: datetime) -> dict[str, Group]:
         name: group((pod for pod in pods if pod.revision == name), observed.asked(name), now)
         for name in observed.deployments
     }
+
+
+def _asked(
+    observed: Observed,
+    spec: ModelDeploymentSpec,
+    stable: Revision | None,
+    revisions: Mapping[str, Revision],
+    now: datetime,
+) -> Asked:
+    """What DriftMonitors ask for; of a suspended deployment nothing until it is not."""
+    if spec.suspend:
+        return NOTHING_ASKED
+    requests = waiting(observed.requests, observed.handled, now)
+    return asked(requests, spec.model, source_of(spec.model), stable, previous(stable, revisions))
 
 
 def _verb(observed: Observed) -> Verb | None:
@@ -200,7 +219,8 @@ def _is_gone(group: Group, number: int) -> bool:
 
 
 def _pruned(after: Situation, observed: Observed) -> tuple[Revision, ...]:
-    """The oldest records beyond the limits. Quarantined ones are kept longer: forgotten, they would be tried again."""
+    """The oldest records beyond the limits. Quarantined ones are kept longer: forgotten, they would be tried again. The
+    one to go back to is kept."""
     kept = {revision.name for revision in (after.stable, after.candidate) if revision} | set(observed.deployments)
     if after.target:
         kept.add(after.target.name)
@@ -211,7 +231,8 @@ def _pruned(after: Situation, observed: Observed) -> tuple[Revision, ...]:
     )
     quarantined = [revision for revision in idle if revision.record.quarantine]
     others = [revision for revision in idle if not revision.record.quarantine]
-    return (*quarantined[QUARANTINE_LIMIT:], *others[HISTORY_LIMIT:])
+    before = previous(after.stable, after.revisions)
+    return (*quarantined[QUARANTINE_LIMIT:], *(one for one in others[HISTORY_LIMIT:] if one is not before))
 
 
 def _again(observed: Observed, outcome: Outcome, now: datetime) -> float | None:

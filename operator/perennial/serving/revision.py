@@ -60,11 +60,20 @@ class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
     blocked: bool = False
 
 
-class Quarantine(msgspec.Struct, frozen=True):
-    """Why the revision is never rolled out again, until it is released."""
+class Quarantine(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why the revision is never rolled out again, until it is released. `instead` is the model that a stable one gave
+    way to: such a quarantine is of its model under any server."""
 
     reason: str
     since: datetime
+    instead: ModelRef | None = None
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """The request of a DriftMonitor, by uid, that the last quarantine of a stable revision carried out."""
+
+    monitor: str
+    request: str
 
 
 class Setback(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -94,6 +103,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     ended: Ended | None = None
     source: str = ""
     """The part of the spec that it was last asked for by."""
+    taken: Taken | None = None
     adopted: str | None = None
     """Digest of the spec, by an algorithm that is known here, that stands for the revision's own, which is not."""
 

@@ -17,8 +17,9 @@ from perennial.api.reasons import CommonReason
 from perennial.api.reasons import ModelDeploymentReason as Reason
 
 from .analysis import is_failed, is_inconclusive
-from .moves import End, GoTo, Keep, Move, Note, Promote, Release, Start, attempts
+from .moves import End, GoBack, GoTo, Keep, Move, Note, Promote, Release, Start, attempts
 from .revision import Record, Revision, Setback
+from .rollback import of_harmful
 from .situation import Situation, Target, asked_split, is_reached
 from .split import pods_needed
 
@@ -49,6 +50,15 @@ def _aborted_by_person(s: Situation) -> Move | None:
 
 def _promoted_by_person(s: Situation) -> Move | None:
     return GoTo(len(s.steps)) if s.verb == "promote" and s.step is not None else None
+
+
+def _gives_way(s: Situation) -> Move | None:
+    """A candidate that is still judged is judged against a model that goes: it is rolled out again, over the one that
+    is gone back to. One that has passed its last step replaces the version that harms anyway."""
+    if s.asked.back is None or s.stable is None or s.step is None:
+        return None
+    message = f"{s.stable.model.title} is rolled back to {s.asked.back.to.title} first"
+    return End("Superseded", Reason.ABORTED, f"{message}; it is rolled out over that one, from the first step on")
 
 
 def _no_longer_wanted(s: Situation) -> Move | None:
@@ -182,9 +192,14 @@ def _started_after_the_verb(s: Situation) -> Move | None:
     return Keep(Reason.STABLE, NO_ROLLOUT, timedelta()) if s.verb else None
 
 
+def _gone_back(s: Situation) -> Move | None:
+    return GoBack(s.asked.back) if s.asked.back else None
+
+
 def _nothing_new(s: Situation) -> Move | None:
     if s.target is None or (s.stable and s.target.name == s.stable.name):
-        return Keep(Reason.STABLE, NO_ROLLOUT)
+        kept_out = s.target.instead_of if s.target else None
+        return _quarantined(kept_out) if kept_out else Keep(Reason.STABLE, NO_ROLLOUT)
     return None
 
 
@@ -214,6 +229,7 @@ _CANDIDATE_RULES: tuple[Rule, ...] = (
     _released_by_person,
     _aborted_by_person,
     _promoted_by_person,
+    _gives_way,
     _no_longer_wanted,
     _superseded,
     _failed_analysis,
@@ -228,6 +244,7 @@ _IDLE_RULES: tuple[Rule, ...] = (
     _released_by_person,
     _retried_by_person,
     _started_after_the_verb,
+    _gone_back,
     _nothing_new,
     _suspended_target,
     _barred_target,
@@ -240,18 +257,26 @@ _IDLE_RULES: tuple[Rule, ...] = (
 
 
 def _barred(s: Situation, target: Target) -> Keep | None:
+    if harmful := of_harmful(target.model, s.revisions):
+        return _quarantined(harmful)
     known = s.revisions.get(target.name)
     if known is None:
         return None
-    if quarantine := known.record.quarantine:
-        message = f"{target.model.title} is quarantined: {quarantine.reason}; annotate perennial.dev/release to lift it"
-        return Keep(Reason.QUARANTINED, message)
+    if known.record.quarantine:
+        return _quarantined(known)
     if setback := known.record.setback:
         if setback.until and setback.until <= s.now:
             return None
         again = setback.until - s.now if setback.until else None
         return Keep(_REASONS.get(setback.reason, Reason.ABORTED), _setback_message(target, setback), again)
     return None
+
+
+def _quarantined(revision: Revision) -> Keep:
+    quarantine = revision.record.quarantine
+    reason = quarantine.reason if quarantine else ""
+    message = f"{revision.model.title} is quarantined: {reason}; annotate perennial.dev/release to lift it"
+    return Keep(Reason.QUARANTINED, message)
 
 
 _REASONS = {reason.value: reason for reason in Reason}

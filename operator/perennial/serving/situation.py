@@ -12,6 +12,7 @@ from perennial.api.modeldeployment import Rollout, Step
 from .analysis import Finding, Totals
 from .fleet import Group
 from .revision import ModelRef, Progress, Revision
+from .rollback import NOTHING_ASKED, Asked, went_back_to
 from .split import Split, exact_split, inexact_split
 
 Verb: TypeAlias = Literal["release", "abort", "promote"]
@@ -19,19 +20,21 @@ Verb: TypeAlias = Literal["release", "abort", "promote"]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The revision that the spec asks for now. `source` is the part of the spec that names the model."""
+    """The revision that the spec asks for now. `source` is the part of the spec that names the model; `instead_of` the
+    revision that was gone back from, where that is the one that the spec would ask for."""
 
     name: str
     digest: str
     source: str
     model: ModelRef
+    instead_of: Revision | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
     """All that a decision depends on. `groups` has the pods of each revision that has a Deployment; `bound` is how many
     pods a step may come to; `measured`: every ready pod of the candidate has answered; `verb` is a person's annotation
-    that was not taken yet."""
+    that was not taken yet, `asked` what DriftMonitors ask for."""
 
     now: datetime
     spec: Rollout
@@ -46,6 +49,7 @@ class Situation:
     findings: tuple[Finding, ...] = ()
     measured: bool = True
     verb: Verb | None = None
+    asked: Asked = NOTHING_ASKED
     suspended: bool = False
 
     @property
@@ -69,6 +73,11 @@ class Situation:
     def leaving(self) -> dict[str, Group]:
         staying = {revision.name for revision in (self.stable, self.candidate) if revision}
         return {name: group for name, group in self.groups.items() if name not in staying}
+
+    def goes_back_to(self, model: ModelRef) -> bool:
+        """Whether the stable revision gives way to this model."""
+        to = went_back_to(self.stable) if self.stable else None
+        return to is not None and to.sha256 == model.sha256
 
     def group(self, revision: Revision | None) -> Group:
         return self.groups.get(revision.name, Group()) if revision else Group()

@@ -12,6 +12,7 @@ from perennial.api.modeldeployment_status import (
     HandledVerbs,
     HistoryEntry,
     ModelDeploymentStatus,
+    PreviousVersion,
     Quarantined,
     RevisionStatus,
     RolloutStatus,
@@ -22,11 +23,13 @@ from perennial.api.trainingjob_status import SecretName
 from perennial.kube.plan import Manifest
 
 from .health import findings, invalid_findings
+from .moves import GoBack
 from .names import VERBS
 from .observe import Observed
 from .outcome import Outcome
 from .revision import Revision
-from .situation import Situation, Verb
+from .rollback import is_compared, previous
+from .situation import Situation
 
 HISTORY_SHOWN = 10
 MEASURED_HYSTERESIS = 0.1
@@ -54,13 +57,14 @@ def status(observed: Observed, outcome: Outcome, now: datetime) -> Manifest:
         stable=_revision(observed, after, after.stable) if after.stable else None,
         candidate=_revision(observed, after, after.candidate) if after.candidate else None,
         rollout=_rollout(outcome) if after.candidate else None,
+        previous=_previous(after),
         quarantined=_quarantined(after),
         history=_history(after),
         replicas=len(living),
         ready_replicas=sum(1 for pod in living if pod.ready_since),
         selector=observed.identity.selector_text,
         autoscaling=_autoscaling(observed, outcome, now),
-        handled=_handled(observed, outcome.verb),
+        handled=_handled(observed, outcome),
     )
     return made.to_manifest()
 
@@ -107,6 +111,14 @@ def _rollout(outcome: Outcome) -> RolloutStatus:
         at={"requests": progress.requests} if progress.reached else {},
         message=waits.message if waits else None,
     )
+
+
+def _previous(after: Situation) -> PreviousVersion | None:
+    before = previous(after.stable, after.revisions)
+    if after.stable is None or before is None:
+        return None
+    compared = is_compared(after.stable, before)
+    return PreviousVersion(version=before.model.version, sha256=before.model.sha256, compared=compared)
 
 
 def _quarantined(after: Situation) -> tuple[Quarantined, ...]:
@@ -164,13 +176,23 @@ def _is_close(before: float | None, measured: float | None, target: int) -> bool
     return abs(before - measured) <= MEASURED_HYSTERESIS * target
 
 
-def _handled(observed: Observed, verb: Verb | None) -> HandledVerbs:
-    """Tokens that were taken. Where there is no status yet, or none any more, those that are there count as taken."""
+def _handled(observed: Observed, outcome: Outcome) -> HandledVerbs:
+    """What was taken. Where there is no status yet, or none any more, the tokens that are there count as taken."""
+    before, verb = observed.status.handled, outcome.verb
+    tokens = {name: getattr(before, name) for name in VERBS}
     if observed.status.observed_generation < 0:
-        return HandledVerbs(**{name: observed.annotations.get(annotation) for name, annotation in VERBS.items()})
-    if verb is None:
-        return observed.status.handled
-    return observed.status.handled.model_copy(update={verb: observed.annotations[VERBS[verb]]})
+        tokens = {name: observed.annotations.get(annotation) for name, annotation in VERBS.items()}
+    elif verb is not None:
+        tokens[verb] = observed.annotations[VERBS[verb]]
+    return HandledVerbs(**tokens, monitors=_handled_now(observed, outcome))
+
+
+def _handled_now(observed: Observed, outcome: Outcome) -> dict[str, str]:
+    """Of monitors that are there and ask for something still."""
+    taken = set(observed.handled) | {(late.monitor, late.request) for late in outcome.before.asked.late}
+    if isinstance(outcome.move, GoBack):
+        taken.add((outcome.move.back.monitor, outcome.move.back.request))
+    return {monitor.uid: request.id for monitor, request in observed.requests if (monitor.uid, request.id) in taken}
 
 
 def _rounded(value: float | None) -> float | None:

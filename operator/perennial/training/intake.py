@@ -204,7 +204,7 @@ def _ended(run: RunSeen, context: Context) -> Going | Ended:
     if timedelta(0) <= since_end < CACHE_GRACE and not _all_ended(run.pods):
         return Going(run, "Running", recheck=(CACHE_GRACE - since_end).total_seconds())
     if failure := _known_failure(run, run.job):
-        return _fail(run, context, failure)
+        return _fail(run, context, failure, last_words(run.pods[-1], run.version) if run.pods else None)
     return _look_for_result(run)
 
 
@@ -273,8 +273,8 @@ def _tell(run: RunSeen, context: Context, result: Result, pod: Manifest) -> Goin
     return _record(run, context, result, failure_in(result, pod))
 
 
-def _fail(run: RunSeen, context: Context, failure: Failure) -> Going | Ended:
-    return _record(run, context, failed_result(run.version, failure), failure)
+def _fail(run: RunSeen, context: Context, failure: Failure, told: Result | None = None) -> Going | Ended:
+    return _record(run, context, failed_result(run.version, failure, told), failure)
 
 
 def _record(run: RunSeen, context: Context, result: Result, failure: Failure | None) -> Going | Ended:

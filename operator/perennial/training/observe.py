@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from perennial.api.driftmonitor_status import DriftMonitorStatus
 from perennial.api.labels import TRAININGJOB
 from perennial.api.modeldeployment_status import ModelDeploymentStatus
+from perennial.api.requests import MonitorSeen, seen
 from perennial.api.trainingjob import TrainingJobSpec
 from perennial.api.trainingjob_status import Run, TrainingJobStatus
 from perennial.api.validation import InvalidSpecError, parse_spec, parse_status, text_at, value_at
@@ -67,15 +67,6 @@ class RunSeen:
         if self.job:
             return Bucket.ENDED if finished(self.job) else Bucket.GOING
         return Bucket.LOST
-
-
-@dataclass(frozen=True, slots=True)
-class MonitorSeen:
-    """A DriftMonitor that judges a model of this TrainingJob."""
-
-    name: str
-    uid: str
-    status: DriftMonitorStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +152,8 @@ def versions_in_use(trainingjob: str, deployment: Manifest) -> frozenset[int]:
     status = parse_status(ModelDeploymentStatus, deployment)
     if trainingjob not in (followed, status.training_job):
         return frozenset()
-    served = [place.version for place in (status.stable, status.candidate, *status.history) if place]
+    places = (status.stable, status.candidate, status.previous, *status.history)
+    served = [place.version for place in places if place]
     return frozenset(number for number in (pinned, *served) if isinstance(number, int))
 
 
@@ -195,13 +187,8 @@ def _spec(manifest: Manifest) -> tuple[TrainingJobSpec | None, str | None]:
 
 
 def _monitors(identity: Identity, manifests: Iterable[Manifest]) -> tuple[MonitorSeen, ...]:
-    seen = [
-        MonitorSeen(
-            manifest["metadata"]["name"], manifest["metadata"]["uid"], parse_status(DriftMonitorStatus, manifest)
-        )
-        for manifest in manifests
-    ]
-    return tuple(sorted((m for m in seen if m.status.training_job == identity.name), key=lambda m: m.name))
+    """Those that judge a model of this TrainingJob."""
+    return tuple(monitor for monitor in seen(manifests) if monitor.status.training_job == identity.name)
 
 
 def _runs(

@@ -51,10 +51,15 @@ def failure_in(result: Result, pod: Manifest) -> Failure | None:
     return Failure(said.reason, said.message, pod["metadata"]["name"], node, exit_code(pod))
 
 
-def failed_result(version: int, failure: Failure) -> Result:
-    """The result of a run that could not report one itself."""
+def failed_result(version: int, failure: Failure, told: Result | None = None) -> Result:
+    """The result of a run that came to none. `told` are its last words, where it had some: a tracker may know of it."""
     message = tail(failure.message, LINES_LIMIT)
-    return Result(version=version, outcome="Failed", failure=wire.Failure(failure.reason, message))
+    return Result(
+        version=version,
+        outcome="Failed",
+        failure=wire.Failure(failure.reason, message),
+        tracked=told.tracked if told else None,
+    )
 
 
 def exit_code(pod: Manifest) -> int | None:

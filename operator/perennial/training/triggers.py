@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from perennial.api.driftmonitor_status import RetrainRequest
+from perennial.api.driftmonitor_status import ActionRequest
+from perennial.api.requests import newest, waiting
 
 from .digest import definition_digest, is_comparable
 from .history import History
 from .names import RUN
-from .observe import MonitorSeen, Observed
+from .observe import Observed
 from .origin import Handled, Trigger
 
 
@@ -35,7 +36,8 @@ class Asked:
 def asked(observed: Observed, history: History, now: datetime) -> Asked:
     """What asks for a run now. `handled` is what will have been taken once that run is started."""
     definition = definition_digest(observed.manifest.get("spec") or {})
-    requests = _requests(observed, history, now)
+    ours = newest(observed.monitors, lambda request: request.training_job == observed.identity.name)
+    requests = waiting(ours, history.handled.monitors.items(), now)
     valid = {monitor: request for monitor, request in requests if not _is_late(request, history)}
     late = {monitor.uid: request.id for monitor, request in requests if _is_late(request, history)}
     token = _token(observed)
@@ -59,7 +61,7 @@ def _changed(definition: str, history: History) -> bool:
     return history.latest > 0 and is_comparable(history.started) and history.started != definition
 
 
-def _is_late(request: RetrainRequest, history: History) -> bool:
+def _is_late(request: ActionRequest, history: History) -> bool:
     """Whether a version was accepted that the request does not know of: that may be the cure. Numbers tell, no clocks.
 
     It need not be about the accepted model: when that was rolled back, it is the one before that does harm.
@@ -71,17 +73,3 @@ def _is_late(request: RetrainRequest, history: History) -> bool:
 def _token(observed: Observed) -> str | None:
     token: str | None = observed.manifest["metadata"].get("annotations", {}).get(RUN)
     return token
-
-
-def _requests(observed: Observed, history: History, now: datetime) -> tuple[tuple[MonitorSeen, RetrainRequest], ...]:
-    """Each monitor's newest request that was not taken and has not expired: an older one is contained in it."""
-    newest = (
-        (monitor, max(mine, key=lambda request: request.created_at))
-        for monitor in observed.monitors
-        if (mine := [r for r in monitor.status.requests if r.training_job == observed.identity.name])
-    )
-    return tuple(
-        (monitor, request)
-        for monitor, request in newest
-        if request.id != history.handled.monitors.get(monitor.uid) and now < request.expires_at
-    )

@@ -48,7 +48,7 @@ def test_a_verb_is_asked_for_and_awaited(cluster: Namespace, verb: str, resource
 def test_every_verb_that_a_status_has_is_there() -> None:
     known = {
         TRAININGJOBS: {"run"} & set(HandledTriggers.model_fields),
-        MODELDEPLOYMENTS: set(DeploymentVerbs.model_fields),
+        MODELDEPLOYMENTS: set(DeploymentVerbs.model_fields) - {"monitors"},
         DRIFTMONITORS: set(MonitorVerbs.model_fields),
     }
     assert {resource: {verb for verb, kinds in ANNOTATIONS.items() if resource in kinds} for resource in KINDS} == known
@@ -110,6 +110,13 @@ def test_only_a_proposal_that_waits_is_approved(cluster: Namespace) -> None:
     what = Named(DRIFTMONITORS, "flights")
     cluster.put(DRIFTMONITORS, status={})
     with pytest.raises(CannotDo, match="there is no proposal"):
-        proposal(cluster, what)
-    cluster.put(DRIFTMONITORS, status={"proposal": {"id": "abc123"}})
-    assert proposal(cluster, what) == "abc123"
+        proposal(cluster, what, None)
+    retrain, rollback = {"action": "Retrain", "id": "abc123"}, {"action": "Rollback", "id": "def456"}
+    cluster.put(DRIFTMONITORS, status={"proposals": [retrain]})
+    assert proposal(cluster, what, None) == "abc123"
+    with pytest.raises(CannotDo, match="no proposal of a Rollback"):
+        proposal(cluster, what, "Rollback")
+    cluster.put(DRIFTMONITORS, status={"proposals": [retrain, rollback]})
+    with pytest.raises(CannotDo, match="Retrain and Rollback are proposed: say which by --action"):
+        proposal(cluster, what, None)
+    assert proposal(cluster, what, "Rollback") == "def456"

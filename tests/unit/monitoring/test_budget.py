@@ -9,16 +9,18 @@ from perennial.api.resources import DRIFTMONITORS
 from perennial.api.timestamp import to_text
 from perennial.kube.cache import Caches
 from perennial.monitoring.budget import Budget
-from perennial.monitoring.governor import DAY, Brake
+from perennial.monitoring.objections import Brake
+from perennial.monitoring.requests import DAY
 
 NOW = 1_700_000_000.0
 FIRST = {"metadata": {"uid": "u0"}}
 
 
-def asked(seconds_ago: float, id: str, state: str = "Taken") -> dict[str, Any]:
+def asked(seconds_ago: float, id: str, state: str = "Taken", action: str = "Retrain") -> dict[str, Any]:
     made = to_text(datetime.fromtimestamp(NOW - seconds_ago, UTC))
     return {
         "id": id,
+        "action": action,
         "trainingJob": "flights",
         "model": "a" * 64,
         "reason": "Harm",
@@ -49,10 +51,12 @@ def test_a_day_of_all_monitors_is_counted() -> None:
     assert brake is not None
     assert brake.until == NOW - 7200 + DAY
     assert "2 retrains a day" in brake.reason
+    assert brake.only == "Retrain"
 
 
 def test_what_became_no_run_does_not_count() -> None:
-    assert budget([asked(60, "a", "Expired"), asked(60, "b", "Superseded"), asked(60, "c")]).brake(NOW) is None
+    became_none = [asked(60, "a", "Expired"), asked(60, "b", "Superseded"), asked(60, "d", action="Rollback")]
+    assert budget([*became_none, asked(60, "c")]).brake(NOW) is None
 
 
 def test_more_than_allowed_waits_until_fewer_are_left() -> None:
@@ -78,7 +82,7 @@ def test_without_a_limit_nothing_is_held_and_the_switch_holds_everything() -> No
     assert budget(many, limit=None).brake(NOW) is None
     switched_off = budget(actions=False, limit=None).brake(NOW)
     assert isinstance(switched_off, Brake)
-    assert switched_off.until is None
+    assert (switched_off.until, switched_off.only) == (None, None)
 
 
 def test_nonsense_in_a_status_is_passed_over() -> None:

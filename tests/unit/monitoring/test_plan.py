@@ -19,11 +19,12 @@ from perennial.kube.plan import Plan, Problem
 from perennial.monitoring import judge
 from perennial.monitoring.checkpoint import Checkpoint, Judged, Tally, decode, encode
 from perennial.monitoring.faults import Finding
-from perennial.monitoring.governor import Brake, Governor, Request
 from perennial.monitoring.history import Bucket
 from perennial.monitoring.names import RELEASE, Identity
+from perennial.monitoring.objections import Brake
 from perennial.monitoring.observed import Deployment, Look, Observed
 from perennial.monitoring.plan import plan
+from perennial.monitoring.requests import Governor, Request
 from perennial.monitoring.triage import Triage
 from perennial.monitoring.verdict import Loss, State, Verdict
 from perennial.wire.reference import Expected
@@ -314,25 +315,24 @@ def test_a_request_is_made_once_and_followed() -> None:
 def test_a_person_approves_what_is_proposed() -> None:
     case = observed(with_verdicts("Harm"), spec=APPROVAL)
     first = plan(case, (), NOW)
-    proposal = told(first).proposal
-    assert proposal is not None
+    (proposal,) = told(first).proposals
     assert proposal.reason.startswith("Harm: the loss is 0.25")
     assert [event.message for event in first.events if event.reason == "RetrainProposed"]
     waiting = replace(case, checkpoint=remembered(first), status=told(first))
     again = plan(waiting, (), NOW + timedelta(hours=5))
-    assert told(again).proposal == proposal
+    assert told(again).proposals == (proposal,)
     assert not again.events
     waiting.manifest["metadata"]["annotations"] = {"perennial.dev/approve": proposal.id}
     approved = told(plan(waiting, (), NOW + timedelta(hours=5)))
     assert [request.id for request in approved.requests] == [proposal.id]
-    assert approved.proposal is None
+    assert approved.proposals == ()
     assert approved.handled.approve == proposal.id
 
 
 def test_a_proposal_goes_with_what_asked_for_it() -> None:
     first = plan(observed(with_verdicts("Harm"), spec=APPROVAL), (), NOW)
     calm = msgspec.structs.replace(remembered(first), triage=Triage())
-    assert told(plan(observed(calm, spec=APPROVAL, status=told(first)), (), NOW)).proposal is None
+    assert told(plan(observed(calm, spec=APPROVAL, status=told(first)), (), NOW)).proposals == ()
 
 
 @pytest.mark.parametrize(

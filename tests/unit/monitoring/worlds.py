@@ -10,6 +10,7 @@ from scipy.stats import beta
 
 from perennial.wire.counts import Epoch, Epochs, Labels, ModelCounts
 from perennial.wire.reference import Categorical, Column, Loss, Numeric, Reference
+from perennial.wire.stats import Pairs
 
 MODEL = "a" * 64
 OTHER_MODEL = "b" * 64
@@ -67,10 +68,12 @@ def epoch(
     seconds: float = 60.0,
     model: str = MODEL,
     losses: Sequence[int] = (),
+    pairs: Mapping[str, Pairs] | None = None,
     start: float = 1_000_000.0,
 ) -> Epoch:
     """Epoch `number` of a pod that closes one every so many seconds."""
-    counts = ModelCounts(rows=rows, cells=list(cells), labels=Labels(loss=list(losses)) if losses else None)
+    labels = Labels(loss=list(losses), pairs=dict(pairs or {})) if losses else None
+    counts = ModelCounts(rows=rows, cells=list(cells), labels=labels)
     return Epoch(
         number=number, opened=start + (number - 1) * seconds, closed=start + number * seconds, models={model: counts}
     )

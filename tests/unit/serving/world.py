@@ -88,6 +88,7 @@ class World:
         self.events: list[Event] = []
         self.log: tuple[Sample, ...] = ()
         self.load: Load = Load()
+        self.monitors: list[Manifest] = []
         self.broken: set[str] = set()
         """Revisions whose pods never become ready."""
         self.writes = 0
@@ -136,6 +137,24 @@ class World:
 
     def lose_status(self) -> None:
         self.manifest["status"] = {"observedGeneration": -1}
+
+    def ask_to_go_back(self, request: str, **changes: Any) -> None:
+        """A DriftMonitor has proof that the version before would do better."""
+        stable, before = self.status.get("stable", {}), self.status.get("previous", {})
+        asked = {
+            "id": request,
+            "action": "Rollback",
+            "deployment": "flights",
+            "model": stable.get("sha256"),
+            "previous": {"sha256": before.get("sha256", sha("nothing"))},
+            "reason": "Harm: the loss is 0.4, that of the version before 0.1",
+            "createdAt": self.now.isoformat(),
+            "expiresAt": (self.now + timedelta(hours=1)).isoformat(),
+            "state": "Pending",
+            **changes,
+        }
+        metadata = {"name": "flights", "namespace": NAMESPACE, "uid": "dm-uid"}
+        self.monitors = [{"metadata": metadata, "status": {"observedGeneration": 1, "requests": [asked]}}]
 
     def serve(self, revision: str, requests: int, errors: int = 0, **pairs: float) -> None:
         """Requests that the first pod of a revision answers; `pairs` are fields of Comparison."""
@@ -200,6 +219,7 @@ class World:
             pods=[pod.manifest() for pod in self.pods],
             trainingjob=self.trainingjob if model.get("trainingJob") else None,
             version_record=self.versions.get(model.get("version") or accepted or 0) if self.trainingjob else None,
+            monitors=self.monitors,
         )
         if not is_measured(observed) or observed.spec is None:
             return observed

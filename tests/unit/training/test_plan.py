@@ -185,6 +185,17 @@ def test_a_tracker_that_was_not_told_is_an_event_and_changes_nothing_else() -> N
     assert "Warning NotTracked" in world.events
 
 
+def test_a_tracker_that_knows_of_a_failed_run_is_in_its_status() -> None:
+    world = World()
+    world.settle()
+    told = msgspec.structs.replace(failed(1), tracked=Tracked("0" * 32))
+    world.end_pod(world.job(1), code=64, message=encoded(told))
+    world.end_job(world.job(1), failed="PodFailurePolicy")
+    world.settle()
+    assert world.status["runs"][0]["tracking"] == {"run": "0" * 32}
+    assert world.status["runs"][0]["failure"]["reason"] == "BadData"
+
+
 @pytest.mark.parametrize("tracked", [Tracked("0" * 32), Tracked(problem="MLflow does not answer. " * 12)])
 def test_what_the_tracker_has_takes_no_more_than_its_room(tracked: Tracked) -> None:
     gates = [Gate("roc_auc", "min", 0.7, 0.712345678, True, (0.654321, 0.789123))] * 6

@@ -19,12 +19,13 @@ from perennial.monitoring import baseline as baselines
 from perennial.monitoring.baseline import Baseline
 from perennial.monitoring.checkpoint import Checkpoint
 from perennial.monitoring.events import events
-from perennial.monitoring.governor import Decision, Request
 from perennial.monitoring.history import stretches
 from perennial.monitoring.judge import scanner
 from perennial.monitoring.layout import Layout, layout_of
+from perennial.monitoring.objections import Decisions
 from perennial.monitoring.observed import Deployment, Look, Observed
 from perennial.monitoring.plan import consider
+from perennial.monitoring.requests import Request
 from perennial.monitoring.scan import Scan
 from perennial.monitoring.status import status
 from perennial.monitoring.verdict import Verdict
@@ -107,7 +108,7 @@ def replay(monitor: Monitor, reference: Reference, handed: Iterable[Handed]) -> 
     made = Replay(monitor.spec, layout_of(reference))
     observed = _beginning(monitor, reference)
     known: object = None
-    decisions: Mapping[str, Decision] = {}
+    decisions: Decisions = {}
     for each in handed:
         before = observed.checkpoint
         observed = replace(observed, look=replace(observed.look, answers=each.answers))
@@ -145,15 +146,15 @@ def _training(observed: Observed, checkpoint: Checkpoint) -> TrainingJobStatus:
     return TrainingJobStatus(handled=HandledTriggers(monitors=taken))
 
 
-def _worth_telling(checkpoint: Checkpoint, decisions: Mapping[str, Decision]) -> object:
+def _worth_telling(checkpoint: Checkpoint, decisions: Decisions) -> object:
     """All that Events are made of: where it is as it was, the status need not be put into words."""
     baseline = checkpoint.baseline
     verdicts = [verdict.id for verdict in checkpoint.triage.verdicts]
-    kinds = {decision.kind for decision in decisions.values()}
+    kinds = {decision.kind for made in decisions.values() for decision in made}
     return verdicts, checkpoint.governor, baseline is not None and baseline.complete, kinds
 
 
-def _told(made: Replay, observed: Observed, decisions: Mapping[str, Decision], at: float) -> Observed:
+def _told(made: Replay, observed: Observed, decisions: Decisions, at: float) -> Observed:
     told = status(observed, observed.checkpoint, decisions, moment(at))
     made.said += [Said(at, event) for event in events(observed, observed.checkpoint, decisions, told)]
     return replace(observed, status=told)

@@ -337,19 +337,23 @@ def _allowed(spec: DriftMonitorSpec, status: DriftMonitorStatus) -> list[tuple[s
     told = [
         ("Actions", ", ".join(actions) or "none: it only tells"),
         ("Cooldown", str(spec.governor.cooldown)),
-        ("Stop after", f"{spec.governor.stop_after} retrains in a row that did not help"),
+        ("Stop after", f"{spec.governor.stop_after} retrains or rollbacks in a row that did not help"),
         ("Approval", "by a person, each time" if spec.governor.approval == "Required" else "not asked for"),
     ]
     if spec.dry_run:
         told.append(("Dry run", "actions are named and not taken"))
-    if status.proposal:
-        told.append(("Waits for approval", f"{status.proposal.id}, since {to_text(status.proposal.created_at)}"))
+    told += [
+        ("Waits for approval", f"{waiting.action} {waiting.id}, since {to_text(waiting.created_at)}")
+        for waiting in status.proposals
+    ]
     if status.governor and status.governor.cooldown_until:
         told.append(("Nothing before", to_text(status.governor.cooldown_until)))
     if status.governor and status.governor.retrains:
         told.append(("Retrains that did not help", str(status.governor.retrains)))
+    if status.governor and status.governor.rollbacks:
+        told.append(("Rollbacks that did not help", str(status.governor.rollbacks)))
     told += [
-        (f"Request {request.id}", f"{request.state}, made at {to_text(request.created_at)}")
+        (f"{request.action} {request.id}", f"{request.state}, made at {to_text(request.created_at)}")
         for request in status.requests
     ]
     return told

@@ -12,6 +12,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -21,7 +22,7 @@ from perennial.wire.result import Failure, Result
 from perennial.wire.run import Run
 
 from . import termination
-from .failures import INTERNAL_EXIT, TRANSIENT_EXIT, RunError
+from .failures import INTERNAL_EXIT, TRANSIENT_EXIT, NoVersionError, RunError
 
 _TRACEBACK_LINES = 30
 
@@ -30,12 +31,13 @@ def main(arguments: list[str]) -> int:
     """The exit code: 0 where there is a version, accepted or not."""
     _end_on_sigterm()
     limit_threads()
+    started = datetime.now(UTC)
     run: Run | None = None
     try:
         run = _run()
         result = _tracked(run, _command(arguments)(run))
     except Exception as error:  # the one place where a run's every end is told
-        return _failed(run, error)
+        return _failed(run, error, started)
     say(f"version {result.version}: {result.outcome}")
     termination.write(result)
     return 0
@@ -81,15 +83,27 @@ def _run() -> Run:
         raise RunError("InvalidRun", f"{RUN_ENV}: {error}") from error
 
 
-def _failed(run: Run | None, error: Exception) -> int:
-    """Tell the failure in the log and in the message. Only its kind says whether a retry may help."""
+def _failed(run: Run | None, error: Exception, started: datetime) -> int:
+    """Tell the failure in the log, in the message and to the tracker. Only its kind says whether a retry may help."""
     code, failure = _told(error)
     if not isinstance(error, RunError):
         lines = "".join(traceback.format_exception(error)).splitlines()[-_TRACEBACK_LINES:]
         print("\n".join(lines), file=sys.stderr, flush=True)
     print(f"{failure.reason}: {failure.message}", file=sys.stderr, flush=True)
-    termination.write(Result(version=run.version if run else 0, outcome="Failed", failure=failure))
+    result = Result(version=run.version if run else 0, outcome="Failed", failure=failure)
+    # Before the tracker is told, which may take a minute in which the pod can be ended.
+    termination.write(result)
+    if run is not None and not isinstance(error, NoVersionError):
+        termination.write(_failure_tracked(run, result, started))
     return code
+
+
+def _failure_tracked(run: Run, result: Result, started: datetime) -> Result:
+    if run.mlflow is None:
+        return result
+    from .tracking import failure_tracked
+
+    return failure_tracked(run, run.mlflow, result, started, say)
 
 
 def _told(error: Exception) -> tuple[int, Failure]:

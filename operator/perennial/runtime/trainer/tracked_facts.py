@@ -1,18 +1,20 @@
-"""What an experiment tracker is told of a version, from its sealed files: the same however often it is told."""
+"""What an experiment tracker is told: of a version what its sealed files say, the same however often it is told; of a
+run that failed its definition and why.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from perennial.runtime.store import Version
 from perennial.wire.manifest import CARD_FILE, LINEAGE_FILE, METRICS_FILE
-from perennial.wire.result import Gate, Model, Result
+from perennial.wire.result import Failure, Gate, Model, Result
 from perennial.wire.run import Run
 
 from .lineage import shown_uri
@@ -22,20 +24,25 @@ _TAG_LIMIT = 5000
 """Characters that every backend of MLflow takes."""
 
 
+FAILURE = "perennial.failure"
+"""The tag with the reason of a failure, empty where another attempt came to a version."""
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """A version as a tracker's run. `key` are tags that no other run has together; times are in milliseconds since
-    1970. `registered_as` is the registered model that an accepted version is one of."""
+    """A run as a tracker has it. `key` are tags that no other run has together; times are in milliseconds since 1970.
+    `registered_as` is the registered model that an accepted version is one of, `model` where it is."""
 
     name: str
-    registered_as: str | None
-    model: Model
     key: dict[str, str]
     tags: dict[str, str]
     parameters: dict[str, str]
-    metrics: dict[str, float]
     started: int
     ended: int
+    status: Literal["FINISHED", "FAILED"] = "FINISHED"
+    metrics: dict[str, float] = field(default_factory=dict)
+    registered_as: str | None = None
+    model: Model | None = None
 
 
 def facts_of(run: Run, model: Model, version: Version) -> Facts:
@@ -44,26 +51,63 @@ def facts_of(run: Run, model: Model, version: Version) -> Facts:
     report = msgspec.json.decode(version.read(METRICS_FILE))
     result = version.manifest.result
     return Facts(
-        name=f"{run.name} v{run.version}",
+        name=_name(run),
         registered_as=f"{run.namespace}.{run.name}" if result.outcome == "Accepted" else None,
         model=model,
-        key={"perennial.uid": run.uid, "perennial.version": str(run.version)},
+        key=_key(run),
         tags=_tags(run, model, result, lineage)
         | {"mlflow.note.content": _cut(version.read(CARD_FILE).decode(), _TAG_LIMIT)},
-        parameters={name: _cut(str(value), _PARAMETER_LIMIT) for name, value in _parameters(run, lineage)},
+        parameters=_cut_parameters(run, lineage),
         metrics={name: float(value) for name, value in _metrics(report, result.gates) if _is_finite(value)},
-        started=_milliseconds(lineage["startedAt"]),
-        ended=_milliseconds(lineage["finishedAt"]),
+        started=_milliseconds(datetime.fromisoformat(lineage["startedAt"])),
+        ended=_milliseconds(datetime.fromisoformat(lineage["finishedAt"])),
     )
 
 
-def _tags(run: Run, model: Model, result: Result, lineage: Mapping[str, Any]) -> dict[str, str]:
-    """Where the version comes from, what it is and what became of it."""
-    told = {
+def facts_of_failure(run: Run, failure: Failure, started: datetime, ended: datetime) -> Facts:
+    """Of an attempt that came to no version. The estimator's own parameters are not among these: MLflow has each value
+    once and for all, and those of another attempt's version may be other ones."""
+    told = {"outcome": "Failed", "failure": failure.reason}
+    return Facts(
+        name=_name(run),
+        key=_key(run),
+        tags=_tagged(_origin(run) | told)
+        | {"mlflow.note.content": _cut(f"{failure.reason}: {failure.message}", _TAG_LIMIT)},
+        parameters=_cut_parameters(run, {}),
+        started=_milliseconds(started),
+        ended=_milliseconds(ended),
+        status="FAILED",
+    )
+
+
+def _name(run: Run) -> str:
+    return f"{run.name} v{run.version}"
+
+
+def _key(run: Run) -> dict[str, str]:
+    return {"perennial.uid": run.uid, "perennial.version": str(run.version)}
+
+
+def _origin(run: Run) -> dict[str, str | None]:
+    return {
         "trainingJob": f"{run.namespace}/{run.name}",
         "trigger": run.trigger,
         "definition": run.definition,
         "image": run.image,
+    }
+
+
+def _tagged(told: Mapping[str, str | None]) -> dict[str, str]:
+    return {f"perennial.{name}": _cut(value, _TAG_LIMIT) for name, value in told.items() if value}
+
+
+def _cut_parameters(run: Run, lineage: Mapping[str, Any]) -> dict[str, str]:
+    return {name: _cut(str(value), _PARAMETER_LIMIT) for name, value in _parameters(run, lineage)}
+
+
+def _tags(run: Run, model: Model, result: Result, lineage: Mapping[str, Any]) -> dict[str, str]:
+    """Where the version comes from, what it is and what became of it."""
+    told = _origin(run) | {
         "data.sha256": (lineage.get("data") or {}).get("sha256"),
         "trainedThrough": result.trained_through,
         "model.uri": model.uri,
@@ -73,7 +117,7 @@ def _tags(run: Run, model: Model, result: Result, lineage: Mapping[str, Any]) ->
         "outcome": result.outcome,
         "gates": "\n".join(f"{'passed' if gate.passed else 'FAILED'}: {gate.told}" for gate in result.gates),
     }
-    return {f"perennial.{name}": _cut(value, _TAG_LIMIT) for name, value in told.items() if value}
+    return _tagged(told)
 
 
 def _parameters(run: Run, lineage: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
@@ -91,6 +135,7 @@ def _parameters(run: Run, lineage: Mapping[str, Any]) -> Iterator[tuple[str, obj
         yield "template.args", " ".join(run.container.args)
     if run.sklearn:
         yield "sklearn.estimator", run.sklearn.estimator
+        yield "sklearn.parameters", msgspec.json.encode(run.sklearn.parameters).decode()
         yield "sklearn.preprocessing", run.sklearn.preprocessing
         yield "sklearn.calibration", run.sklearn.calibration
     yield from (lineage.get("parameters") or {}).items()
@@ -116,8 +161,8 @@ def _is_finite(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 
-def _milliseconds(moment: str) -> int:
-    return round(datetime.fromisoformat(moment).timestamp() * 1000)
+def _milliseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
 
 
 def _cut(text: str, limit: int) -> str:

@@ -1,4 +1,4 @@
-"""Telling an MLflow server of a version once it is sealed: a view for people, on which no run depends.
+"""Telling an MLflow server of a version once it is sealed, or of a failure: a view for people, on which no run depends.
 
 Whatever goes wrong is said and the run ends as it would have without. Everything that is told is looked for first, by
 tags that no other run has, so that an attempt after one that was interrupted completes what is there.
@@ -9,7 +9,8 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from perennial.wire.result import Result, Tracked
 from perennial.wire.run import Mlflow, Run
 
 from .mlflow import MlflowError, Server
-from .tracked_facts import Facts, facts_of
+from .tracked_facts import FAILURE, Facts, facts_of, facts_of_failure
 
 PATIENCE_SECONDS = 60.0
 """What a run may take longer for it, whatever the server does: one that answers slowly is waited for."""
@@ -42,7 +43,43 @@ def tracked(
     patience: float = PATIENCE_SECONDS,
 ) -> Result:
     """The result with what the server has of its version, and why not where it has not. Raises nothing."""
-    told = _within(patience, lambda: _attempts(run, mlflow, result, secret, min(patience, _OUTAGE_SECONDS)))
+
+    def facts() -> Facts:
+        assert result.model is not None
+        return facts_of(run, result.model, open_version(result.model.uri, seal=result.model.seal))
+
+    return _told(mlflow, result, facts, say, secret, patience)
+
+
+def failure_tracked(
+    run: Run,
+    mlflow: Mlflow,
+    result: Result,
+    started: datetime,
+    say: Callable[[str], None],
+    secret: Path = Path(places.TRACKING_SECRET),
+    patience: float = PATIENCE_SECONDS,
+) -> Result:
+    """The same of a run that failed, as far as one can tell before the last attempt: one that comes to a version makes
+    it good."""
+    ended = datetime.now(UTC)
+
+    def facts() -> Facts:
+        assert result.failure is not None
+        return facts_of_failure(run, result.failure, started, ended)
+
+    return _told(mlflow, result, facts, say, secret, patience)
+
+
+def _told(
+    mlflow: Mlflow,
+    result: Result,
+    facts: Callable[[], Facts],
+    say: Callable[[str], None],
+    secret: Path,
+    patience: float,
+) -> Result:
+    told = _within(patience, lambda: _attempts(mlflow, facts, secret, min(patience, _OUTAGE_SECONDS)))
     say(f"MLflow: run {told.run} in {mlflow.experiment!r}" if told.problem is None else f"MLflow: {told.problem}")
     return msgspec.structs.replace(result, tracked=told)
 
@@ -57,11 +94,10 @@ def _within(patience: float, work: Callable[[], Tracked]) -> Tracked:
         return Tracked(problem=f"no answer within {patience:g} s")
 
 
-def _attempts(run: Run, mlflow: Mlflow, result: Result, secret: Path, outage: float) -> Tracked:
+def _attempts(mlflow: Mlflow, find: Callable[[], Facts], secret: Path, outage: float) -> Tracked:
     deadline = time.monotonic() + outage
     try:
-        assert result.model is not None
-        facts = facts_of(run, result.model, open_version(result.model.uri, seal=result.model.seal))
+        facts = find()
         server = Server(mlflow.uri, secret)
         while True:
             try:
@@ -85,9 +121,11 @@ def _logged(server: Server, experiment_name: str, facts: Facts) -> str:
     experiment = _experiment(server, experiment_name)
     known = _find_run(server, experiment, facts)
     run_id = known["info"]["run_id"] if known else _create_run(server, experiment, facts)
-    # The last of its calls says that it is finished: what is found so is whole.
-    if known is None or known["info"]["status"] != "FINISHED":
-        _complete_run(server, run_id, facts)
+    status = known["info"]["status"] if known else None
+    # The last of its calls says that it is finished: what is found so is whole, and a version that is there does not
+    # fail any more.
+    if status != "FINISHED":
+        _complete_run(server, run_id, facts, {FAILURE: ""} if status == "FAILED" else {})
     if facts.registered_as:
         _register(server, facts.registered_as, run_id, facts)
     return str(run_id)
@@ -131,16 +169,16 @@ def _create_run(server: Server, experiment: str, facts: Facts) -> str:
     return str(made["run"]["info"]["run_id"])
 
 
-def _complete_run(server: Server, run_id: str, facts: Facts) -> None:
+def _complete_run(server: Server, run_id: str, facts: Facts, outdated: Mapping[str, str]) -> None:
     server.post(
         "runs/log-batch",
         run_id=run_id,
-        tags=_pairs(facts.tags),
+        tags=_pairs({**outdated, **facts.tags}),
         params=_pairs(facts.parameters),
         # With the same time a metric that is logged again is the same entry.
         metrics=[{**pair, "timestamp": facts.ended, "step": 0} for pair in _pairs(facts.metrics)],
     )
-    server.post("runs/update", run_id=run_id, status="FINISHED", end_time=facts.ended)
+    server.post("runs/update", run_id=run_id, status=facts.status, end_time=facts.ended)
 
 
 def _register(server: Server, name: str, run_id: str, facts: Facts) -> None:
@@ -153,6 +191,7 @@ def _register(server: Server, name: str, run_id: str, facts: Facts) -> None:
     except MlflowError as error:
         if error.code != _EXISTS:
             raise
+    assert facts.model is not None
     told = facts.key | {name: value for name, value in facts.tags.items() if name.startswith("perennial.")}
     server.post("model-versions/create", name=name, source=facts.model.uri, run_id=run_id, tags=_pairs(told))
 

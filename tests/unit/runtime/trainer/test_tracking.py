@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ import msgspec
 import pytest
 
 from perennial.runtime.trainer import tracking
+from perennial.runtime.trainer.__main__ import _failed as ended_by
+from perennial.runtime.trainer.failures import RunError
 from perennial.runtime.trainer.mlflow import Server
-from perennial.runtime.trainer.tracking import tracked
+from perennial.runtime.trainer.tracking import failure_tracked, tracked
 from perennial.wire import places
-from perennial.wire.result import Result, Tracked
+from perennial.wire.result import Failure, Result, Tracked
 from perennial.wire.run import Bound, Mlflow, Run
 from perennial.wire.run import Test as HeldOut
 from tests.mlflow_server import PASSWORD, USER, MlflowServer, mlflow_server, pairs
@@ -163,6 +166,67 @@ def test_a_rejected_version_is_logged_and_not_registered(
     assert pairs(logged["data"]["tags"])["perennial.outcome"] == "Rejected"
     assert pairs(logged["data"]["metrics"])["gate.min.accuracy.passed"] == 0
     assert server.versions("air.rejected") == []
+
+
+def failed(run: Run, uri: str, secret: Path, experiment: str, reason: str = "DataRejected") -> Tracked:
+    result = Result(run.version, "Failed", failure=Failure(reason, f"it was {reason}"))
+    begun = datetime.now(UTC)
+    made = failure_tracked(run, Mlflow(uri, experiment), result, begun, lambda _: None, secret, 20)
+    assert msgspec.structs.replace(made, tracked=None) == result
+    assert made.tracked is not None
+    return made.tracked
+
+
+def test_a_run_that_failed_is_there_with_its_reason_until_an_attempt_comes_to_a_version(
+    world: World, server: MlflowServer, secret: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, result = trained(world, monkeypatch, parameters={"class_weight": {"true": 2, "false": 1}}, version=3)
+    run.name = "failed"
+    told_of = {failed(run, server.uri, secret, "failures", reason).run for reason in ("StoreUnreachable", "NoMemory")}
+    (logged,) = server.runs("failures")
+    assert told_of == {logged["info"]["run_id"]}
+    assert (logged["info"]["run_name"], logged["info"]["status"]) == ("failed v3", "FAILED")
+    assert logged["info"]["start_time"] <= logged["info"]["end_time"]
+    tags = pairs(logged["data"]["tags"])
+    assert (tags["perennial.outcome"], tags["perennial.failure"]) == ("Failed", "NoMemory")
+    assert tags["mlflow.note.content"] == "NoMemory: it was NoMemory"
+    assert pairs(logged["data"]["params"])["sklearn.parameters"] == '{"class_weight":{"true":2,"false":1}}'
+    assert server.versions("air.failed") == []
+
+    assert told(run, result, server.uri, secret, "failures").problem is None
+    (logged,) = server.runs("failures")
+    tags = pairs(logged["data"]["tags"])
+    assert (logged["info"]["status"], tags["perennial.outcome"], tags["perennial.failure"]) == (
+        "FINISHED",
+        "Accepted",
+        "",
+    )
+    # What is there as a version does not fail any more.
+    assert failed(run, server.uri, secret, "failures").problem is None
+    assert server.runs("failures") == [logged]
+
+
+def test_a_run_that_fails_ends_the_same_with_an_mlflow_server_or_without(
+    world: World, server: MlflowServer, secret: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERENNIAL_TERMINATION_LOG", str(world.root / "message"))
+    monkeypatch.setattr(failure_tracked, "__defaults__", (secret, 20.0))
+    monkeypatch.setattr(tracking, "_OUTAGE_SECONDS", 0)
+    ends = []
+    for mlflow in (Mlflow(server.uri, "ends"), Mlflow("http://127.0.0.1:1", "ends"), None):
+        run = msgspec.structs.replace(world.run(target="lat"), mlflow=mlflow, uid="ends")
+        with pytest.raises(RunError) as raised:
+            world.train(run)
+        code = ended_by(run, raised.value, datetime.now(UTC))
+        result = msgspec.json.decode((world.root / "message").read_bytes(), type=Result)
+        ends.append((code, msgspec.structs.replace(result, tracked=None), result.tracked))
+    (*first, logged), (*second, away), (*third, nothing) = ends
+    assert first == second == third
+    assert (first[0], nothing) == (64, None)
+    assert logged is not None
+    assert away is not None
+    assert [each["info"]["run_id"] for each in server.runs("ends")] == [logged.run]
+    assert "does not answer: Connection refused" in (away.problem or "")
 
 
 def test_what_the_server_refuses_is_told_in_its_words(
