@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+from cluster.errors import ClusterError
 from cluster.harness import Harness
 from perennial.monitoring.checkpoint import Checkpoint, decode
 from tests.cluster.operator_process import ROOT
@@ -141,7 +142,9 @@ class Traffic:
         pods, looked = self.pods(), time.monotonic()
         while self._going.is_set():
             if time.monotonic() - looked > 1:
-                pods, looked = self.pods(), time.monotonic()
+                # Traffic does not end because a busy API server does not answer.
+                with contextlib.suppress(ClusterError):
+                    pods, looked = self.pods(), time.monotonic()
             for ip in pods:
                 self._send(ip)
             time.sleep(0.1)
