@@ -38,10 +38,10 @@ check: $(READY) ## Formatting, lint, types, import contracts, generated files
 	$(BIN)/python -m perennial.api --check
 
 unit: $(READY) ## Unit tests, in seconds
-	$(BIN)/pytest tests/unit tests/oracles -m "not process" --numprocesses auto --dist worksteal
+	$(BIN)/pytest -p no:pytest-kind tests/unit tests/oracles -m "not process" --numprocesses auto --dist worksteal
 
 processes: $(READY) ## The trainer and the server as processes: killed, drained, told nonsense
-	$(BIN)/pytest tests/unit -m process --numprocesses auto --dist worksteal
+	$(BIN)/pytest -p no:pytest-kind tests/unit -m process --numprocesses auto --dist worksteal
 
 cluster-tests: $(READY) ## Tests on real clusters, as many at a time as WORKERS says
 	$(BIN)/pytest tests/cluster --numprocesses $(WORKERS) --dist loadgroup

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+<<<<<<< HEAD
 from perennial.api.driftmonitor_status import DriftMonitorStatus, Verdict
+=======
+from perennial.api.conditions import ConditionType, find
+from perennial.api.driftmonitor_status import DriftMonitorStatus
+>>>>>>> main
 from perennial.api.reasons import DriftMonitorReason, Reason
 from perennial.kube.plan import Event
 
@@ -45,7 +50,12 @@ def events(
             yield _event(severity, reason, f"{verdict.state}: {describe(verdict)}")
     for old in known.values():
         if all(verdict.id != old.id for verdict in checkpoint.triage.verdicts):
+<<<<<<< HEAD
             yield _event("Normal", DriftMonitorReason.OVER, f"{_named(old)} is over: {_why_over(before, told)}")
+=======
+            yield _event("Normal", DriftMonitorReason.OVER, f"{old.state} {old.id} is over")
+    yield from _joins(before, told)
+>>>>>>> main
     yield from _asked(checkpoint, before)
     yield from _announced(decisions, before)
 
@@ -76,6 +86,17 @@ def _asked(checkpoint: Checkpoint, before: DriftMonitorStatus) -> Iterator[Event
         if proposal.id not in known:
             message = f"{proposal.words}, which waits for perennial.dev/approve={proposal.id}: {proposal.reason}"
             yield _event("Warning", _PROPOSED[proposal.action], message)
+
+
+def _joins(before: DriftMonitorStatus, told: DriftMonitorStatus) -> Iterator[Event]:
+    """A join that fails again and again of the same says so once."""
+    now, then = (find(status.conditions, ConditionType.LABELS_JOINED) for status in (told, before))
+    if (
+        now is not None
+        and now.reason == DriftMonitorReason.JOIN_FAILED.value
+        and (then is None or then.reason != now.reason)
+    ):
+        yield _event("Warning", DriftMonitorReason.JOIN_FAILED, now.message)
 
 
 def _announced(decisions: Decisions, before: DriftMonitorStatus) -> Iterator[Event]:

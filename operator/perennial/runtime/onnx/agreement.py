@@ -6,7 +6,6 @@ folder and prints an Agreement. It imports numpy and ONNX Runtime alone.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from perennial.wire.manifest import Agreement
 from perennial.wire.schema import NUMBERS, TEXTS
 
 from .hard_rows import Rows
+from .trial import TrialError, tried
 
 TOLERANCE = 1e-6
 TIME_LIMIT_SECONDS = 120.0
@@ -44,15 +44,11 @@ def agree(model: bytes, rows: Rows, expected: Answers, *, seconds: float = TIME_
     with tempfile.TemporaryDirectory(prefix="perennial-onnx-") as name:
         folder = Path(name)
         _write(folder, model, rows, expected)
-        command = [sys.executable, "-m", __name__, name]
         try:
-            done = subprocess.run(command, capture_output=True, timeout=seconds, check=False)
-        except subprocess.TimeoutExpired as error:
-            raise DisagreementError(f"ONNX Runtime did not answer {len(rows)} rows within {seconds:.0f} s") from error
-    if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise DisagreementError(f"ONNX Runtime ended with {done.returncode}: {said[-1][:300] if said else 'no word'}")
-    agreement = msgspec.json.decode(done.stdout, type=Agreement)
+            said = tried(__name__, folder, seconds=seconds)
+        except TrialError as error:
+            raise DisagreementError(str(error)) from error
+    agreement = msgspec.json.decode(said, type=Agreement)
     if agreement.labels_different or not agreement.difference <= TOLERANCE:
         raise DisagreementError(
             f"of {agreement.rows} rows {agreement.labels_different} have another label, "

@@ -5,7 +5,6 @@ Run as `python -m perennial.runtime.onnx.probe FOLDER`: it reads the model and r
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from perennial.wire.schema import NUMBERS, TEXTS
 
 from .hard_rows import Rows
+from .trial import TrialError, tried
 
 TIME_LIMIT_SECONDS = 300.0
 
@@ -49,15 +49,11 @@ def probe(model: bytes, rows: Rows | None = None, *, seconds: float = TIME_LIMIT
         if rows is not None:
             np.save(folder / "numbers.npy", rows.numbers)
             (folder / "texts.json").write_bytes(msgspec.json.encode(rows.texts.tolist()))
-        command = [sys.executable, "-m", __name__, name]
         try:
-            done = subprocess.run(command, capture_output=True, timeout=seconds, check=False)
-        except subprocess.TimeoutExpired as error:
-            raise ProbeError(f"ONNX Runtime did not answer within {seconds:.0f} s") from error
-    if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise ProbeError(f"ONNX Runtime: {said[-1][:500] if said else f'ended with {done.returncode}'}")
-    return msgspec.json.decode(done.stdout, type=Probe)
+            said = tried(__name__, folder, seconds=seconds)
+        except TrialError as error:
+            raise ProbeError(str(error)) from error
+    return msgspec.json.decode(said, type=Probe)
 
 
 def look(folder: Path) -> Probe:

@@ -49,7 +49,7 @@ def test_the_first_version_has_nobody_to_stand_up_to(world: World) -> None:
 @pytest.mark.parametrize("metric", ["error", "roc_auc"])
 def test_a_worse_version_is_rejected_on_the_rows_that_both_held_out(world: World, metric: str) -> None:
     """Though the champion was refitted on these very rows: its answers from before are what counts."""
-    first = world.train(parameters=FAIR)
+    first = world.given(parameters=FAIR)
     result = world.train(version=2, features=["hour"], champion=against(first, metric))
     gate = gate_of(result)
     assert result.outcome == "Rejected"
@@ -63,11 +63,11 @@ def test_a_worse_version_is_rejected_on_the_rows_that_both_held_out(world: World
 
 
 def test_a_better_version_is_accepted_and_noise_does_not_decide(world: World) -> None:
-    first = world.train(parameters=STUMP)
+    first = world.given(parameters=STUMP)
     better = world.train(version=2, parameters=FAIR, champion=against(first))
     assert better.outcome == "Accepted"
     assert (gate_of(better).value or 0) < 0
-    other = world.train(version=3, parameters=FAIR | {"min_samples_leaf": 9})
+    other = world.given(version=3, parameters=FAIR | {"min_samples_leaf": 9})
     gate = gate_of(world.train(version=4, parameters=FAIR, champion=against(other)))
     assert gate.value is not None
     assert gate.interval is not None
@@ -76,12 +76,12 @@ def test_a_better_version_is_accepted_and_noise_does_not_decide(world: World) ->
 
 
 def test_what_the_margin_allows_is_accepted(world: World) -> None:
-    first = world.train(parameters=FAIR)
+    first = world.given(parameters=FAIR)
     assert world.train(version=2, features=["hour"], champion=against(first, margin=0.5)).outcome == "Accepted"
 
 
 def test_the_same_model_is_exactly_as_good(world: World) -> None:
-    first = world.train(parameters=FAIR)
+    first = world.given(parameters=FAIR)
     gate = gate_of(world.train(version=2, parameters=FAIR, champion=against(first)))
     assert (gate.value, gate.interval, gate.passed) == (0.0, None, True)
 
@@ -93,7 +93,7 @@ def test_a_champion_is_asked_about_rows_that_are_newer_than_all_that_it_knows(
     """As it is served: a tree by ONNX Runtime, a support vector machine by scikit-learn."""
     table = flights(800)
     empty_world.write(table.iloc[:400])
-    first = empty_world.train(estimator=estimator, **BY_TIME)
+    first = empty_world.given(estimator=estimator, **BY_TIME)
     empty_world.write(table.iloc[400:], "more.parquet")
     gate = gate_of(empty_world.train(version=2, parameters=STUMP, champion=against(first), **BY_TIME))
     assert gate.note == "version 1 on 200 rows newer than 2026-01-17T15:00:00Z"
@@ -105,7 +105,7 @@ def test_rows_that_the_champion_has_seen_are_left_out(empty_world: World) -> Non
     """Half of what is held out is new to it; on the other half a refitted tree is always right."""
     table = flights(800)
     empty_world.write(table.iloc[:700])
-    first = empty_world.train(**BY_TIME)
+    first = empty_world.given(**BY_TIME)
     empty_world.write(table.iloc[700:], "more.parquet")
     gate = gate_of(empty_world.train(version=2, champion=against(first), **BY_TIME))
     assert gate.note is not None
@@ -127,14 +127,14 @@ def test_what_may_be_the_same_moment_is_not_newer(
 
 class TestNotComparable:
     def test_without_time_on_other_rows(self, world: World) -> None:
-        champion = against(world.train())
+        champion = against(world.given())
         world.write(flights(50, seed=9), "more.parquet")
         assert "without data.time nothing tells which of these are new" in not_comparable(world, champion)
 
     def test_with_too_few_newer_rows(self, empty_world: World) -> None:
         table = flights(420)
         empty_world.write(table.iloc[:400])
-        champion = against(empty_world.train(**BY_TIME))
+        champion = against(empty_world.given(**BY_TIME))
         empty_world.write(table.iloc[400:], "more.parquet")
         assert "20 held-out rows are newer than 2026-01-17T15:00:00Z" in not_comparable(
             empty_world, champion, **BY_TIME
@@ -142,50 +142,50 @@ class TestNotComparable:
 
     def test_when_it_was_ordered_by_something_else(self, empty_world: World) -> None:
         empty_world.write(flights().assign(number=np.arange(400.0)))
-        champion = against(empty_world.train(time="number", test=HeldOut(0.25, "Time")))
+        champion = against(empty_world.given(time="number", test=HeldOut(0.25, "Time")))
         empty_world.write(flights(50, seed=9).assign(number=0.0), "more.parquet")
         assert "version 1 is not ordered by scheduled" in not_comparable(empty_world, champion, **BY_TIME)
 
     def test_when_it_needs_a_column_that_is_not_used(self, empty_world: World) -> None:
         table = flights(800)
         empty_world.write(table.iloc[:400])
-        champion = against(empty_world.train(**BY_TIME))
+        champion = against(empty_world.given(**BY_TIME))
         empty_world.write(table.iloc[400:], "more.parquet")
         said = not_comparable(empty_world, champion, features=["distance", "wet"], **BY_TIME)
         assert "needs carrier, hour, which this run does not use alike" in said
 
     def test_when_it_predicts_something_else(self, world: World) -> None:
-        champion = against(world.train(target="status"))
+        champion = against(world.given(target="status"))
         assert "classification of status" in not_comparable(world, champion)
 
     def test_when_it_knows_other_classes(self, empty_world: World) -> None:
         table = flights()
         empty_world.write(table)
-        champion = against(empty_world.train(target="status"))
+        champion = against(empty_world.given(target="status"))
         table.loc[::3, "status"] = "diverted"
         empty_world.write(table)
         assert "tells other classes apart: late, on time" in not_comparable(empty_world, champion, target="status")
 
     def test_when_it_was_changed_in_the_store(self, world: World) -> None:
-        first = world.train()
+        first = world.given()
         assert first.model is not None
         (Path(first.model.uri.removeprefix("file://")) / ANSWERS_FILE).write_bytes(b"forged")
         assert "was changed after publication" in not_comparable(world, against(first))
 
     def test_when_it_is_not_the_one_that_was_accepted(self, world: World) -> None:
-        champion = against(world.train())
+        champion = against(world.given())
         assert champion.against is not None
         champion.against.seal = "0" * 64
         assert "was changed after publication" in not_comparable(world, champion)
 
     def test_when_it_is_gone(self, world: World) -> None:
-        champion = against(world.train())
+        champion = against(world.given())
         assert champion.against is not None
         champion.against.uri += "0"
         assert "there is no version here" in not_comparable(world, champion)
 
     def test_when_it_is_in_another_store(self, world: World) -> None:
-        champion = against(world.train())
+        champion = against(world.given())
         assert champion.against is not None
         champion.against.uri = "s3://elsewhere/v1"
         assert "version 1 is in another store, s3://elsewhere/v1" in not_comparable(world, champion)

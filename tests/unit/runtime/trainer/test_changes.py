@@ -15,7 +15,7 @@ from tests.unit.runtime.trainer.world import World, flights
 def notes(world: World, table: pd.DataFrame, **options: Any) -> list[str]:
     """What a second run says of these rows, beside the flights of the first."""
     world.write(flights())
-    first = world.train().model
+    first = world.given().model
     assert first is not None
     world.write(table)
     result = world.train(version=2, before=Accepted(1, first.uri, first.sha256, first.seal), **options)
