@@ -82,13 +82,16 @@ def test_the_loop_goes_round(scene: Scene) -> None:
     assert "Traceback" not in log(scene)
 
 
-def test_the_control_port_is_open_to_the_operators_pods_alone(scene: Scene) -> None:
+def test_the_control_port_is_open_to_the_operators_pods_and_to_those_that_hand_over(scene: Scene) -> None:
     policy = scene.get("networkpolicy")["spec"]["ingress"][1]
-    (peer,) = policy["from"]
-    namespaces, pods = (
-        ",".join(f"{key}={value}" for key, value in peer[selector]["matchLabels"].items())
-        for selector in ("namespaceSelector", "podSelector")
+    peer, ours, joiners = policy["from"]
+    namespaces, pods, served = (
+        ",".join(f"{key}={value}" for key, value in labels["matchLabels"].items())
+        for labels in (peer["namespaceSelector"], peer["podSelector"], ours["podSelector"])
     )
+    assert "namespaceSelector" not in ours | joiners
+    assert joiners["podSelector"]["matchLabels"]["app.kubernetes.io/name"] == "labels"
+    assert len(scene.cluster.get("pods", namespace=USERS, selector=served)["items"]) == len(scene.pods())
     found = scene.cluster.get("namespaces", selector=namespaces)["items"]
     assert [namespace["metadata"]["name"] for namespace in found] == [SYSTEM]
     chosen = scene.cluster.get("pods", namespace=SYSTEM, selector=pods)["items"]

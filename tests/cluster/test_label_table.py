@@ -149,6 +149,10 @@ def test_labels_of_a_table(scene: Scene, operator: OperatorProcess, bucket: Obje
     assert counted(scene) == losses(first[:200])
     assert scene.status["labelCoverage"] == round(200 / scene.status["rows"], 4)
 
+    joiners = scene.get("networkpolicy")["spec"]["ingress"][1]["from"][2]["podSelector"]["matchLabels"]
+    chosen = ",".join(f"{key}={value}" for key, value in joiners.items())
+    assert scene.cluster.get("pods", namespace=scene.namespace, selector=chosen)["items"], "no Job of ours is let in"
+
     # A later file only adds. The operator dies again and again, and once the Job's pod.
     arrive("days/2.csv", table([*first[150:], *second]))
     for death in range(4):

@@ -80,7 +80,7 @@ def test_the_children_are_what_they_should_be(flights: Scene) -> None:
     inference, control = flights.get("networkpolicy", "plain")["spec"]["ingress"]
     assert "from" not in inference
     assert control["from"][-1] == peer
-    assert len(control["from"]) == 2
+    assert len(control["from"]) == 4
     endpoints = flights.get("endpointslices", selector="kubernetes.io/service-name=plain")["items"]
     assert sum(len(one["endpoints"] or []) for one in endpoints) == 2
     assert status["url"].startswith("http://plain.")

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-<<<<<<< HEAD
-from perennial.api.driftmonitor_status import DriftMonitorStatus, Verdict
-=======
 from perennial.api.conditions import ConditionType, find
-from perennial.api.driftmonitor_status import DriftMonitorStatus
->>>>>>> main
+from perennial.api.driftmonitor_status import DriftMonitorStatus, Verdict
 from perennial.api.reasons import DriftMonitorReason, Reason
 from perennial.kube.plan import Event
 
@@ -50,12 +46,8 @@ def events(
             yield _event(severity, reason, f"{verdict.state}: {describe(verdict)}")
     for old in known.values():
         if all(verdict.id != old.id for verdict in checkpoint.triage.verdicts):
-<<<<<<< HEAD
             yield _event("Normal", DriftMonitorReason.OVER, f"{_named(old)} is over: {_why_over(before, told)}")
-=======
-            yield _event("Normal", DriftMonitorReason.OVER, f"{old.state} {old.id} is over")
     yield from _joins(before, told)
->>>>>>> main
     yield from _asked(checkpoint, before)
     yield from _announced(decisions, before)
 
