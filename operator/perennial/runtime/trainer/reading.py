@@ -24,6 +24,7 @@ NULLS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "#N/A", "n/a"]
 _CSV_GROWTH = 3.0
 """Bytes of memory for one of CSV: short numbers become 8 bytes, and are texts for a while."""
 _POINTER = 8
+_OTHER_MARKS = ";\t|"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,8 @@ def _header(name: str, path: Path, kind: str) -> list[str]:
     for column in columns:
         if columns.count(column) > 1:
             raise InputError("DataUnreadable", f"{name}: the header has {column!r} twice")
+    if len(columns) == 1 and (other := next((mark for mark in _OTHER_MARKS if mark in columns[0]), None)):
+        raise InputError("DataUnreadable", f"{name}: values are separated by {other!r}, and have to be by commas")
     if not any(columns):
         raise InputError("DataUnreadable", f"{name}: the first line must be a header with the names of the columns")
     return columns
