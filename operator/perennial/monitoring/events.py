@@ -46,7 +46,7 @@ def events(
             yield _event(severity, reason, f"{verdict.state}: {describe(verdict)}")
     for old in known.values():
         if all(verdict.id != old.id for verdict in checkpoint.triage.verdicts):
-            yield _event("Normal", DriftMonitorReason.OVER, f"{_named(old)} is over: {_why_over(before, told)}")
+            yield _event("Normal", DriftMonitorReason.OVER, f"{_named(old)} is over: {_why_over(old, before, told)}")
     yield from _joins(before, told)
     yield from _asked(checkpoint, before)
     yield from _announced(decisions, before)
@@ -59,14 +59,25 @@ def _named(verdict: Verdict) -> str:
     return f"{verdict.state}{of} ({verdict.id})"
 
 
-def _why_over(before: DriftMonitorStatus, told: DriftMonitorStatus) -> str:
+def _why_over(old: Verdict, before: DriftMonitorStatus, told: DriftMonitorStatus) -> str:
     if before.model and told.model and before.model.sha256 != told.model.sha256:
         return "another model is judged"
     if before.handled.release != told.handled.release:
         return f"perennial.dev/release {told.handled.release} was taken"
     if before.baseline and told.baseline and before.baseline.since != told.baseline.since:
         return "there is a new baseline"
+    if _was_broken_data(old, before, told):
+        return "broken data (DataFault) were the cause"
     return "it has looked normal for long enough"
+
+
+def _was_broken_data(old: Verdict, before: DriftMonitorStatus, told: DriftMonitorStatus) -> bool:
+    """Drift is taken back when a fault turns out to be it, harm when the fault that did it is over."""
+    was, now = ({each.state: each for each in status.verdicts}.get("DataFault") for status in (before, told))
+    if old.state in ("Harm", "HarmSuspected"):
+        return was is not None and now is None
+    names = {feature.name for feature in old.features}
+    return old.state in ("Drift", "MinorDrift") and now is not None and any(each.name in names for each in now.features)
 
 
 def _asked(checkpoint: Checkpoint, before: DriftMonitorStatus) -> Iterator[Event]:

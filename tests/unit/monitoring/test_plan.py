@@ -396,6 +396,14 @@ def test_an_event_says_why_something_is_over() -> None:
     assert "Harm (v-Harm) is over: another model is judged" in said
 
 
+def test_an_event_says_what_broken_data_were_the_cause_of() -> None:
+    cause = "broken data (DataFault) were the cause"
+    for states, left in ((("Drift",), ("DataFault",)), (("DataFault", "Harm"), ())):
+        found = told(plan(observed(with_verdicts(*states)), (), NOW))
+        said = [event.message for event in plan(observed(with_verdicts(*left), status=found), (), NOW).events]
+        assert [message.endswith(cause) for message in said if states[-1] in message.split(" ")[0]] == [True]
+
+
 def test_promotion_begins_anew_and_keeps_what_the_old_model_is_owed() -> None:
     memory = with_verdicts("Harm")
     governor = Governor(requests=(Request("r1", "flights", worlds.MODEL, "Harm", 0, NOW.timestamp() + 60),))
