@@ -6,9 +6,13 @@ took without the rule (an older CRD, a restored backup) is refused by the contro
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
@@ -41,8 +45,14 @@ class _Base(BaseModel):
         # Most are only ever read as parts of a spec or a status: built for themselves too, they cost a start 0.1 s.
         defer_build=True,
         extra="ignore",
-        use_attribute_docstrings=True,
     )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        result = handler.resolve_ref_schema(handler(schema))
+        for name, text in described(cls).items():
+            result["properties"][cls.model_fields[name].alias or name].setdefault("description", text)
+        return result
 
 
 class Model(_Base):
@@ -63,7 +73,7 @@ class Model(_Base):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        result = handler.resolve_ref_schema(handler(schema))
+        result = super().__get_pydantic_json_schema__(schema, handler)
         if cls.rules:
             result["x-kubernetes-validations"] = [rule.schema for rule in cls.rules]
         return result
@@ -90,6 +100,25 @@ def _without_empty(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_empty(item) for item in value]
     return value
+
+
+def described(model: type[BaseModel]) -> dict[str, str]:
+    """The text below each field of a model.
+
+    Pydantic finds it too (`use_attribute_docstrings`), but as the class is made: a third of what the operator's own
+    imports take, for texts that only the generator reads.
+    """
+    found: dict[str, str] = {}
+    for cls in reversed(model.__mro__):
+        if not (issubclass(cls, _Base) and cls.model_fields):
+            continue
+        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+        assert isinstance(definition, ast.ClassDef)
+        for field, below in pairwise(definition.body):
+            match field, below:
+                case ast.AnnAssign(ast.Name(name)), ast.Expr(ast.Constant(str(text))) if name in model.model_fields:
+                    found[name] = inspect.cleandoc(text)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
