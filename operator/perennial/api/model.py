@@ -13,12 +13,15 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import attrgetter
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
+
+_NESTED = (dict, list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +97,15 @@ class Status(_Base):
 
 
 def _without_empty(value: Any) -> Any:
-    if isinstance(value, dict):
-        kept = {key: _without_empty(item) for key, item in value.items()}
-        return {key: item for key, item in kept.items() if item not in ({}, [])}
     if isinstance(value, list):
-        return [_without_empty(item) for item in value]
-    return value
+        return [_without_empty(item) if isinstance(item, _NESTED) else item for item in value]
+    kept = {}
+    for key, item in value.items():
+        if not isinstance(item, _NESTED):
+            kept[key] = item
+        elif of_it := _without_empty(item):
+            kept[key] = of_it
+    return kept
 
 
 def described(model: type[BaseModel]) -> dict[str, str]:
@@ -185,15 +191,19 @@ class Keyed:
 
     def __init__(self, *keys: str) -> None:
         self.keys = keys
+        self._key: Callable[[Any], Any] = attrgetter(*keys) if keys else lambda item: item
 
     def check(self, items: tuple[Any, ...]) -> tuple[Any, ...]:
         seen: set[Any] = set()
         for item in items:
-            key = tuple(getattr(item, name) for name in self.keys) if self.keys else item
+            key = self._key(item)
             if key in seen:
-                raise ValueError(f"has two entries for {key if not self.keys else ', '.join(map(str, key))}: keep one")
+                raise ValueError(f"has two entries for {self._name(item)}: keep one")
             seen.add(key)
         return items
+
+    def _name(self, item: Any) -> str:
+        return ", ".join(str(getattr(item, key)) for key in self.keys) if self.keys else str(item)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self.check, handler(source))
