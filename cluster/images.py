@@ -25,6 +25,8 @@ EXAMPLES = {
     "mlserver": REPOSITORY / "examples" / "own-server-mlserver",
 }
 """Folders of examples that have a Dockerfile of their own, by their images' names."""
+EXTENDED = {"runtime-boosters": ("runtime", "lightgbm xgboost")}
+"""Targets of the project's Dockerfile with extras, as docs/estimators.md has them built, by their images' names."""
 BASE_RELEASE = "bookworm"
 BASE_PACKAGES = "python3,python3-venv,ca-certificates"
 RUNTIME_ROOT = Path("/run/perennial-buildah")
@@ -52,7 +54,7 @@ def build(targets: Sequence[str] = TARGETS) -> list[str]:
     Raises:
         ClusterError: for an image that there is no Dockerfile of, or when the build fails.
     """
-    known = (*TARGETS, *EXAMPLES)
+    known = (*TARGETS, *EXTENDED, *EXAMPLES)
     unknown = [target for target in targets if target not in known]
     if unknown:
         raise ClusterError(f"no such image: {', '.join(unknown)}; there are {', '.join(known)}")
@@ -114,7 +116,10 @@ def _docker(target: str) -> None:
 
 def _what(target: str) -> list[str | Path]:
     """What is built, as Docker and buildah take it: a folder, or a target of the project's Dockerfile."""
-    return [EXAMPLES[target]] if target in EXAMPLES else [f"--target={target}", REPOSITORY]
+    if target in EXAMPLES:
+        return [EXAMPLES[target]]
+    plain, extras = EXTENDED.get(target, (target, ""))
+    return [f"--target={plain}", f"--build-arg=EXTRAS={extras}", REPOSITORY]
 
 
 def _buildah(target: str) -> None:

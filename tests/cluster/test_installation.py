@@ -3,7 +3,12 @@ loop goes round with the rights that the chart gives."""
 
 from __future__ import annotations
 
+import copy
+import json
+import math
 from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -25,6 +30,7 @@ CHART = str(REPOSITORY / "charts" / "perennial")
 SYSTEM = "perennial-installed"
 USERS = "perennial-users"
 RELEASE = ("perennial", CHART, f"--namespace={SYSTEM}", "--wait", "--timeout=120s")
+BOOSTERS = {"light": "lightgbm.LGBMClassifier", "extreme": "xgboost.XGBClassifier"}
 FLIPPED = World(flipped=True)
 
 
@@ -82,13 +88,16 @@ def test_the_loop_goes_round(scene: Scene) -> None:
     assert "Traceback" not in log(scene)
 
 
-def test_the_control_port_is_open_to_the_operators_pods_alone(scene: Scene) -> None:
+def test_the_control_port_is_open_to_the_operators_pods_and_to_those_that_hand_over(scene: Scene) -> None:
     policy = scene.get("networkpolicy")["spec"]["ingress"][1]
-    (peer,) = policy["from"]
-    namespaces, pods = (
-        ",".join(f"{key}={value}" for key, value in peer[selector]["matchLabels"].items())
-        for selector in ("namespaceSelector", "podSelector")
+    peer, ours, joiners = policy["from"]
+    namespaces, pods, served = (
+        ",".join(f"{key}={value}" for key, value in labels["matchLabels"].items())
+        for labels in (peer["namespaceSelector"], peer["podSelector"], ours["podSelector"])
     )
+    assert "namespaceSelector" not in ours | joiners
+    assert joiners["podSelector"]["matchLabels"]["app.kubernetes.io/name"] == "labels"
+    assert len(scene.cluster.get("pods", namespace=USERS, selector=served)["items"]) == len(scene.pods())
     found = scene.cluster.get("namespaces", selector=namespaces)["items"]
     assert [namespace["metadata"]["name"] for namespace in found] == [SYSTEM]
     chosen = scene.cluster.get("pods", namespace=SYSTEM, selector=pods)["items"]
@@ -104,10 +113,47 @@ def test_a_standby_takes_over_from_a_leader_that_is_gone(scene: Scene) -> None:
     scene.wait_for(lambda: scene.status.get("handled", {}).get("release") == "after", "it works", 30)
 
 
+def with_boosters(name: str, estimator: str) -> list[dict[str, Any]]:
+    """A model of an estimator that the chart does not allow by itself."""
+    trained = copy.deepcopy(TRAININGJOB) | {"metadata": {"name": name}}
+    trained["spec"]["sklearn"] = {"estimator": estimator, "parameters": {"n_estimators": 20}}
+    served = copy.deepcopy(MODELDEPLOYMENT) | {"metadata": {"name": name}}
+    served["spec"] |= {"model": {"trainingJob": name}, "replicas": 1}
+    return [trained, served]
+
+
+def is_refused(scene: Scene, name: str) -> bool:
+    path = 'jsonpath={.status.conditions[?(@.type=="Ready")].reason}'
+    return scene.kubectl("get", "trainingjob", name, "-o", path) == "InvalidSpec"
+
+
+def row_answered(scene: Scene, name: str) -> dict[str, Any]:
+    """What the served model says of a row, and what each feature added to it."""
+    pods = scene.cluster.get("pods", namespace=USERS, selector=f"perennial.dev/modeldeployment={name}")["items"]
+    path = f"/api/v1/namespaces/{USERS}/pods/{pods[0]['metadata']['name']}:8080/proxy/v2/models/{name}/infer"
+    asked = {"rows": [{"a": 1.2, "b": None, "carrier": "UA"}], "parameters": {"attributions": True}}
+    told = json.loads(scene.cluster.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(asked)))
+    answer: dict[str, Any] = told["rows"][0]
+    return answer
+
+
 def test_an_upgrade_with_other_values_replaces_the_operator_alone(scene: Scene, images: list[str]) -> None:
+    """Of the values the estimators that users may name, with an image that has them: what was refused before runs."""
+    for name, estimator in BOOSTERS.items():
+        scene.apply(*with_boosters(name, estimator))
+        scene.wait_for(partial(is_refused, scene, name), "it is not allowed yet")
     before = {pod["metadata"]["uid"] for pod in scene.cluster.get("pods", namespace=USERS)["items"]}
-    scene.cluster.helm("upgrade", *RELEASE, *values(images), "--set=operator.logFormat=json")
+    (boosters,) = scene.cluster.load_images("runtime-boosters")
+    allowed = f"--set=estimators={{{','.join(BOOSTERS.values())}}}"
+    scene.cluster.helm("upgrade", *RELEASE, *values([images[0], boosters]), allowed, "--set=operator.logFormat=json")
     scene.kubectl("annotate", "driftmonitor", "flights", "perennial.dev/release=upgraded", "--overwrite")
     scene.wait_for(lambda: scene.status.get("handled", {}).get("release") == "upgraded", "the next one works", 60)
-    assert {pod["metadata"]["uid"] for pod in scene.cluster.get("pods", namespace=USERS)["items"]} == before
+    assert before <= {pod["metadata"]["uid"] for pod in scene.cluster.get("pods", namespace=USERS)["items"]}
     assert '"message"' in log(scene)
+    for name in BOOSTERS:
+        scene.kubectl("wait", f"modeldeployment/{name}", "--for=condition=Ready", "--timeout=240s")
+        (run,) = scene.cluster.get("trainingjob", name, namespace=USERS)["status"]["runs"]
+        assert (run["state"], run["model"]["engine"]) == ("Succeeded", "onnx")
+        answer = row_answered(scene, name)
+        log_odds = math.log(answer["probabilities"]["1"] / answer["probabilities"]["0"])
+        assert answer["base_value"] + sum(answer["attributions"].values()) == pytest.approx(log_odds, abs=1e-5)

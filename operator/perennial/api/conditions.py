@@ -32,6 +32,7 @@ class ConditionType(StrEnum):
     DRIFTING = "Drifting"
     DATA_FAULT = "DataFault"
     HARMFUL = "Harmful"
+    LABELS_JOINED = "LabelsJoined"
 
 
 class Condition(Status):

@@ -9,8 +9,9 @@ from pydantic import Field
 
 from .duration import Duration
 from .model import Keyed, Model, Rule, Satisfies
-from .names import ResourceName
+from .names import DataUri, ResourceName, SecretReference
 from .percent import Percent
+from .pods import PodOptions, Resources
 from .trainingjob import Column
 
 
@@ -81,6 +82,44 @@ class Governor(Model):
     `perennial.dev/approve` and the proposal's id."""
 
 
+class LabelTable(Model):
+    """Labels that come in a table: a Job in the namespace joins them with what was predicted, by a key."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.key != self.column",
+            "key and column must be two columns: the one that names a row, and the one that holds its label",
+            lambda labels: labels.key != labels.column,
+        ),
+        Rule(
+            "!has(self.time) || (self.time != self.key && self.time != self.column)",
+            "time must be a column of its own: the one that says when a label became known",
+            lambda labels: labels.time is None or labels.time not in (labels.key, labels.column),
+        ),
+    )
+
+    uri: DataUri
+    """The table, as CSV or Parquet: s3://, gs://, az://, https:// or http://, pvc://claim/path, configmap://name/key.
+    A path may hold `*`; a folder is all files in it. Files that come later, or change, are joined when they are
+    there."""
+    secret_ref: SecretReference | None = None
+    """The Secret with the credentials, endpoint and region for the URI."""
+    key: Column
+    """What a prediction and its label have in common: a column of the table, and in requests a field of each row or a
+    tensor of this name, which need be no feature. `id` is also the request's own `id`, where it has one row."""
+    column: Column
+    """The column with the label: a class of the model, or a number."""
+    time: Column | None = None
+    """The column that says when a label became known. It is then for the predictions of its key before that which have
+    none yet; without it, for all of them."""
+    every: Duration = Duration("1h")
+    """How often the table is looked at; not more often than every 10 s."""
+    resources: Resources = Resources(requests={"cpu": "100m", "memory": "512Mi"})
+    """Compute resources of the Job. It holds the keys, labels and times of one file at a time."""
+    pod: PodOptions = PodOptions()
+    """How the Job's pods are made."""
+
+
 _SAME_DEPLOYMENT = Rule(
     "self == oldSelf", "cannot be changed, as the baseline is of this deployment: make a new DriftMonitor"
 )
@@ -105,6 +144,9 @@ class DriftMonitorSpec(Model):
     upon."""
     harm: Harm = Harm()
     """When a greater loss counts as harm."""
+    labels: LabelTable | None = None
+    """Labels that come in a table, besides those that are sent to the feedback endpoint. A prediction's label should
+    come one way only."""
     actions: Annotated[tuple[Action, ...], MaxLen(8), Keyed("state", "action")] = ()
     """What is done in which state. Conditions, Events and metrics always say so; by default nothing else is done."""
     governor: Governor = Governor()

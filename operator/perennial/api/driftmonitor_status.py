@@ -69,6 +69,31 @@ class FeatureDrift(Status):
     """The features that go together otherwise than before, for Joint: those that matter most first, at most ten."""
 
 
+class JoinStatus(Status):
+    """The joins of labels from a table. The numbers are of all joins so far, over all versions."""
+
+    joined: int = 0
+    """Rows of the table whose label was counted."""
+    late: int = 0
+    """Of these, those for predictions of a version that was not served any more: they count for that one."""
+    unmatched: int = 0
+    """Rows with a key that no pod remembers a prediction of."""
+    duplicates: int = 0
+    """Rows for predictions that had a label already: the first one counts."""
+    rejected: int = 0
+    """Rows with a label that is none of the model's classes, or no number."""
+    files: int = 0
+    """Files that were joined."""
+    kept_since: Timestamp | None = None
+    """When the oldest prediction was made that is still remembered."""
+    last: Timestamp | None = None
+    """When the last join ended."""
+    next: Timestamp | None = None
+    """When the next one begins; absent while one is going on."""
+    job: str | None = None
+    """The Job that is going on, or was the last to fail."""
+
+
 class LossChange(Status):
     """The loss of labelled rows, or what scores let expect of it."""
 
@@ -191,7 +216,7 @@ class DriftMonitorStatus(Status):
     """The generation of the spec that this status is about; -1 before the operator has seen the object."""
     conditions: Conditions = ()
     """Ready: the monitor sees and judges. Reconciling, Stalled: see the reference. Drifting, DataFault, Harmful:
-    what was found."""
+    what was found. LabelsJoined: how the table of `spec.labels` goes."""
     training_job: str | None = None
     """The TrainingJob of the deployment's model: whom requests are for."""
     model: JudgedModel | None = None
@@ -202,6 +227,10 @@ class DriftMonitorStatus(Status):
     """Rows counted for this model."""
     labels: int | None = None
     """Labels counted for this model."""
+    label_coverage: float | None = None
+    """Of the rows counted for this model, the share that has a label."""
+    joins: JoinStatus | None = None
+    """What became of the labels in the table of `spec.labels`."""
     coverage: float | None = None
     """The share of served rows that was counted."""
     expected_loss: LossChange | None = None

@@ -12,5 +12,8 @@ MODELDEPLOYMENT = "perennial.dev/modeldeployment"
 DRIFTMONITOR = "perennial.dev/driftmonitor"
 """Each holds the name of the resource that something is of."""
 
+JOINER = "labels"
+"""The role of pods that join labels: they are let in to the server pods of their namespace."""
+
 REVISION = "perennial.dev/revision"
 """Of what a ModelDeployment serves: which of its revisions."""

@@ -258,6 +258,9 @@ class DriftMonitorReason(Reason):
     )
     NO_HARM = "NoHarm", "Labels show no more loss than the reference and `spec.harm.margin` allow."
     TOO_FEW_LABELS = "TooFewLabels", "Too few labels came back to judge."
+    JOINED = "Joined", "The labels that the table has were joined with what was predicted."
+    JOIN_PENDING = "JoinPending", "No join of labels has ended yet, or its pod does not start; the message says why."
+    JOIN_FAILED = "JoinFailed", "The table of labels could not be joined; the message says why. It is tried again."
     RETRAIN_REQUESTED = "RetrainRequested", "A retrain was asked of the TrainingJob."
     RETRAIN_PROPOSED = "RetrainProposed", "A retrain waits for a person's `perennial.dev/approve`."
     ROLLBACK_REQUESTED = "RollbackRequested", "The ModelDeployment was asked to go back to the version before."

@@ -84,6 +84,32 @@ class Judged(msgspec.Struct, frozen=True):
     version: int | None = None
 
 
+class Joins(msgspec.Struct, frozen=True):
+    """The joins of labels from a table. `number` is of the last one that is accounted for: its Job is done with,
+    whatever becomes of it; `table` is the digest of the part of the spec that it was made by, and the next one is due
+    at `due` unless that is another by now. `files` are the digests of those that were joined, 8 bytes each.
+
+    `missed` is how often in a row a pod could not be asked, `failed` how often in a row a join failed, `failure` of
+    what.
+    """
+
+    number: int = 0
+    table: str = ""
+    due: float = 0.0
+    files: bytes = b""
+    counted: int = 0
+    late: int = 0
+    unmatched: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+    since: int | None = None
+    ended: float | None = None
+    missed: int = 0
+    failed: int = 0
+    failure: str | None = None
+    note: str | None = None
+
+
 class Checkpoint(msgspec.Struct, frozen=True):
     """The whole memory. `calm` counts windows in a row with nothing to act upon; `suspicion` is the bet on what scores
     let expect; `released` is the last token of `perennial.dev/release`."""
@@ -103,6 +129,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     suspicion: Harm | None = None
     governor: Governor = Governor()
     released: str | None = None
+    joins: Joins = Joins()
 
     @property
     def tally(self) -> Tally:

@@ -15,7 +15,7 @@ from perennial.api.validation import text_at
 from perennial.kube.cache import Caches
 from perennial.kube.controller import Duty, Watch
 from perennial.kube.plan import Key, Manifest, Plan, Problem
-from perennial.kube.resources import CONFIGMAPS, PODS
+from perennial.kube.resources import CONFIGMAPS, JOBS, PODS
 from perennial.settings import Settings
 
 from . import plan as planning
@@ -47,8 +47,9 @@ class MonitoringController:
         caches.of(DRIFTMONITORS).add_index(BY_DEPLOYMENT, watches_deployment)
         caches.of(DRIFTMONITORS).add_index(BY_TRAINING_JOB, _asks_training_job)
         caches.of(PODS).add_index(BY_DEPLOYMENT, serves_deployment)
-        for resource in (MODELDEPLOYMENTS, TRAININGJOBS, CONFIGMAPS):
+        for resource in (MODELDEPLOYMENTS, TRAININGJOBS, CONFIGMAPS, JOBS):
             caches.of(resource)
+        self._settings = settings
         self._watcher = Watcher(pods, time.monotonic)
         self._budget = Budget(caches, actions=settings.actions, retrains_a_day=settings.retrains_a_day)
         self._alerts = _alerts(settings.alertmanager_url)
@@ -59,13 +60,14 @@ class MonitoringController:
             Watch(MODELDEPLOYMENTS, self._of_deployment),
             Watch(TRAININGJOBS, self._of_training_job),
             Watch(PODS, self._of_pod),
-            Watch(CONFIGMAPS, _of_checkpoint),
+            Watch(CONFIGMAPS, _of_child),
+            Watch(JOBS, _of_child),
             # A monitor that goes or is suspended leaves its place to the next one.
             Watch(DRIFTMONITORS, self._of_monitor),
         )
 
     async def observe(self, key: Key) -> Observed | None:
-        observed = await observe(key, self._caches, self._watcher)
+        observed = await observe(key, self._caches, self._watcher, self._settings)
         if observed is None:
             self._watcher.forget(key)
             self.metrics.forget(key)
@@ -101,7 +103,7 @@ class MonitoringController:
         return self._monitors(BY_TRAINING_JOB, [f"{metadata['namespace']}/{metadata['name']}"])
 
     def _of_pod(self, manifest: Manifest) -> list[Key]:
-        return self._monitors(BY_DEPLOYMENT, serves_deployment(manifest))
+        return self._monitors(BY_DEPLOYMENT, serves_deployment(manifest)) + _of_child(manifest)
 
     def _of_monitor(self, manifest: Manifest) -> list[Key]:
         return self._monitors(BY_DEPLOYMENT, watches_deployment(manifest))
@@ -115,7 +117,8 @@ def _alerts(url: str | None) -> Alerts | None:
     return Alerts(Alertmanager(url).post, lambda: datetime.now(UTC)) if url else None
 
 
-def _of_checkpoint(manifest: Manifest) -> list[Key]:
+def _of_child(manifest: Manifest) -> list[Key]:
+    """By the label: a checkpoint, a Job or one of its pods."""
     metadata = manifest["metadata"]
     name = (metadata.get("labels") or {}).get(DRIFTMONITOR)
     return [Key(metadata["namespace"], name)] if name else []

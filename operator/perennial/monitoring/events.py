@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from perennial.api.conditions import ConditionType, find
 from perennial.api.driftmonitor_status import DriftMonitorStatus
 from perennial.api.reasons import DriftMonitorReason, Reason
 from perennial.kube.plan import Event
@@ -46,19 +47,32 @@ def events(
     for old in known.values():
         if all(verdict.id != old.id for verdict in checkpoint.triage.verdicts):
             yield _event("Normal", DriftMonitorReason.OVER, f"{old.state} {old.id} is over")
+    yield from _joins(before, told)
     yield from _asked(checkpoint, before)
     yield from _announced(decisions, before)
 
 
 def _asked(checkpoint: Checkpoint, before: DriftMonitorStatus) -> Iterator[Event]:
-    known = {request.id for request in before.requests} | {proposal.id for proposal in before.proposals}
+    asked = {request.id for request in before.requests}
+    proposed = {proposal.id for proposal in before.proposals}
     for request in checkpoint.governor.requests:
-        if request.id not in known:
+        if request.id not in asked:
             yield _event("Normal", _REQUESTED[request.action], f"{request.words}: {request.reason}")
     for proposal in checkpoint.governor.proposals:
-        if proposal.id not in known:
+        if proposal.id not in proposed:
             message = f"{proposal.words}, which waits for perennial.dev/approve={proposal.id}: {proposal.reason}"
             yield _event("Warning", _PROPOSED[proposal.action], message)
+
+
+def _joins(before: DriftMonitorStatus, told: DriftMonitorStatus) -> Iterator[Event]:
+    """A join that fails again and again of the same says so once."""
+    now, then = (find(status.conditions, ConditionType.LABELS_JOINED) for status in (told, before))
+    if (
+        now is not None
+        and now.reason == DriftMonitorReason.JOIN_FAILED.value
+        and (then is None or then.reason != now.reason)
+    ):
+        yield _event("Warning", DriftMonitorReason.JOIN_FAILED, now.message)
 
 
 def _announced(decisions: Decisions, before: DriftMonitorStatus) -> Iterator[Event]:

@@ -7,6 +7,7 @@ asked at once, for it waits but a few seconds to be told that its last epoch is 
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from perennial.kube.plan import Key, Manifest
 from perennial.kube.podclient import PodUnreachable
 from perennial.wire import places
 from perennial.wire.counts import EPOCHS_PATH, REFERENCE_PATH, Epochs, Take
+from perennial.wire.journal import JOURNAL_PATH, Keep, Kept
 from perennial.wire.reference import Reference
 
 from .checkpoint import Checkpoint, Mark
@@ -25,6 +27,12 @@ from .observed import Look
 LOOKS_A_WINDOW = 4
 SHORTEST, LONGEST = 1.0, 60.0
 """Seconds between two looks: the longest is what a node that dies can lose."""
+
+UNTOLD_SECONDS = 0.5
+"""A pod that has just started is told so often by which key to remember, until it hears it."""
+
+DEAF = 60
+"""Times in a row after which a pod that does not hear is told with the looks only."""
 
 ENDING_SECONDS = 1.0
 """An ending pod is asked so often until it is gone: it serves on for a few seconds, then waits 5 s for its last epoch
@@ -60,7 +68,8 @@ class Question:
     """What a look is for: the stable revision's counts of the model with digest `model`. `candidate` is asked nothing
     yet.
 
-    `acts` False only looks: what the pods keep stays for the monitor that acts.
+    `acts` False only looks: what the pods keep stays for the monitor that acts. `key` is what they are to remember
+    predictions by, the candidate's too.
     """
 
     stable: str
@@ -68,6 +77,7 @@ class Question:
     candidate: str | None
     period: float
     acts: bool
+    key: str | None = None
 
 
 @dataclass(slots=True)
@@ -80,6 +90,10 @@ class _Memory:
     unreachable: dict[str, str] = field(default_factory=dict)
     no_reference: str | None = None
     failures: dict[str, int] = field(default_factory=dict)
+    told: dict[str, str | None] = field(default_factory=dict)
+    """The key that pods were told, by uid."""
+    deaf: dict[str, int] = field(default_factory=dict)
+    """How often in a row a pod did not hear it."""
 
 
 class Watcher:
@@ -102,6 +116,7 @@ class Watcher:
         ending = [pod for pod in pods if _hands_over(memory, pod, question)]
         now = self._clock()
         due, ending_due = now >= memory.due, now >= memory.ending_due
+        untold = await self._tell(memory, [pod for pod in pods if not pod.ending], question, patient=not due)
         if due:
             memory.due = now + _interval(question.period)
             memory.serving = len(serving)
@@ -119,8 +134,39 @@ class Watcher:
             unreachable=dict(memory.unreachable),
             reference=reference,
             no_reference=memory.no_reference,
-            next=max(min(memory.due, memory.ending_due if ending else memory.due) - self._clock(), 0.0),
+            next=min(
+                max(min(memory.due, memory.ending_due if ending else memory.due) - self._clock(), 0.0),
+                UNTOLD_SECONDS if untold else math.inf,
+            ),
         )
+
+    async def _tell(self, memory: _Memory, pods: list[Pod], question: Question, *, patient: bool) -> bool:
+        """Have pods remember predictions by the key as soon as they can hear it, which is before they are sent any
+        request. Whether one is to be told again soon; who has long been deaf is told with the looks only."""
+        present = {pod.uid for pod in pods}
+        memory.told = {uid: key for uid, key in memory.told.items() if uid in present}
+        memory.deaf = {uid: times for uid, times in memory.deaf.items() if uid in present}
+        if not question.acts:
+            return False
+        # Who was told nothing remembers nothing: only of a key are pods told unasked.
+        untold = [pod for pod in pods if memory.told.get(pod.uid) != question.key]
+        untold = [pod for pod in untold if not patient or memory.deaf.get(pod.uid, 0) < DEAF]
+        heard = await asyncio.gather(*(self._keep(pod, question.key) for pod in untold))
+        for pod, has in zip(untold, heard, strict=True):
+            if has:
+                memory.told[pod.uid] = question.key
+                memory.deaf.pop(pod.uid, None)
+            else:
+                memory.deaf[pod.uid] = memory.deaf.get(pod.uid, 0) + 1
+        return any(times < DEAF for times in memory.deaf.values())
+
+    async def _keep(self, pod: Pod, key: str | None) -> bool:
+        try:
+            await self._pods.post_json(pod.ip, places.CONTROL_PORT, JOURNAL_PATH, Keep(key), Kept)
+        except PodUnreachable as error:
+            # One of an earlier release: it never will.
+            return error.status == 404
+        return True
 
     async def _reference(
         self, memory: _Memory, serving: list[Pod], question: Question, known: Checkpoint
@@ -151,6 +197,8 @@ class Watcher:
                 continue
             memory.failures.pop(pod.uid, None)
             taken[pod.uid] = answer
+            # An operator that was started anew, or a pod that lost its disk: the pod itself says what it remembers by.
+            memory.told[pod.uid] = answer.key
         return taken
 
     async def _take(self, pod: Pod, mark: Mark | None, acts: bool) -> Epochs | str:
@@ -159,6 +207,11 @@ class Watcher:
             return await self._pods.post_json(pod.ip, places.CONTROL_PORT, EPOCHS_PATH, take, Epochs)
         except PodUnreachable as error:
             return str(error)
+
+
+def askable(manifests: Iterable[Manifest]) -> list[Pod]:
+    """The pods that can be asked, those that end included."""
+    return [pod for manifest in manifests if _lives(manifest) and (pod := _pod(manifest))]
 
 
 def _hands_over(memory: _Memory, pod: Pod, question: Question) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from perennial.api.labels import DRIFTMONITOR, MANAGED_BY, ROLE
+
+CHECKPOINT = "checkpoint"
 
 RELEASE = "perennial.dev/release"
 """The annotation by which a person says that what is served now is normal; its value is a token that is taken once."""
@@ -28,6 +31,9 @@ class Identity:
         """The ConfigMap that the monitor remembers in."""
         return f"{self.name}-drift"
 
-    @property
-    def labels(self) -> dict[str, str]:
-        return MANAGED_BY | {ROLE: "checkpoint", DRIFTMONITOR: self.name}
+    def join_job(self, number: int) -> str:
+        """The Job that joins labels for the `number`-th time."""
+        return f"{self.name}-{hashlib.sha256(self.uid.encode()).hexdigest()[:6]}-labels-{number}"
+
+    def labels(self, role: str) -> dict[str, str]:
+        return MANAGED_BY | {ROLE: role, DRIFTMONITOR: self.name}

@@ -12,10 +12,12 @@ from perennial.api.validation import InvalidSpecError, parse_spec, parse_status,
 from perennial.kube.cache import Caches
 from perennial.kube.ownership import is_owned_by
 from perennial.kube.plan import Key, Manifest
-from perennial.kube.resources import CONFIGMAPS, PODS
+from perennial.kube.resources import CONFIGMAPS, JOBS, PODS
+from perennial.settings import Settings
+from perennial.wire.join import Server
 
 from .checkpoint import Checkpoint, UnreadableCheckpointError, decode
-from .look import Question, Watcher
+from .look import Question, Watcher, askable
 from .names import Identity
 from .observed import Deployment, Look, Observed
 
@@ -37,7 +39,7 @@ def serves_deployment(manifest: Manifest) -> list[str]:
     return [f"{metadata['namespace']}/{name}"] if name else []
 
 
-async def observe(key: Key, caches: Caches, watcher: Watcher) -> Observed | None:
+async def observe(key: Key, caches: Caches, watcher: Watcher, settings: Settings) -> Observed | None:
     """The record of a DriftMonitor; None when it is gone."""
     manifest = caches[DRIFTMONITORS].get(key.namespace, key.name)
     if manifest is None:
@@ -49,8 +51,8 @@ async def observe(key: Key, caches: Caches, watcher: Watcher) -> Observed | None
     deployment = _deployment(caches, key.namespace, spec.deployment) if spec else None
     rival = _rival(caches, manifest)
     look = Look()
+    pods = caches[PODS].by(BY_DEPLOYMENT, f"{key.namespace}/{spec.deployment}") if spec else ()
     if spec and deployment and not spec.suspend and (question := _question(spec, deployment, acts=rival is None)):
-        pods = caches[PODS].by(BY_DEPLOYMENT, f"{key.namespace}/{spec.deployment}")
         look = await watcher.look(key, question, pods, checkpoint)
     return Observed(
         identity=identity,
@@ -65,7 +67,21 @@ async def observe(key: Key, caches: Caches, watcher: Watcher) -> Observed | None
         training=_training(caches, key.namespace, deployment),
         rival=rival,
         look=look,
+        servers=tuple(Server(pod.uid, pod.name, pod.ip) for pod in askable(pods)),
+        join_job=(job := _join_job(caches, identity, checkpoint)),
+        join_pods=_pods_of(caches, job) if job else (),
+        settings=settings,
     )
+
+
+def _join_job(caches: Caches, identity: Identity, checkpoint: Checkpoint) -> Manifest | None:
+    job = caches[JOBS].get(identity.namespace, identity.join_job(checkpoint.joins.number + 1))
+    return job if job and is_owned_by(job, identity.uid) else None
+
+
+def _pods_of(caches: Caches, job: Manifest) -> tuple[Manifest, ...]:
+    pods = caches[PODS].owned_by(job["metadata"]["uid"])
+    return tuple(sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", ""))))
 
 
 def _spec(manifest: Manifest) -> tuple[DriftMonitorSpec | None, str | None]:
@@ -136,4 +152,5 @@ def _question(spec: DriftMonitorSpec, deployment: Deployment, *, acts: bool) -> 
         candidate=candidate.revision if candidate else None,
         period=float(spec.window.period.seconds),
         acts=acts,
+        key=spec.labels.key if spec.labels else None,
     )

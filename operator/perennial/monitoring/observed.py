@@ -10,7 +10,9 @@ from perennial.api.driftmonitor_status import DriftMonitorStatus
 from perennial.api.modeldeployment_status import ModelDeploymentStatus
 from perennial.api.trainingjob_status import TrainingJobStatus
 from perennial.kube.plan import Manifest
+from perennial.settings import Settings
 from perennial.wire.counts import Epochs
+from perennial.wire.join import Server
 from perennial.wire.reference import Reference
 
 from .checkpoint import Checkpoint
@@ -51,6 +53,9 @@ class Look:
 class Observed:
     """The monitor and what concerns it. `spec` is None where `invalid` says what is wrong with it.
 
+    `servers` are the deployment's pods that may remember predictions, those that end included; `join_job` is the Job of
+    the join that is not accounted for yet, with its pods, the oldest first.
+
     `rival` is the monitor of the same deployment that acts, `brake` what the installation forbids. `stored`
     is the ConfigMap as it is, `checkpoint` what it holds and `unreadable` why it holds nothing.
     """
@@ -68,6 +73,10 @@ class Observed:
     rival: str | None = None
     brake: Brake | None = None
     look: Look = Look()
+    servers: tuple[Server, ...] = ()
+    join_job: Manifest | None = None
+    join_pods: tuple[Manifest, ...] = ()
+    settings: Settings = field(default_factory=Settings)
 
     @property
     def generation(self) -> int:

@@ -6,6 +6,7 @@ by the checkpoint that the API server then has.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 import msgspec
@@ -23,6 +24,8 @@ from .checkpoint import Checkpoint, Judged, encode
 from .counts import miss
 from .events import events
 from .governor import decide, follow, withdraw
+from .joins import Joining, joining
+from .names import CHECKPOINT
 from .objections import Decision, Decisions, Limits, Situation
 from .observed import Observed
 from .requests import Action
@@ -55,8 +58,8 @@ def plan(observed: Observed, problems: tuple[Problem, ...], now: datetime) -> Pl
     spec = observed.spec
     if spec is None:
         return _unable(observed, now, CommonReason.INVALID_SPEC, observed.invalid or "", stalled=True)
-    if problems:
-        return _refused(observed, problems[0], now)
+    if unwritten := [problem for problem in problems if problem.kind == CONFIGMAPS.kind]:
+        return _refused(observed, unwritten[0], now)
     if spec.suspend:
         return _unable(observed, now, CommonReason.SUSPENDED, "spec.suspend is true: no counts are taken")
     if observed.deployment is None:
@@ -66,8 +69,11 @@ def plan(observed: Observed, problems: tuple[Problem, ...], now: datetime) -> Pl
     if checkpoint.model is None:
         message = f"ModelDeployment {spec.deployment} has no stable revision yet"
         return _unable(observed, now, DriftMonitorReason.NOTHING_SERVED, message)
-    blocked = _blocked(observed, checkpoint)
-    return _whole(observed, checkpoint, decisions, now, blocked)
+    labels = joining(observed, checkpoint.joins, now)
+    if problems:
+        # A Job or its pod: what is watched goes on without.
+        labels = replace(labels, waiting=f"{problems[0].reason}: {problems[0].message}", recheck=RETRY_SECONDS)
+    return _whole(observed, msgspec.structs.replace(checkpoint, joins=labels.joins), decisions, labels, now)
 
 
 def consider(observed: Observed, spec: DriftMonitorSpec, now: datetime) -> tuple[Checkpoint, Decisions]:
@@ -217,15 +223,16 @@ def _whole(
     observed: Observed,
     checkpoint: Checkpoint,
     decisions: Decisions,
+    labels: Joining,
     now: datetime,
-    blocked: Finding | None,
 ) -> Plan:
-    told = status(observed, checkpoint, decisions, now, blocked=blocked)
+    told = status(observed, checkpoint, decisions, now, labels=labels, blocked=_blocked(observed, checkpoint))
     return Plan(
-        children=(Child(CONFIGMAPS, _configmap(observed, checkpoint)),),
+        children=(Child(CONFIGMAPS, _configmap(observed, checkpoint)), *labels.children),
+        deletions=labels.deletions,
         status=told.to_manifest(),
         events=tuple(events(observed, checkpoint, decisions, told)),
-        requeue_after=_requeue(observed, decisions, now),
+        requeue_after=_requeue(observed, decisions, labels, now),
     )
 
 
@@ -239,14 +246,14 @@ def _configmap(observed: Observed, checkpoint: Checkpoint) -> Manifest:
         "metadata": {
             "name": identity.checkpoint,
             "namespace": identity.namespace,
-            "labels": identity.labels,
+            "labels": identity.labels(CHECKPOINT),
             "ownerReferences": [owner_reference(observed.manifest)],
         },
         "binaryData": stored["binaryData"] if stored and unchanged else encode(checkpoint),
     }
 
 
-def _requeue(observed: Observed, decisions: Decisions, now: datetime) -> float | None:
+def _requeue(observed: Observed, decisions: Decisions, labels: Joining, now: datetime) -> float | None:
     waits = [each.until - now.timestamp() for made in decisions.values() for each in made if each.until]
-    waits += [observed.look.next] if observed.look.next is not None else []
+    waits += [wait for wait in (observed.look.next, labels.recheck) if wait is not None]
     return max(min(waits), SHORTEST_SECONDS) if waits else None

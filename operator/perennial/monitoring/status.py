@@ -14,6 +14,7 @@ from perennial.api.driftmonitor_status import (
     FeatureDrift,
     GovernorStatus,
     HandledVerbs,
+    JoinStatus,
     JudgedModel,
     LossChange,
     PreviousLoss,
@@ -21,13 +22,15 @@ from perennial.api.driftmonitor_status import (
 )
 from perennial.api.driftmonitor_status import Verdict as VerdictStatus
 from perennial.api.reasons import DriftMonitorReason
+from perennial.wire.join import DIGEST
 from perennial.wire.stats import Pairs
 
 from .baseline import FEWEST_WINDOWS
 from .before import wins
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, Joins
 from .counts import coverage
 from .faults import Finding as DriftFinding
+from .joins import Joining
 from .objections import Decision, Decisions
 from .observed import Observed
 from .requests import Back, Proposal, Request
@@ -55,6 +58,7 @@ def status(
     decisions: Decisions,
     now: datetime,
     *,
+    labels: Joining | None = None,
     stalled: Finding | None = None,
     blocked: Finding | None = None,
 ) -> DriftMonitorStatus:
@@ -67,7 +71,9 @@ def status(
     conditions = settle(
         observed.status.conditions,
         # A suspended monitor claims nothing: what it once found must not hold training for ever.
-        health(ready, stalled=stalled) | ({} if spec and spec.suspend else _found(checkpoint, spec)),
+        health(ready, stalled=stalled)
+        | ({} if spec and spec.suspend else _found(checkpoint, spec))
+        | _joined(observed, checkpoint.joins, labels),
         generation=observed.generation,
         now=now,
     )
@@ -83,6 +89,8 @@ def status(
         baseline=_baseline(checkpoint, spec),
         rows=tally.rows if judged else None,
         labels=tally.labels if judged else None,
+        label_coverage=round(tally.labels / tally.rows, 4) if judged and tally.rows else None,
+        joins=_joins(checkpoint.joins, labels, observed) if spec and spec.labels else None,
         coverage=round(covered, 4) if covered is not None else None,
         expected_loss=_expected_loss(checkpoint, spec),
         windows=WindowCount(
@@ -149,7 +157,7 @@ def _harm_unobservable(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> str | 
         return None
     return (
         f"no label came back in {checkpoint.windows} windows: send labels with their receipts to the feedback "
-        "endpoint, or harm cannot be seen and is not acted upon"
+        "endpoint, or name the table that has them in spec.labels, or harm cannot be seen and is not acted upon"
     )
 
 
@@ -222,6 +230,48 @@ def _harmful(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> Finding:
         return Finding(None, reason.TOO_FEW_LABELS, f"{message}; {blind}" if blind else message)
     tolerated = f"{tally.harm.tolerated:.3g}" if tally.harm else "what is tolerated"
     return Finding(False, reason.NO_HARM, f"{tally.labels} labels speak for no loss above {tolerated}")
+
+
+def _joined(observed: Observed, joins: Joins, labels: Joining | None) -> dict[ConditionType, Finding]:
+    """Only for who has a table of labels, and while it is looked at."""
+    reason, spec = DriftMonitorReason, observed.spec
+    if spec is None or spec.labels is None or labels is None:
+        return {}
+    return {ConditionType.LABELS_JOINED: _join_finding(observed, joins, labels, reason)}
+
+
+def _join_finding(observed: Observed, joins: Joins, labels: Joining, reason: type[DriftMonitorReason]) -> Finding:
+    if observed.rival:
+        return Finding(False, reason.SECOND_MONITOR, f"DriftMonitor {observed.rival} joins labels for this deployment")
+    if joins.failure:
+        tried = "is tried again now" if labels.going else f"is tried again at {at(joins.due)}"
+        return Finding(False, reason.JOIN_FAILED, f"{joins.failure}. The join {tried}")
+    if labels.waiting:
+        return Finding(False, reason.JOIN_PENDING, f"Job {labels.going} waits: {labels.waiting}")
+    if joins.ended is None:
+        waits = f"Job {labels.going} goes on" if labels.going else "it waits for a pod that serves"
+        return Finding(None, reason.JOIN_PENDING, f"no join has ended yet: {waits}")
+    told = f"{joins.counted} labels of {len(joins.files) // DIGEST} files were joined"
+    if joins.unmatched:
+        told += f"; {joins.unmatched} have keys that no pod remembers a prediction of"
+    return Finding(True, reason.JOINED, f"{told}; {joins.note}" if joins.note else told)
+
+
+def _joins(joins: Joins, labels: Joining | None, observed: Observed) -> JoinStatus:
+    going = labels.going if labels else None
+    failed = observed.identity.join_job(joins.number) if joins.failure else None
+    return JoinStatus(
+        joined=joins.counted,
+        late=joins.late,
+        unmatched=joins.unmatched,
+        duplicates=joins.duplicates,
+        rejected=joins.rejected,
+        files=len(joins.files) // DIGEST,
+        kept_since=moment(joins.since) if joins.since is not None else None,
+        last=moment(joins.ended) if joins.ended is not None else None,
+        next=moment(joins.due) if labels and not going and joins.due else None,
+        job=going or failed,
+    )
 
 
 def _baseline(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> BaselineStatus | None:

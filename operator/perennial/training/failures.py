@@ -7,13 +7,12 @@ from typing import Any
 
 from perennial.api.reasons import TrainingJobReason as Reason
 from perennial.kube.plan import Manifest
+from perennial.pods.jobs import BAD_INPUT
 
 from .record import Failure
 
 LINES_LIMIT = 1500
 """Characters of a container's last lines that a record keeps: the end, where the error stands."""
-BAD_INPUT = 64
-"""Exit code of a container whose input is wrong: another attempt would find the same."""
 
 _PREEMPTED = "PreemptionByScheduler"
 _OUT_OF_MEMORY = "OOMKilled"

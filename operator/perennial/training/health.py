@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from perennial.api.conditions import ConditionType, Finding, health
 from perennial.api.reasons import CommonReason, Reason, RunFailureReason, TrainingJobReason
+from perennial.pods.jobs import BAD_INPUT
 
 from .digest import is_comparable
-from .failures import BAD_INPUT
 from .history import History
 from .holds import Hold
 from .intake import Going

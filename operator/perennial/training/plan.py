@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from perennial.api.reasons import Reason, TrainingJobReason
 from perennial.kube.plan import Child, Event, Plan, Problem
+from perennial.pods.jobs import trial_pod
 from perennial.wire.run import Accepted
 
 from .champion import champion
@@ -30,7 +31,6 @@ from .report_job import report_job
 from .run_job import run_job
 from .status import status_of
 from .store import default_claim, store_of
-from .trial import trial_pod
 from .triggers import Asked, asked
 
 _PENDING_DEADLINE = timedelta(seconds=600)

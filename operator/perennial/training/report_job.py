@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from perennial.api.trainingjob import TrainingJobSpec
 from perennial.kube.plan import Child, Manifest
+from perennial.pods.jobs import DISRUPTION_RULE, INTERNAL, exit_code_rule
 from perennial.pods.mounts import scratch_mount
 from perennial.pods.template import container, pod_template
 from perennial.settings import Settings
@@ -15,7 +16,7 @@ from perennial.wire import run as wire
 from .intake import NO_MANIFEST
 from .names import REPORT, Identity
 from .origin import Origin, to_annotation
-from .run_job import COMMAND, DISRUPTION_RULE, INTERNAL, exit_code_rule, job_child, run_environment, store_mounts
+from .run_job import COMMAND, job_child, run_environment, store_mounts
 
 _PLACING = ("nodeSelector", "affinity")
 _REQUESTS = {"cpu": "50m", "memory": "256Mi"}

@@ -14,19 +14,17 @@ from perennial.api.trainingjob import ColumnExpectation, Data, TrainingJobSpec
 from perennial.kube.ownership import owner_reference
 from perennial.kube.plan import Child, Manifest, Mode
 from perennial.kube.resources import JOBS
+from perennial.pods.jobs import BAD_INPUT, DISRUPTION_RULE, INTERNAL, exit_code_rule
 from perennial.pods.mounts import Mount, empty_mount, scratch_mount, secret_mount, uri_mount
 from perennial.pods.template import container, own_container, pod_template
 from perennial.settings import Settings
 from perennial.wire import places
 from perennial.wire import run as wire
 
-from .failures import BAD_INPUT
 from .names import PUBLISHER, TRAINER, Identity
 from .origin import Origin, to_annotation
 from .progress import PORT_NAME
 
-INTERNAL = 65
-"""Exit code of a failure of ours that another attempt would repeat."""
 COMMAND = ("python", "-m", "perennial.runtime.trainer")
 _COMPUTE = ("cpu", "memory", "ephemeral-storage")
 
@@ -71,18 +69,6 @@ def job_child(
         "spec": spec,
     }
     return Child(JOBS, manifest, Mode.CREATE)
-
-
-def exit_code_rule(name: str, *codes: int) -> Manifest:
-    """Exit codes of a container that fail the Job at once."""
-    return {"action": "FailJob", "onExitCodes": {"containerName": name, "operator": "In", "values": list(codes)}}
-
-
-DISRUPTION_RULE: Manifest = {
-    "action": "Ignore",
-    "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
-}
-"""A pod that was preempted or drained says nothing about the run: it is not counted among the attempts."""
 
 
 def _failure_rules(spec: TrainingJobSpec) -> list[Manifest]:

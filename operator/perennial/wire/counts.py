@@ -61,3 +61,5 @@ class Epochs(msgspec.Struct):
     epochs: list[Epoch] = []
     draining: bool = False
     """The pod is ending and waits (at most 5 s) for its last epoch to be acknowledged."""
+    key: str | None = None
+    """What predictions are remembered by (see `wire/journal.py`)."""

@@ -10,12 +10,12 @@ import pytest
 
 from perennial.api.trainingjob import TrainingJobSpec
 from perennial.kube.plan import Manifest, Mode
+from perennial.pods.jobs import trial_pod
 from perennial.training.names import Identity
 from perennial.training.origin import Handled, Origin, Store, Trigger, from_job
 from perennial.training.report_job import report_job
 from perennial.training.run_job import run_job
 from perennial.training.store import default_claim, store_of
-from perennial.training.trial import trial_pod
 from perennial.wire import places
 from perennial.wire.run import Accepted, Champion, Container, Expectation, Run, Search, Sklearn, Slices, Step
 from perennial.wire.run import Test as HeldOut

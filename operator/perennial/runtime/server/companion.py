@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,10 +38,13 @@ class Incomparable(ValueError):
 
 @dataclass
 class Sample:
-    """Rows of one request that the companion is to score, and what the model said to them."""
+    """Rows of one request that the companion is to score, and what the model said to them. `remembered` are the numbers
+    of those predictions in the journal, where there is one.
+    """
 
     rows: Rows
     answers: Answers
+    remembered: list[int] = field(default_factory=list)
 
 
 class Companion:
@@ -49,6 +52,7 @@ class Companion:
 
     def __init__(self, model: Model, main: Model) -> None:
         self.digest = model.digest
+        self.classes = model.schema.classes
         self._engine = model.engine
         self._numbers, self._texts = _columns(model.schema, main.schema)
         self._tolerance = tolerance(main.reference)
@@ -125,7 +129,8 @@ class Companion:
 
 def _together(samples: list[Sample]) -> Sample:
     predictions = np.concatenate([sample.answers.predictions for sample in samples])
-    return Sample(joined([sample.rows for sample in samples]), Answers(predictions))
+    remembered = [number for sample in samples for number in sample.remembered or [-1] * sample.rows.count]
+    return Sample(joined([sample.rows for sample in samples]), Answers(predictions), remembered)
 
 
 _FIRST = np.zeros(1, np.intp)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from perennial.runtime.server import http, measurements
 from perennial.runtime.server.counting import Counting
+from perennial.runtime.server.counts.journal import Basis, Journal, remember
 from perennial.runtime.server.feedback import Feedback
 from perennial.runtime.server.http import (
+    BINARY,
     TEXT,
     Reply,
     Request,
@@ -21,33 +25,60 @@ from perennial.runtime.server.http import (
     refused,
 )
 from perennial.runtime.server.inference import Predictor
+from perennial.runtime.server.joining import Joining
 from perennial.runtime.server.meter import Meter
 from perennial.runtime.server.refusal import Refusal, malformed
 from perennial.runtime.server.state import State
 from perennial.wire.counts import EPOCHS_PATH, REFERENCE_PATH, Take
+from perennial.wire.journal import (
+    JOURNAL_PATH,
+    KEYS_PATH,
+    LABELS_PATH,
+    RECORDS_PATH,
+    Keep,
+    Kept,
+    Keys,
+    Page,
+    Pairs,
+    Records,
+)
 from perennial.wire.stats import STATS_PATH
 
 logger = logging.getLogger(__name__)
 
 METRICS_PATH = "/metrics"
 
+KEYS = 2**18
+"""Of predictions, in one answer: 3 MiB."""
+
 _decode_take = msgspec.json.Decoder(Take).decode
+_decode_keep = msgspec.json.Decoder(Keep).decode
+_decode_page = msgspec.msgpack.Decoder(Page).decode
+_decode_pairs = msgspec.msgpack.Decoder(Pairs).decode
+_decode_records = msgspec.msgpack.Decoder(Records).decode
+_decode_basis = msgspec.msgpack.Decoder(Basis).decode
+pack = msgspec.msgpack.encode
 
 Respond = Callable[[bytes], Reply]
 
 
 class ControlApp:
-    """Routes requests of the control port."""
+    """Routes requests of the control port. `counts` is the folder of what the pod remembers."""
 
-    def __init__(self, state: State, meter: Meter, *, max_body: int) -> None:
+    def __init__(self, state: State, meter: Meter, counts: Path, *, max_body: int) -> None:
         self.max_body = max_body
         self._state = state
         self._meter = meter
+        self._counts = counts
         self._routes: dict[str, tuple[str, Respond]] = {
             METRICS_PATH: ("GET", self._metrics),
             STATS_PATH: ("GET", self._stats),
             REFERENCE_PATH: ("GET", self._reference),
             EPOCHS_PATH: ("POST", self._epochs),
+            JOURNAL_PATH: ("POST", self._keep),
+            KEYS_PATH: ("POST", self._keys),
+            LABELS_PATH: ("POST", self._labels),
+            RECORDS_PATH: ("POST", self._records),
             f"/v2/models/{state.name}/feedback": ("POST", self._feedback),
         }
 
@@ -102,16 +133,82 @@ class ControlApp:
 
     def _epochs(self, body: bytes) -> Reply:
         _, counting = self._loaded()
+        take = _decoded(_decode_take, body or b"{}")
+        epochs = counting.book.take(take, draining=self._state.draining)
+        epochs.key = counting.journal.key if counting.journal is not None else None
+        return Reply(encode(epochs))
+
+    def _keep(self, body: bytes) -> Reply:
+        """Also before the model is loaded: what is served first is to be remembered too."""
+        key = _decoded(_decode_keep, body).key
+        if self._state.predictor is None:
+            remember(self._counts, key)
+        else:
+            self._state.predictor.keep(key)
+        return Reply(encode(Kept(key)))
+
+    def _keys(self, body: bytes) -> Reply:
+        _, counting = self._loaded()
+        journal = self._open(counting)
+        keys = Keys(self._state.name, None)
+        if journal is not None:
+            page = _decoded(_decode_page, body)
+            first, end, rows = journal.rows(page.after, KEYS)
+            keys = Keys(self._state.name, journal.key, first, end, journal.written, rows)
+        return Reply(pack(keys), content_type=BINARY)
+
+    def _labels(self, body: bytes) -> Reply:
+        predictor, counting = self._loaded()
+        journal, pairs = self._open(counting), _decoded(_decode_pairs, body)
+        self._check_name(pairs.name)
+        if journal is None:
+            raise Refusal(409, "no predictions are remembered here")
+        return Reply(pack(Joining(counting.book, journal, predictor.model.digest)(pairs.pairs)), content_type=BINARY)
+
+    def _records(self, body: bytes) -> Reply:
+        """Another pod's, which ends. The key comes with them: an operator that is down has told it to nobody."""
+        predictor, counting = self._loaded()
+        given = _decoded(_decode_records, body)
+        self._check_name(given.name)
+        self._open(counting)
+        if counting.journal is None:
+            predictor.keep(given.key)
+        journal = counting.journal
+        if journal is None or journal.key != given.key:
+            raise Refusal(409, f"predictions are not remembered by {given.key!r} here")
         try:
-            take = _decode_take(body or b"{}")
-        except (ValueError, RecursionError) as error:
+            models = [_decode_basis(model) for model in given.models]
+            taken = journal.take(models, given.records)
+        except ValueError as error:
             raise malformed(error) from error
-        return Reply(encode(counting.book.take(take, draining=self._state.draining)))
+        return Reply(encode({"taken": taken}))
+
+    def _open(self, counting: Counting) -> Journal | None:
+        """Raises Refusal 503 where the pod gives its predictions away: another one will have them."""
+        if self._state.draining or (counting.journal is not None and counting.journal.closed):
+            raise overloaded("the pod is ending")
+        return counting.journal
+
+    def _check_name(self, name: str) -> None:
+        """An address may be another pod's by now."""
+        if name != self._state.name:
+            raise Refusal(404, f"there is no model {name!r} here; this server has {self._state.name!r}")
 
     def _feedback(self, body: bytes) -> Reply:
         predictor, counting = self._loaded()
         model = predictor.model
         return Reply(encode(Feedback(counting.book, model.digest, model.schema)(body)))
+
+
+DecodedT = TypeVar("DecodedT")
+
+
+def _decoded(decode: Callable[[bytes], DecodedT], body: bytes) -> DecodedT:
+    """Raises Refusal 400."""
+    try:
+        return decode(body)
+    except (ValueError, RecursionError) as error:
+        raise malformed(error) from error
 
 
 def _unknown(path: str, name: str) -> Refusal:

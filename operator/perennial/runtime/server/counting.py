@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 
@@ -9,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.runtime.binning import numeric_cells
+from perennial.runtime.server.companion import Companion
+from perennial.runtime.server.counts import journal as journals
 from perennial.runtime.server.counts import slot as slots
 from perennial.runtime.server.counts.epochs import Book
+from perennial.runtime.server.counts.journal import Basis, Journal
 from perennial.runtime.server.counts.mapped import Layout, open_counts
 from perennial.runtime.server.counts.tally import Coder, Tally
 from perennial.runtime.server.counts.totals import Totals
@@ -18,6 +22,8 @@ from perennial.runtime.server.engine import Answers, Scorer
 from perennial.runtime.server.model import Model
 from perennial.runtime.server.rows import Rows
 from perennial.wire.reference import Numeric
+
+logger = logging.getLogger(__name__)
 
 
 class Counting:
@@ -38,16 +44,47 @@ class Counting:
         self._slot = slots.claim(self.mapped, tally)
         self.totals = Totals(self._slot.totals)
         self.book = Book(self.mapped, self._read, time.time, companion)
+        self.journal: Journal | None = None
+
+    @property
+    def kept(self) -> str | None:
+        """By which key predictions are to be remembered."""
+        return journals.remembered(self.mapped.folder)
+
+    def keep(self, key: str | None, basis: Basis) -> None:
+        """Remember predictions by this key from here on, None by none."""
+        if self.journal is not None and self.journal.key == key:
+            return
+        self.journal = None
+        try:
+            journals.remember(self.mapped.folder, key)
+            self.journal = Journal(self.mapped.folder, key, basis) if key is not None else None
+        except OSError as error:
+            logger.warning("predictions are not remembered, labels from a table will not find them: %s", error)
 
     def add(self, rows: Rows, answers: Answers) -> NDArray[np.float64] | None:
         """Count rows and what the model said to them; gives their scores, None without a reference."""
         self.totals.predicted(rows.count)
-        if self._scorer is None:
+        scores = None if self._scorer is None else self._scorer(answers)
+        if self.journal is not None and rows.keys is not None:
+            self.journal.append(rows.keys, answers, scores)
+        if scores is None:
             return None
-        scores = self._scorer(answers)
         codes = self._coder(rows.texts) if self._coder is not None and rows.texts is not None else None
         self._slot.add(rows.numbers, codes, scores)
         return scores
+
+    def remembered(self, rows: Rows, chosen: NDArray[np.intp]) -> list[int]:
+        """Numbers of these rows' predictions, which were just added; empty where none are remembered."""
+        if self.journal is None or rows.keys is None:
+            return []
+        return self.journal.newest([rows.keys[row] for row in chosen.tolist()])
+
+    def paired(self, remembered: list[int], companion: Companion, other: Answers) -> None:
+        """Remember what the companion said to rows that are remembered."""
+        if self.journal is not None and remembered:
+            digest = bytes.fromhex(companion.digest)
+            self.journal.pair(remembered, digest, companion.classes, other.predictions.tolist())
 
     def score_cells(self, scores: NDArray[np.float64]) -> list[int]:
         """The cells of scores that `add` gave."""

@@ -8,6 +8,7 @@ for, none spoils the others.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -87,16 +88,17 @@ class Feedback:
 
     def _judge(self, receipt: Receipt, label: float | Class) -> Label:
         if receipt.model.hex() == self._model:
-            self._check(label)
+            check_class(label, self._schema.classes)
         return judge(receipt, label)
 
-    def _check(self, label: float | Class) -> None:
-        classes = self._schema.classes
-        if classes and not any(same_label(label, known) for known in classes):
-            shown = ", ".join(repr(known) for known in classes[:10])
-            raise ValueError(
-                f"label {label!r} is none of the model's classes ({shown}{', ...' if len(classes) > 10 else ''})"
-            )
+
+def check_class(label: float | Class, classes: Sequence[Class]) -> None:
+    """Raises ValueError where there are classes, and the label is none of them."""
+    if classes and not any(same_label(label, known) for known in classes):
+        shown = ", ".join(repr(known) for known in classes[:10])
+        raise ValueError(
+            f"label {label!r} is none of the model's classes ({shown}{', ...' if len(classes) > 10 else ''})"
+        )
 
 
 def judge(receipt: Receipt, label: float | Class) -> Label:

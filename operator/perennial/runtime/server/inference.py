@@ -15,12 +15,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from perennial.runtime.keys import digest_of
 from perennial.runtime.server import attributing
 from perennial.runtime.server import receipt as receipts
 from perennial.runtime.server.answer import ATTRIBUTIONS, BASE_VALUES, PREDICT, PREDICT_PROBA, Answer, Output
 from perennial.runtime.server.attributing import Attributions, Attributor, Helper
 from perennial.runtime.server.companion import Companion, Sample
 from perennial.runtime.server.counting import Counting
+from perennial.runtime.server.counts.journal import Basis
 from perennial.runtime.server.engine import Answers, datatype_of
 from perennial.runtime.server.feedback import uniform_ends
 from perennial.runtime.server.model import Model
@@ -28,8 +30,9 @@ from perennial.runtime.server.receipt import Ids, Receipt
 from perennial.runtime.server.records import Reader
 from perennial.runtime.server.refusal import Refusal, invalid
 from perennial.runtime.server.request import Question
-from perennial.runtime.server.rows import Gatherer, Rows
+from perennial.runtime.server.rows import Gatherer, Rows, keys_of
 from perennial.runtime.server.scheduling import Scheduler, Scores, Waiter
+from perennial.wire.journal import ID
 from perennial.wire.schema import DECISIONS, LABEL, PREDICTION, PROBABILITIES, Schema
 
 logger = logging.getLogger(__name__)
@@ -69,17 +72,33 @@ class Intake:
 
     def __init__(self, model: Model) -> None:
         self._manifest = model.manifest
+        self._schema = model.schema
         self._gather = Gatherer(model.schema)
         self._read = Reader(model.schema)
+        self._key: str | None = None
         self._default, self._named = _outputs(model.schema, decides=model.engine.decide is not None)
 
     def __call__(self, question: Question) -> tuple[Rows, list[NamedOutput]]:
         """Raises Refusal 400 that names the field which does not fit."""
         records = question.records
         rows = self._gather(question.inputs) if records is None else self._read(records)
+        if self._key is not None:
+            self._find_keys(self._key, question, rows)
         if question.attributions:
             attributing.check(self._manifest, rows.count)
         return rows, self._outputs_of(question.outputs)
+
+    def find_by(self, key: str | None) -> None:
+        """Give rows the key of this name from here on."""
+        self._key = key
+        self._read = Reader(self._schema, key)
+
+    def _find_keys(self, key: str, question: Question, rows: Rows) -> None:
+        """A row without a key, or with one that cannot be read, is answered all the same."""
+        if rows.keys is None:
+            rows.keys = keys_of(key, question.inputs, rows.count)
+        if key == ID and rows.count == 1 and question.id and not (rows.keys and rows.keys[0]):
+            rows.keys = [digest_of(question.id)]
 
     def fits(self, question: Question) -> bool:
         try:
@@ -123,6 +142,14 @@ class Predictor:
         self._companion_pool = ThreadPoolExecutor(1, "companion")
         self._receipt = _receipt_of(model)
         self._ids = Ids()
+        self.keep(counting.kept)
+
+    def keep(self, key: str | None) -> None:
+        """Remember predictions by the key of this name, for labels that come in a table; None: forget them."""
+        reference = self.model.reference
+        basis = Basis(self._receipt, self.model.schema.classes, reference.score if reference else None)
+        self._counting.keep(key, basis)
+        self._intake.find_by(key)
 
     def infer(self, question: Question, answered: Answered, waiter: Client) -> None:
         """Have a question answered: `answered` is called once, on the event loop, with the answer or with what went
@@ -223,7 +250,7 @@ class Predictor:
         chosen = companion.sample(rows.count)
         if chosen is None:
             return
-        if not companion.later(Sample(rows.take(chosen), Answers(answers.predictions[chosen]))):
+        if not companion.later(self._sample(rows, answers, chosen)):
             self._counting.totals.not_compared(len(chosen))
 
     async def _compare(self, companion: Companion, rows: Rows, answers: Answers) -> Compared | None:
@@ -234,7 +261,7 @@ class Predictor:
         if not companion.afford(len(chosen)):
             self._counting.totals.not_compared(len(chosen))
             return None
-        sample = Sample(rows.take(chosen), Answers(answers.predictions[chosen]))
+        sample = self._sample(rows, answers, chosen)
         other = await self._score(companion, sample, inline=len(chosen) <= companion.inline_rows)
         return None if other is None else (chosen, other)
 
@@ -251,7 +278,12 @@ class Predictor:
             self._counting.totals.not_compared(sample.rows.count)
             return None
         companion.compare(self._counting.totals, sample.answers, other, seconds)
+        self._counting.paired(sample.remembered, companion, other)
         return other
+
+    def _sample(self, rows: Rows, answers: Answers, chosen: NDArray[np.intp]) -> Sample:
+        remembered = self._counting.remembered(rows, chosen)
+        return Sample(rows.take(chosen), Answers(answers.predictions[chosen]), remembered)
 
     def _receipts(self, answers: Answers, scores: Scores, compared: Compared | None) -> list[str]:
         predictions = answers.predictions.tolist()

@@ -18,6 +18,7 @@ import numpy as np
 
 from perennial.runtime.server.admission import Admission
 from perennial.runtime.server.app import InferenceApp
+from perennial.runtime.server.bequest import give_away
 from perennial.runtime.server.companion import Companion, Incomparable
 from perennial.runtime.server.control import ControlApp
 from perennial.runtime.server.counting import Counting
@@ -30,6 +31,7 @@ from perennial.runtime.server.rpc.port import RpcPort
 from perennial.runtime.server.state import State
 from perennial.runtime.store import StoreError, StoreUnreachableError
 from perennial.wire.manifest import SealError
+from perennial.wire.places import CONTROL_PORT
 from perennial.wire.serve import Serve, ServedModel
 
 logger = logging.getLogger(__name__)
@@ -94,7 +96,9 @@ class Pod:
         admission = Admission(self._state, self._meter, max_in_flight=MAX_IN_FLIGHT)
         self._inference = self._front(admission)
         self._rpc = RpcPort(self._state, self._meter, admission, max_message=MAX_BODY)
-        self._control = Server(ControlApp(self._state, self._meter, max_body=MAX_BODY))
+        self._control = Server(ControlApp(self._state, self._meter, counts, max_body=MAX_BODY))
+        self.others = f"http://{serve.name}:{CONTROL_PORT}"
+        """Where other pods of the deployment are asked: its Service, which this pod is no part of once it drains."""
         self._ports = ports
 
     def _front(self, admission: Admission) -> Server:
@@ -217,8 +221,13 @@ class Pod:
         self._rpc.refuse_connections()
         await _until(lambda: not (self._inference.connections or self._rpc.connections), LAST_REQUESTS_SECONDS)
         await asyncio.gather(self._inference.close(self.in_flight_seconds), self._rpc.close(self.in_flight_seconds))
-        await self._hand_over()
+        await asyncio.gather(self._hand_over(), self._bequeath())
         await self._control.close(1.0)
+
+    async def _bequeath(self) -> None:
+        counting = self._state.counting
+        if counting is not None and counting.journal is not None and counting.journal.written:
+            await asyncio.to_thread(give_away, counting.journal, self._serve.name, self.others, HAND_OVER_SECONDS)
 
     async def _hand_over(self) -> None:
         if self._state.counting is None:

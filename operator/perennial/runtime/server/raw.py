@@ -50,12 +50,20 @@ class RawTensor(msgspec.Struct):
 
     def numbers(self, where: str) -> NDArray[np.float64]:
         """See `tensors.Given`."""
+        values = self._numbers(where)
+        return finite(values != 0 if self.datatype == "BOOL" else values, where).reshape(self.shape)
+
+    def values(self, where: str) -> list[Any]:
+        """See `tensors.Given`."""
+        flat: list[Any] = (self._numbers(where) if self.numeric else self.texts(where).ravel()).tolist()
+        return flat
+
+    def _numbers(self, where: str) -> NDArray[Any]:
         kind = TYPES[self.datatype]
         needed = math.prod(self.shape) * kind.itemsize
         if len(self.raw) != needed:
             raise invalid(where, f"has {len(self.raw)} bytes, but shape {self.shape} of {self.datatype} needs {needed}")
-        values = np.frombuffer(self.raw, kind)
-        return finite(values != 0 if self.datatype == "BOOL" else values, where).reshape(self.shape)
+        return np.frombuffer(self.raw, kind)
 
     def texts(self, where: str) -> NDArray[np.object_]:
         """See `tensors.Given`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 import re
+from collections.abc import Callable
 from types import GenericAlias
 from typing import Annotated, Any, Literal
 
@@ -16,37 +17,45 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from perennial.runtime import keys
 from perennial.runtime.server.refusal import Refusal, invalid, malformed
 from perennial.runtime.server.rows import MAX_ROWS, Rows, quoted
 from perennial.wire.schema import Feature, Schema
 
 _TYPES = {"numeric": float | None, "boolean": bool | Literal[0, 1] | None, "categorical": str | None}
 _WANTED = {"numeric": "a number", "boolean": "true or false", "categorical": "text"}
+_KEY = "key"
 _decode_names = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
 _PATH = re.compile(r"\$\[(\d+)\](?:\.(.*))?", re.DOTALL)
 
 
-def record_type(schema: Schema) -> type[msgspec.Struct]:
-    """The type of a row of this schema, its fields in the order of the features."""
+def record_type(schema: Schema, key: str | None = None) -> type[msgspec.Struct]:
+    """The type of a row of this schema, its fields in the order of the features; last, if it is none of them, the field
+    that the row is found by again, which may be missing and may be anything."""
     # Names of features need not be names in Python.
     names = {f"f{position}": feature for position, feature in enumerate(schema.features)}
-    return msgspec.defstruct(
-        "Record",
-        [(name, _TYPES[feature.kind]) for name, feature in names.items()],
-        rename={name: feature.name for name, feature in names.items()},
-        gc=False,
-    )
+    fields: list[Any] = [(name, _TYPES[feature.kind]) for name, feature in names.items()]
+    rename = {name: feature.name for name, feature in names.items()}
+    if key is not None and key not in rename.values():
+        fields.append((_KEY, msgspec.Raw, msgspec.Raw()))
+        rename[_KEY] = key
+    return msgspec.defstruct("Record", fields, rename=rename, gc=False)
 
 
 class Reader:
-    """Makes Rows of records for one model's schema. Fields that are no feature of it are passed over."""
+    """Makes Rows of records for one model's schema, which are found again by the field `key`. Fields that are neither
+    are passed over.
+    """
 
-    def __init__(self, schema: Schema) -> None:
+    def __init__(self, schema: Schema, key: str | None = None) -> None:
         self._features = schema.features
-        row = record_type(schema)
+        row = record_type(schema, key)
         rows: Any = operator.getitem(Annotated, (GenericAlias(list, (row,)), Meta(max_length=MAX_ROWS)))
         self._decode = msgspec.json.Decoder(rows).decode
-        names = dict(zip(row.__struct_fields__, schema.features, strict=True))
+        names = dict(zip(row.__struct_fields__, schema.features, strict=False))
+        self._key = next((name for name, feature in names.items() if feature.name == key), None)
+        self._key = _KEY if _KEY in row.__struct_fields__ else self._key
+        self._digest: Callable[[Any], bytes] = keys.digest_of_json if self._key == _KEY else keys.digest_of
         self._numbers = [name for name, feature in names.items() if feature.kind != "categorical"]
         self._texts = [name for name, feature in names.items() if feature.kind == "categorical"]
 
@@ -59,11 +68,12 @@ class Reader:
         if not records:
             raise invalid("rows", "there are none")
         numbers: NDArray[np.float64] = _matrix(records, self._numbers, np.float64)
+        found = None if self._key is None else [self._digest(getattr(record, self._key)) for record in records]
         if not self._texts:
-            return Rows(len(records), numbers)
+            return Rows(len(records), numbers, None, found)
         texts: NDArray[np.object_] = _matrix(records, self._texts, np.object_)
         texts[texts == np.array(None)] = ""
-        return Rows(len(records), numbers, texts)
+        return Rows(len(records), numbers, texts, found)
 
     def _named(self, error: ValueError | RecursionError, raw: msgspec.Raw) -> Refusal:
         message, _, place = str(error).partition(" - at `")

@@ -12,7 +12,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.runtime.server.refusal import invalid
+from perennial.runtime.keys import digest_of
+from perennial.runtime.server.refusal import Refusal, invalid
 from perennial.runtime.server.tensors import Given
 from perennial.wire.schema import Example, Feature, Schema
 
@@ -22,12 +23,13 @@ MAX_ROWS = 100_000
 
 class Rows(msgspec.Struct, eq=False):
     """`numbers` is float64 [n, numeric and boolean features], `texts` str [n, categorical features] or None without
-    any.
+    any. `keys` [n] are digests of what rows are found by again, empty where one has none; None where nobody asked.
     """
 
     count: int
     numbers: NDArray[np.float64]
     texts: NDArray[np.object_] | None = None
+    keys: list[bytes] | None = None
 
     def take(self, indices: NDArray[np.intp] | slice) -> Rows:
         numbers = self.numbers[indices]
@@ -40,7 +42,13 @@ def joined(parts: list[Rows]) -> Rows:
         return parts[0]
     numbers = np.concatenate([part.numbers for part in parts])
     texts = [part.texts for part in parts if part.texts is not None]
-    return Rows(len(numbers), numbers, np.concatenate(texts) if texts else None)
+    return Rows(len(numbers), numbers, np.concatenate(texts) if texts else None, _joined_keys(parts))
+
+
+def _joined_keys(parts: list[Rows]) -> list[bytes] | None:
+    if all(part.keys is None for part in parts):
+        return None
+    return [key for part in parts for key in (part.keys or [b""] * part.count)]
 
 
 class Gatherer:
@@ -55,15 +63,25 @@ class Gatherer:
 
     def __call__(self, inputs: Sequence[Given]) -> Rows:
         """Raises Refusal 400 that names the tensor or the value which does not fit the model."""
-        rows = self._matrix(inputs[0]) if len(inputs) == 1 and self._is_matrix(inputs[0]) else self._columns(inputs)
+        matrix = self._matrix_among(inputs)
+        rows = self._columns(inputs) if matrix is None else self._matrix(inputs[matrix], matrix)
         if not rows.count:
             raise invalid("inputs[0].shape", "there are no rows")
         return rows
 
+    def _matrix_among(self, inputs: Sequence[Given]) -> int | None:
+        """Where the one matrix is: alone, or beside tensors of names that the model does not know."""
+        if len(inputs) == 1:
+            return 0 if self._is_matrix(inputs[0]) else None
+        if any(tensor.name in self._by_name for tensor in inputs):
+            return None
+        fits = [at for at, tensor in enumerate(inputs) if tensor.shape[1:] == [len(self._features)]]
+        return fits[0] if len(fits) == 1 else None
+
     def _is_matrix(self, tensor: Given) -> bool:
         return tensor.name not in self._by_name or (len(tensor.shape) == 2 and tensor.shape[1] != 1)
 
-    def _matrix(self, tensor: Given) -> Rows:
+    def _matrix(self, tensor: Given, position: int) -> Rows:
         features = len(self._features)
         if self._numbers and self._texts:
             raise invalid(
@@ -71,12 +89,13 @@ class Gatherer:
             )
         if len(tensor.shape) != 2 or tensor.shape[1] != features:
             raise invalid(
-                "inputs[0].shape", f"is {tensor.shape}, but the model takes [rows, {features}]{self._names()}"
+                f"inputs[{position}].shape", f"is {tensor.shape}, but the model takes [rows, {features}]{self._names()}"
             )
-        _check_count(tensor, 0)
+        _check_count(tensor, position)
+        count = tensor.shape[0]
         if self._texts:
-            return Rows(tensor.shape[0], np.empty((tensor.shape[0], 0)), self._text(tensor, 0, self._features[0]))
-        return Rows(tensor.shape[0], self._number(tensor, 0, self._features[0]))
+            return Rows(count, np.empty((count, 0)), self._text(tensor, position, self._features[0]))
+        return Rows(count, self._number(tensor, position, self._features[0]))
 
     def _columns(self, inputs: Sequence[Given]) -> Rows:
         found = self._by_feature(inputs)
@@ -132,6 +151,19 @@ class Gatherer:
     def _names(self) -> str:
         names = [feature.name for feature in self._features]
         return f", columns {quoted(names)}" if len(names) <= 10 else ""
+
+
+def keys_of(key: str, inputs: Sequence[Given], count: int) -> list[bytes] | None:
+    """Digests of the tensor of this name, one a row; None where there is no such tensor, or none that could be it."""
+    for tensor in inputs:
+        if tensor.name != key:
+            continue
+        try:
+            values = tensor.values("")
+        except Refusal:
+            return None
+        return list(map(digest_of, values)) if len(values) == count else None
+    return None
 
 
 def _check_count(tensor: Given, position: int) -> None:

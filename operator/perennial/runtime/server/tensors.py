@@ -45,6 +45,9 @@ class Given(Protocol):
     def texts(self, where: str) -> NDArray[np.object_]:
         """A BYTES tensor as str in its `shape`; a missing value is the empty string. Raises Refusal 400."""
 
+    def values(self, where: str) -> list[Any]:
+        """The values as they came, flat: whole numbers whole. Raises Refusal 400."""
+
 
 class TensorParameters(msgspec.Struct):
     """Parameters of an input that we know; others are ignored."""
@@ -74,6 +77,10 @@ class Tensor(msgspec.Struct, tag_field="datatype"):
         array = np.empty(len(texts), object)
         array[:] = texts
         return shaped(array, self.shape, where)
+
+    def values(self, where: str) -> list[Any]:
+        data: Any = self.data
+        return data if len(self.shape) == 1 and data and type(data[0]) is not list else self._flat(where)
 
     def _flat(self, where: str) -> list[Any]:
         if self.data is UNSET:

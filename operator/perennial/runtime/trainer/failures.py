@@ -15,6 +15,9 @@ TRANSIENT_EXIT = 75
 """Something outside did not answer: a retry may help."""
 
 
+_NAME_LIMIT = 80
+
+
 class RunError(Exception):
     """Ends the run. `reason` is CamelCase, the message is for the person who wrote the TrainingJob."""
 
@@ -47,7 +50,18 @@ class NoVersionError(RunError):
 def hint(given: str, known: Iterable[str]) -> str:
     """`; did you mean X?` where a known name is close, else the names there are, as far as they fit."""
     names = list(known)
-    if close := get_close_matches(given, names, n=1):
-        return f"; did you mean {close[0]}?"
-    shown = ", ".join(names[:12])
+    if close := _alike(given, names) or get_close_matches(given, names, n=1):
+        return f"; did you mean {_shown(close[0])}?"
+    shown = ", ".join(map(_shown, names[:12]))
     return f"; there is {shown}{' and more' if len(names) > 12 else ''}" if names else ""
+
+
+def _alike(given: str, names: Iterable[str]) -> list[str]:
+    """Names that differ in upper and lower case or in spaces around them."""
+    return [name for name in names if name.strip().casefold() == given.strip().casefold()]
+
+
+def _shown(name: str) -> str:
+    """In quotes where one could not see else what it is."""
+    short = name if len(name) <= _NAME_LIMIT else name[: _NAME_LIMIT - 1] + "…"
+    return short if short and short == short.strip() and short.isprintable() else repr(short)

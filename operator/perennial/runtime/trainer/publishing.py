@@ -7,6 +7,7 @@ and has a reference for drift; without, it has none (NoReference), and no gate c
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -42,6 +43,7 @@ Say = Callable[[str], None]
 _TOLERANCE = 1e-4
 """Of a probability, or of a prediction relative to 1 + its size: exported trees and networks compute in single
 precision, and a thousand trees are summed in it."""
+_CHECKPOINT = re.compile(r"\.v(\d+)\.checkpoint")
 _NO_REFERENCE = (
     "NoReference: the container left no predictions.parquet or predictions.csv: no gate can pass, and drift is judged "
     "by what is served alone"
@@ -51,7 +53,7 @@ _NO_REFERENCE = (
 def publish(run: Run, say: Say) -> Result:
     """Publish what the container left. Raises RunError."""
     result = _published(run, say)
-    _forget_checkpoint(run)
+    _forget_checkpoints(run)
     return result
 
 
@@ -69,11 +71,15 @@ def _published(run: Run, say: Say) -> Result:
     return version.seal(run, _draft(run, started, folder, model, schema, rows, say))
 
 
-def _forget_checkpoint(run: Run) -> None:
-    """There is a version: no attempt goes on from it any more."""
+def _forget_checkpoints(run: Run) -> None:
+    """There is a version: no attempt goes on from this run's any more. Nor from those of the runs before, which left
+    theirs where they failed: one that has ended never goes on."""
     claim, folder = places.claim_of(run.store), places.checkpoint_of(version.uri_of(run))
-    if claim and folder:
-        shutil.rmtree(Path(places.PVC_ROOT, claim, folder), ignore_errors=True)
+    if not claim or not folder:
+        return
+    for left in Path(places.PVC_ROOT, claim, folder).parent.glob(".v*.checkpoint"):
+        if (number := _CHECKPOINT.fullmatch(left.name)) and int(number[1]) <= run.version:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _draft(

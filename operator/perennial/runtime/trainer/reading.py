@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
@@ -24,6 +24,7 @@ NULLS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "#N/A", "n/a"]
 _CSV_GROWTH = 3.0
 """Bytes of memory for one of CSV: short numbers become 8 bytes, and are texts for a while."""
 _POINTER = 8
+_OTHER_MARKS = ";\t|"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +57,15 @@ def memory_needed(file: File, columns: Sequence[str]) -> int:
     return int(size * _CSV_GROWTH * len(columns) / max(1, len(file.columns)))
 
 
-def read(file: File, columns: Sequence[str]) -> pd.DataFrame:
-    """These columns of the file. Raises InputError where one is not there or the file can not be parsed."""
+def read(file: File, columns: Sequence[str], texts: Collection[str] = ()) -> pd.DataFrame:
+    """These columns of the file, those among `texts` as they are written: 007 is not 7.
+
+    Raises InputError where one is not there or the file can not be parsed.
+    """
     for column in columns:
         if column not in file.columns:
             raise InputError("MissingColumn", f"{file.name}: no column {column!r}{hint(column, file.columns)}")
-    frame = _read_parquet(file, columns) if file.format == "parquet" else _read_csv(file, columns)
+    frame = _read_parquet(file, columns, texts) if file.format == "parquet" else _read_csv(file, columns, texts)
     expected = file.fetched.mtime_ns
     if expected is not None and file.fetched.path.stat().st_mtime_ns != expected:
         raise TransientError("DataChanged", f"{file.name}: the file changed while it was read")
@@ -92,6 +96,8 @@ def _header(name: str, path: Path, kind: str) -> list[str]:
     for column in columns:
         if columns.count(column) > 1:
             raise InputError("DataUnreadable", f"{name}: the header has {column!r} twice")
+    if len(columns) == 1 and (other := next((mark for mark in _OTHER_MARKS if mark in columns[0]), None)):
+        raise InputError("DataUnreadable", f"{name}: values are separated by {other!r}, and have to be by commas")
     if not any(columns):
         raise InputError("DataUnreadable", f"{name}: the first line must be a header with the names of the columns")
     return columns
@@ -103,7 +109,7 @@ def _text(path: Path, kind: str) -> TextIO:
     return path.open(encoding="utf-8-sig", newline="")
 
 
-def _read_csv(file: File, columns: Sequence[str]) -> pd.DataFrame:
+def _read_csv(file: File, columns: Sequence[str], texts: Collection[str]) -> pd.DataFrame:
     """Every value is read as a text first, so that a column's type is that of all its values, not of the first ones."""
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
@@ -130,7 +136,8 @@ def _read_csv(file: File, columns: Sequence[str]) -> pd.DataFrame:
             )
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError("DataUnreadable", f"{file.name}: {bad[0] if bad else error}") from error
-    return _to_pandas(pa.table({name: _typed(table.column(name)) for name in columns}))
+    typed = {name: table.column(name) if name in texts else _typed(table.column(name)) for name in columns}
+    return _to_pandas(pa.table(typed))
 
 
 def _typed(texts: Any) -> Any:
@@ -150,12 +157,13 @@ def _typed(texts: Any) -> Any:
     return texts
 
 
-def _read_parquet(file: File, columns: Sequence[str]) -> pd.DataFrame:
+def _read_parquet(file: File, columns: Sequence[str], texts: Collection[str]) -> pd.DataFrame:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return _to_pandas(_plain(pq.read_table(file.fetched.path, columns=list(columns), partitioning=None)))
+        table = _plain(pq.read_table(file.fetched.path, columns=list(columns), partitioning=None))
+        return _to_pandas(_whole_numbers_as_texts(table, texts))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError("DataUnreadable", f"{file.name}: {error}") from error
 
@@ -164,6 +172,18 @@ def _to_pandas(table: Any) -> pd.DataFrame:
     """Texts as categories: a million rows of ten carriers must not become a million Python strings."""
     frame: pd.DataFrame = table.to_pandas(strings_to_categorical=True, date_as_object=False)
     return frame
+
+
+def _whole_numbers_as_texts(table: Any, columns: Collection[str]) -> Any:
+    """Beside a missing value pandas has whole numbers as floats, which many of a long identifier's would share."""
+    import pyarrow as pa
+
+    for position, field in enumerate(table.schema):
+        if field.name in columns and pa.types.is_integer(field.type):
+            # What pandas once noted of the column is true no more.
+            texts = table.column(position).cast(pa.string())
+            table = table.set_column(position, field.name, texts).replace_schema_metadata(None)
+    return table
 
 
 def _plain(table: Any) -> Any:

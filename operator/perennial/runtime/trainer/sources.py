@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,11 +31,13 @@ _TIMEOUT_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One file of rows. `size` is None where it is known only after fetching."""
+    """One file of rows. `size` is None where it is known only after fetching. `stamp` is another one when the content
+    is: None where only the content tells."""
 
     name: str
     size: int | None
     fetch: Callable[[Path], Fetched]
+    stamp: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +51,22 @@ class Fetched:
     """Of a file read in place: to notice that it changed while it was read."""
 
 
-def find(uri: str, secret: Path) -> list[Source]:
+def find(uri: str, secret: Path, field: str = "data.uri") -> list[Source]:
     """The files of `uri`, sorted by name; `*` matches within a path segment, `**` across, a folder means what is in it.
 
-    Raises InputError where there are none or they may not be read, TransientError where the place does not answer.
+    Raises InputError where there are none or they may not be read, TransientError where the place does not answer; both
+    name the field.
     """
-    with _told():
+    with _told(field):
         sources = sorted(_list(uri, secret), key=lambda source: source.name)
-    if not sources:
-        raise InputError("DataNotFound", f"data.uri: no file matches {uri}")
-    return sources
+        if not sources:
+            raise InputError("DataNotFound", f"no file matches {uri}")
+    return [replace(source, fetch=partial(_fetched, source.fetch, field)) for source in sources]
+
+
+def _fetched(fetch: Callable[[Path], Fetched], field: str, scratch: Path) -> Fetched:
+    with _told(field):
+        return fetch(scratch)
 
 
 def _list(uri: str, secret: Path) -> Iterable[Source]:
@@ -70,19 +78,23 @@ def _list(uri: str, secret: Path) -> Iterable[Source]:
         return [_http(uri)]
     if scheme in SCHEMES:
         return _remote(uri, secret)
-    raise InputError("DataNotFound", f"data.uri: {uri}: rows come from s3, gs, az, http, https, pvc or configmap")
+    raise InputError("DataNotFound", f"{uri}: rows come from s3, gs, az, http, https, pvc or configmap")
 
 
 def _local(uri: str, path: Path) -> Iterator[Source]:
     if not _is_pattern(str(path)):
         if not path.exists():
-            raise InputError("DataNotFound", f"data.uri: {uri}: there is no such file")
+            raise InputError("DataNotFound", f"{uri}: there is no such file")
         paths = [path] if path.is_file() else [p for p in path.iterdir() if p.is_file() and _is_visible(p.name)]
     else:
         pattern = _expression(str(path))
         paths = [p for p in _walk(_fixed_part(path)) if pattern.fullmatch(str(p))]
     for found in paths:
-        yield Source(_as_uri(uri, path, found), found.stat().st_size, partial(_hash_in_place, found))
+        stat = found.stat()
+        # A file may be given an old time of change, but not this one. A ConfigMap's are new in every pod.
+        changed = f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ctime_ns}"
+        stamp = None if uri.startswith("configmap:") else changed
+        yield Source(_as_uri(uri, path, found), stat.st_size, partial(_hash_in_place, found), stamp)
 
 
 def _as_uri(uri: str, path: Path, found: Path) -> str:
@@ -123,8 +135,8 @@ def _remote(uri: str, secret: Path) -> Iterator[Source]:
 
     store, path = connect(uri, secret)
     root = uri[: uri.index("://") + 3] + urlsplit(uri).netloc
-    if not _is_pattern(path) and (size := _size(store, uri, path)) is not None:
-        yield _object(store, root, path, size)
+    if not _is_pattern(path) and (found := _head(store, uri, path)) is not None:
+        yield _object(store, root, found)
         return
     glob = path if _is_pattern(path) else f"{path}/*".lstrip("/")
     prefix = glob[: glob.index("*")].rpartition("/")[0]
@@ -134,37 +146,39 @@ def _remote(uri: str, secret: Path) -> Iterator[Source]:
             for entry in page:
                 key = entry["path"]
                 if pattern.fullmatch(key) and all(map(_is_visible, key.removeprefix(prefix).strip("/").split("/"))):
-                    yield _object(store, root, key, entry["size"])
+                    yield _object(store, root, entry)
 
 
-def _size(store: Any, uri: str, key: str) -> int | None:
-    """Bytes of the object; None where there is none of that name: it may be a folder's."""
+def _head(store: Any, uri: str, key: str) -> Any | None:
+    """What the store says of the object; None where there is none of that name: it may be a folder's."""
     import obstore
 
     if uri.endswith("/") or not key:
         return None
     try:
         with explained(uri):
-            return obstore.head(store, key)["size"]
+            return obstore.head(store, key)
     except NotInStoreError:
         return None
 
 
-def _object(store: Any, root: str, key: str, size: int) -> Source:
+def _object(store: Any, root: str, entry: Any) -> Source:
+    key = entry["path"]
     name = f"{root}/{key}"
 
     def fetch(scratch: Path) -> Fetched:
         import obstore
 
-        with _told(), explained(name):
+        with explained(name):
             return _spool(obstore.get(store, key).stream(min_chunk_size=_CHUNK), scratch)
 
-    return Source(name, size, fetch)
+    stamp = f"{entry['e_tag']}-{entry['size']}-{entry['last_modified'].isoformat()}"
+    return Source(name, entry["size"], fetch, stamp)
 
 
 def _http(uri: str) -> Source:
     if _is_pattern(urlsplit(uri).path):
-        raise InputError("DataNotFound", f"data.uri: {uri}: files behind http can not be listed; name one file")
+        raise InputError("DataNotFound", f"{uri}: files behind http can not be listed; name one file")
     # What is after ? may be a signature: it opens the file and must not stand in a status or a log.
     return Source(uri.partition("?")[0], None, lambda scratch: _download(uri, scratch))
 
@@ -177,15 +191,15 @@ def _download(uri: str, scratch: Path) -> Fetched:
             fetched = _spool(iter(lambda: response.read(_CHUNK), b""), scratch)
     except urllib.error.HTTPError as error:
         if error.code in (401, 403):
-            raise InputError("DataForbidden", f"data.uri: {shown}: HTTP {error.code} {error.reason}") from error
+            raise InputError("DataForbidden", f"{shown}: HTTP {error.code} {error.reason}") from error
         if error.code in (404, 410):
-            raise InputError("DataNotFound", f"data.uri: {shown}: HTTP {error.code} {error.reason}") from error
-        raise TransientError("DataUnreachable", f"data.uri: {shown}: HTTP {error.code} {error.reason}") from error
+            raise InputError("DataNotFound", f"{shown}: HTTP {error.code} {error.reason}") from error
+        raise TransientError("DataUnreachable", f"{shown}: HTTP {error.code} {error.reason}") from error
     except OSError as error:
         cause = error.reason if isinstance(error, urllib.error.URLError) else error
-        raise TransientError("DataUnreachable", f"data.uri: {shown}: {_words(cause)}") from error
+        raise TransientError("DataUnreachable", f"{shown}: {_words(cause)}") from error
     if expected is not None and int(expected) != fetched.size:
-        raise TransientError("DataUnreachable", f"data.uri: {shown}: {fetched.size} of {expected} bytes came")
+        raise TransientError("DataUnreachable", f"{shown}: {fetched.size} of {expected} bytes came")
     return fetched
 
 
@@ -205,16 +219,18 @@ def _spool(chunks: Iterable[Any], scratch: Path) -> Fetched:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """The store's errors as the run's."""
+def _told(field: str) -> Iterator[None]:
+    """The store's errors as the run's, all with the field that names the place."""
     try:
         yield
+    except (InputError, TransientError) as error:
+        raise type(error)(error.reason, f"{field}: {error.message}") from error
     except (NotInStoreError, NoBucketError) as error:
-        raise InputError("DataNotFound", f"data.uri: {error}") from error
+        raise InputError("DataNotFound", f"{field}: {error}") from error
     except StoreRefusedError as error:
-        raise InputError("DataForbidden", f"data.uri: {error}") from error
+        raise InputError("DataForbidden", f"{field}: {error}") from error
     except StoreError as error:
-        raise TransientError("DataUnreachable", f"data.uri: {error}") from error
+        raise TransientError("DataUnreachable", f"{field}: {error}") from error
 
 
 def _is_pattern(path: str) -> bool:

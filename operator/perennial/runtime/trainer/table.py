@@ -17,7 +17,7 @@ from perennial.wire.run import Data
 from perennial.wire.schema import Feature
 
 from . import times
-from .columns import Column, common_kind, feature_of, groups_of, values_of, why_left_out
+from .columns import Column, Kind, common_kind, feature_of, groups_of, values_of, why_left_out
 from .failures import InputError, hint
 from .reading import File, examine, memory_needed, read
 from .sources import Source, find
@@ -170,8 +170,8 @@ def assembled(raw: Raw, data: Data) -> Table:
     left_out: dict[str, str] = {}
     for name in _features(data, raw.pieces[0].columns):
         kind = common_kind(column(name))
-        if kind == "date" and not data.features:
-            left_out[name] = "a date: derive numbers from it (hour, weekday, age) to use it"
+        if not data.features and (why := _unfit(name, kind)):
+            left_out[name] = why
             continue
         feature = feature_of(column(name), kind)
         array = values_of(column(name), feature)
@@ -196,5 +196,14 @@ def assembled(raw: Raw, data: Data) -> Table:
     )
 
 
+def _unfit(name: str, kind: Kind) -> str | None:
+    """Why a column is not used unless `data.features` names it."""
+    if not name:
+        return "without a name in the header (an index, perhaps?)"
+    if kind == "date":
+        return "a date: derive numbers from it (hour, weekday, age) to use it"
+    return "without a value in any row" if kind == "nothing" else None
+
+
 def _why(left_out: dict[str, str]) -> str:
-    return "".join(f"; {name} is {why}" for name, why in left_out.items())
+    return "".join(f"; {name or 'one column'} is {why}" for name, why in left_out.items())

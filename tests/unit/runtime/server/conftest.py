@@ -6,8 +6,10 @@ import importlib.util
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -21,7 +23,7 @@ from perennial.runtime.server.admission import Admission
 from perennial.runtime.server.app import InferenceApp
 from perennial.runtime.server.control import ControlApp
 from perennial.runtime.server.counting import Counting
-from perennial.runtime.server.http import Application, Reply, Request
+from perennial.runtime.server.http import Application, Reply, Request, Server
 from perennial.runtime.server.inference import Predictor
 from perennial.runtime.server.meter import Meter
 from perennial.runtime.server.model import load
@@ -155,8 +157,37 @@ def serve(model: ServedModel, folder: Path, companion: ServedModel | None = None
     state.predictor, state.counting = predictor, counting
     admission = Admission(state, meter, max_in_flight=max_in_flight)
     inference = InferenceApp(state, meter, admission, max_body=2**20)
-    control = ControlApp(state, meter, max_body=2**20)
+    control = ControlApp(state, meter, folder, max_body=2**20)
     return Served(state, meter, predictor, counting, inference, control, admission)
+
+
+@contextmanager
+def listen(served: Served) -> Iterator[str]:
+    """The control port, for clients on other threads."""
+    loop, ready = asyncio.new_event_loop(), threading.Event()
+    server = Server(served.control)
+
+    async def begin() -> None:
+        await server.listen("127.0.0.1", 0)
+        ready.set()
+
+    def run() -> None:
+        loop.run_until_complete(begin())
+        loop.run_forever()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    assert ready.wait(5)
+    yield f"http://127.0.0.1:{server.port}"
+    asyncio.run_coroutine_threadsafe(server.close(0.1), loop).result(5)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(5)
+    loop.close()
+
+
+@pytest.fixture
+def listening() -> Callable[[Served], AbstractContextManager[str]]:
+    return listen
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -14,7 +15,7 @@ from perennial.runtime.store import Version
 from perennial.runtime.trainer.failures import InputError, RunError
 from perennial.wire.manifest import ONNX_FILE, REFERENCE_FILE, SKOPS_FILE
 from perennial.wire.reference import Categorical, Numeric, Reference
-from perennial.wire.run import Bound
+from perennial.wire.run import Bound, Expectation
 from perennial.wire.run import Test as HeldOut
 from perennial.wire.schema import SCHEMA_FILE, Feature, Schema
 from tests.unit.runtime.trainer.world import World, flights
@@ -185,6 +186,20 @@ def test_the_window_keeps_the_newest_rows(world: World) -> None:
     assert result.rows is not None
     assert result.rows.train + result.rows.test == 7 * 24
     assert "data: 168 rows of 400 are within the window" in world.said
+
+
+def test_rules_are_for_the_rows_within_the_window_alone(empty_world: World) -> None:
+    table = flights()
+    table.loc[:99, "hour"] = 99
+    empty_world.write(table)
+    options: dict[str, Any] = {"time": "scheduled", "expect": {"hour": Expectation(max=23)}}
+    assert empty_world.train(window_seconds=7 * 86400 - 1, **options).outcome == "Accepted"
+    assert "expect: 168 rows keep every rule" in empty_world.said
+    with pytest.raises(InputError, match="100 of 400 rows") as caught:
+        empty_world.train(version=2, **options)
+    assert caught.value.reason == "DataRejected"
+    with pytest.raises(InputError, match="1 of 301 rows"):
+        empty_world.train(version=3, window_seconds=300 * 3600, **options)
 
 
 def test_rows_without_a_label_are_left_out(empty_world: World) -> None:

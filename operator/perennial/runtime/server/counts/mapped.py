@@ -142,10 +142,10 @@ def open_counts(folder: Path, layout: Layout, model: str) -> Mapped:
 
 def _header(layout: Layout, model: str, incarnation: bytes) -> bytes:
     sizes = (layout.numbers, layout.texts, layout.cells, layout.slots, RING, LABELS, TOTALS)
-    return _HEADER.pack(_MAGIC, *sizes, incarnation, bytes.fromhex(model), _boot())
+    return _HEADER.pack(_MAGIC, *sizes, incarnation, bytes.fromhex(model), boot_id())
 
 
-def _boot() -> bytes:
+def boot_id() -> bytes:
     return Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()
 
 

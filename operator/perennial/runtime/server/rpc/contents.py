@@ -69,6 +69,10 @@ class TypedTensor(msgspec.Struct):
         texts[:] = [text_of(value, f"{where}.contents.{field}[{i}]") for i, value in enumerate(values)]
         return texts.reshape(self.shape)
 
+    def values(self, where: str) -> list[Any]:
+        """See `tensors.Given`."""
+        return list(self._values(where)[0]) if self.numeric else list(self.texts(where).ravel())
+
     def _values(self, where: str) -> tuple[Any, str]:
         if self.datatype not in _FIELDS:
             raise invalid(f"{where}.contents", f"{self.datatype} has none: send it in raw_input_contents")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import random
 import shutil
 import tempfile
 from pathlib import Path
@@ -17,12 +18,21 @@ from typing import TYPE_CHECKING, Any, cast
 
 from perennial.runtime.server.admission import Admission
 from perennial.runtime.server.meter import Meter
+from perennial.runtime.server.rpc.farewell import Farewell
 from perennial.runtime.server.state import State
 
 if TYPE_CHECKING:
     from grpc.aio import Server
 
 logger = logging.getLogger(__name__)
+
+MAX_AGE_SECONDS = 3.5
+"""After this, give or take a tenth, a client is told to take another connection, and none of its requests is lost. A
+Service balances connections, not requests; and a server that stops cancels requests that are just arriving, so all
+connections must have ended by themselves in the time that a drain waits for them (`lifecycle`).
+"""
+LINGER_SECONDS = 2.0
+"""How long a client may take to end its side of a connection that the server has ended."""
 
 
 class RpcPort:
@@ -118,6 +128,32 @@ class _End(asyncio.Protocol):
             self.transport.close()
 
 
+class _Back(_End):
+    """The server's end, which says after a while that the client is to take another connection."""
+
+    def __init__(self, other: _End) -> None:
+        super().__init__(other)
+        self._farewell = Farewell()
+        self._age: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        seconds = MAX_AGE_SECONDS * random.uniform(0.9, 1.1)
+        self._age = asyncio.get_running_loop().call_later(seconds, self._send_away)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._age is not None:
+            self._age.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(self._farewell.passed(data))
+
+    def _send_away(self) -> None:
+        if frame := self._farewell.say():
+            super().data_received(frame)
+
+
 class Front(_End):
     """The client's end. Its first bytes wait until there is somebody to pass them on to."""
 
@@ -125,6 +161,7 @@ class Front(_End):
         super().__init__()
         self._port = port
         self._joining: asyncio.Task[Any] | None = None
+        self._lingers = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -134,7 +171,19 @@ class Front(_End):
         self._port.connections.discard(self)
         super().connection_lost(exc)
 
+    def close(self) -> None:
+        """Say that no more comes, and read on until the client ends too. To close a socket that bytes still come in at
+        resets it, and the client's kernel then throws away answers that the client has not read yet."""
+        if self.transport is None or self.transport.is_closing() or self._lingers:
+            return
+        self._lingers = True
+        self.transport.write_eof()
+        self.transport.resume_reading()
+        asyncio.get_running_loop().call_later(LINGER_SECONDS, self.transport.close)
+
     def data_received(self, data: bytes) -> None:
+        if self._lingers:
+            return
         if self.other is not None:
             super().data_received(data)
             return
@@ -145,7 +194,7 @@ class Front(_End):
     async def _join(self, first: bytes) -> None:
         loop = asyncio.get_running_loop()
         # Joined on this side before it is there: the server speaks first.
-        back = _End(self)
+        back = _Back(self)
         try:
             await loop.create_unix_connection(lambda: back, await self._port.socket())
         except Exception:
@@ -154,7 +203,7 @@ class Front(_End):
             return
         assert self.transport is not None
         assert back.transport is not None
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._lingers:
             back.close()
             return
         self.other = back

@@ -14,12 +14,6 @@ from perennial.runtime.server.rpc.service import Method, Service, Stream
 
 logger = logging.getLogger(__name__)
 
-MAX_AGE_SECONDS = 3.5
-"""After this, give or take a tenth, a client is told to take another connection, and none of its requests is lost. A
-Service balances connections, not requests; and a server that stops cancels requests that are just arriving, so all
-connections must have ended by themselves in the time that a drain waits for them (`lifecycle`).
-"""
-
 _CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
     404: grpc.StatusCode.NOT_FOUND,
@@ -40,7 +34,6 @@ async def started(service: Service, address: str, max_message: int) -> grpc.aio.
         options=[
             ("grpc.max_receive_message_length", max_message),
             ("grpc.max_send_message_length", -1),
-            ("grpc.max_connection_age_ms", int(MAX_AGE_SECONDS * 1000)),
         ]
     )
     for name in service.methods | service.streams:

@@ -14,7 +14,7 @@ from perennial.runtime.server.answer import Answer
 from perennial.runtime.server.counting import Counting
 from perennial.runtime.server.engine import Answers
 from perennial.runtime.server.http import Reply, Request
-from perennial.runtime.server.inference import Answered, Asked, Client, Intake, Predictor
+from perennial.runtime.server.inference import Answered, Asked, Client, Predictor
 from perennial.runtime.server.model import Model
 from perennial.runtime.server.refusal import Refusal
 from perennial.runtime.server.request import Question
@@ -52,7 +52,6 @@ class Relay(Predictor):
     def __init__(self, name: str, model: Model, counting: Counting, neighbour: Neighbour) -> None:
         super().__init__(name, model, counting)
         self._neighbour = neighbour
-        self._fits = Intake(model)
         self._working: set[asyncio.Task[None]] = set()
         self._warned: set[str] = set()
 
@@ -106,7 +105,7 @@ class Relay(Predictor):
         if question is None:
             return Refusal(400, "it is no inference request")
         try:
-            return self._fits(question)[0]
+            return self._intake(question)[0]
         except Refusal as refusal:
             return refusal
 
@@ -130,7 +129,7 @@ class Relay(Predictor):
         is refused all the same is the server's failure, which a rollout has to see."""
         if status not in (400, 422):
             return status
-        known = [self._fits] if self.predecessor is None else [self._fits, self.predecessor]
+        known = [self._intake] if self.predecessor is None else [self._intake, self.predecessor]
         return 422 if question is not None and any(intake.fits(question) for intake in known) else 400
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:

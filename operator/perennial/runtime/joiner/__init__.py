@@ -1,0 +1,1 @@
+"""Labels of a table joined with the predictions that server pods remember: what a DriftMonitor's Job runs."""

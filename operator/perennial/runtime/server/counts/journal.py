@@ -1,0 +1,308 @@
+"""Predictions by key: the newest million of a pod in a ring of a mapped file, so that a label finds them later.
+
+A record holds what a receipt would, with what all of a model's have in common written once. It is whole before it is
+counted as written, survives the container's crash as the counts do, and has a place for the mark of the label that was
+counted for it: so no label counts twice, however often a table is read.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+import struct
+import time
+from collections.abc import Sequence
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from perennial.runtime.binning import numeric_cells
+from perennial.runtime.keys import DIGEST
+from perennial.runtime.server.counts.mapped import boot_id
+from perennial.runtime.server.engine import Answers
+from perennial.runtime.server.receipt import Companion, Receipt
+from perennial.wire.reference import Categorical, Numeric
+from perennial.wire.schema import Class
+
+CAPACITY = 2**20
+"""Predictions: 56 MiB of the emptyDir, of which the kernel keeps in memory what it has room for."""
+
+RECENT = 2**16
+"""Keys whose newest prediction can be paired: the companion is at most some thousand rows behind."""
+
+MODELS = 64
+"""Models that the records of a journal are of, at most."""
+
+RECORD = np.dtype(
+    [
+        ("key", f"V{DIGEST}"),
+        ("id", "<u8"),
+        ("mark", "<u8"),
+        ("issued", "<u4"),
+        ("model", "<u4"),
+        ("score", "<f8"),
+        ("prediction", "<f8"),
+        ("other", "<f8"),
+    ]
+)
+_RECORD_BYTES = RECORD.itemsize
+ROW = np.dtype([("key", f"V{DIGEST}"), ("issued", "<u4")])
+
+_pack = struct.Struct(f"<{DIGEST}sQQIIddd").pack_into
+_NAN = math.nan
+_HEADER = struct.Struct("<8sQ36s")
+_MAGIC = b"PRNLJRN1"
+_HEADER_BYTES = 4096
+_WRITTEN = 64
+
+
+class Basis(msgspec.Struct):
+    """What all records of a model have in common: their receipt, and what turns numbers back into what it says.
+    `companion` is the digest of the model that scored them too, which has `others` for classes.
+    """
+
+    receipt: Receipt
+    classes: list[Class] = []
+    score: Numeric | Categorical | None = None
+    companion: bytes = b""
+    others: list[Class] = []
+
+    def prediction(self, number: float) -> float | Class:
+        return self.classes[int(number)] if self.classes else number
+
+    def pair(self, number: float) -> Companion | None:
+        """What the companion said; None where it did not score the row."""
+        if math.isnan(number):
+            return None
+        return Companion(self.companion, self.others[int(number)] if self.others else number)
+
+    def score_cell(self, score: float) -> int:
+        if isinstance(self.score, Numeric):
+            return int(numeric_cells(self.score, [score])[0])
+        return int(score) if self.score is not None else 0
+
+
+class Record(msgspec.Struct):
+    """A prediction that is remembered, as its receipt and the mark of its label, 0 without one."""
+
+    receipt: Receipt
+    classes: list[Class]
+    mark: int
+
+
+class _Names(msgspec.Struct):
+    key: str
+    models: list[Basis] = []
+
+
+class Journal:
+    """The predictions of one pod, and those that others gave it."""
+
+    def __init__(self, folder: Path, key: str, basis: Basis, capacity: int = CAPACITY) -> None:
+        self.key = key
+        self.closed = False
+        """Set once, when what is here is given away: nothing of it may be labelled from then on."""
+        self._folder = folder
+        self._capacity = capacity
+        self._data = _opened(folder, key, capacity)
+        self._words = memoryview(self._data)[_WRITTEN : _WRITTEN + 8].cast("Q")
+        self._records = np.frombuffer(self._data, RECORD, capacity, _HEADER_BYTES)
+        self._basis = basis
+        self._recent: dict[bytes, int] | None = None
+        self._base = int.from_bytes(os.urandom(7), "little")
+        self._models = _names(folder).models
+        self._own = self._number(basis)
+        self._place = {known: float(at) for at, known in enumerate(basis.classes)} if basis.classes else None
+
+    @property
+    def written(self) -> int:
+        """How many predictions were ever written; the newest are still there."""
+        return self._words[0]
+
+    @property
+    def first(self) -> int:
+        """The number of the oldest one that is still there."""
+        return max(self.written - self._capacity, 0)
+
+    def append(self, keys: Sequence[bytes], answers: Answers, scores: NDArray[np.float64] | None) -> None:
+        """Remember what was predicted for rows with these digests; an empty one has no key."""
+        place, data, own, base, ring = self._place, self._data, self._own, self._base, self._capacity
+        issued, number = int(time.time()), self._words[0]
+        predictions = answers.predictions.tolist()
+        said = predictions if place is None else [place.get(each) for each in predictions]
+        recent = self._recent
+        if recent is not None and len(recent) > RECENT:
+            recent.clear()
+        numbers = repeat(0.0) if scores is None else scores.tolist()
+        for key, prediction, score in zip(keys, said, numbers):  # noqa: B905 - one score for all where there is none
+            if key and prediction is not None:
+                _pack(
+                    data,
+                    _HEADER_BYTES + number % ring * _RECORD_BYTES,
+                    key,
+                    base + number,
+                    0,
+                    issued,
+                    own,
+                    score,
+                    prediction,
+                    _NAN,
+                )
+                if recent is not None:
+                    recent[key] = number
+                number += 1
+                self._words[0] = number
+
+    def rows(self, after: int, limit: int) -> tuple[int, int, bytes]:
+        """Numbers of the first prediction and the one after the last, and ROWs of those between."""
+        first = max(after, self.first)
+        end = min(first + limit, self.written)
+        records = self._records[np.arange(first, end) % self._capacity]
+        rows = np.empty(len(records), ROW)
+        rows["key"], rows["issued"] = records["key"], records["issued"]
+        return first, end, rows.tobytes()
+
+    def find(self, number: int, key: bytes) -> Record | None:
+        """The prediction of this number; None where it was written over since."""
+        if not self.first <= number < self.written:
+            return None
+        record = self._records[number % self._capacity]
+        if record["key"].tobytes() != key:
+            return None
+        basis = self._models[int(record["model"])]
+        receipt = msgspec.structs.replace(
+            basis.receipt,
+            id=int(record["id"]),
+            issued=int(record["issued"]),
+            prediction=basis.prediction(float(record["prediction"])),
+            score_cell=basis.score_cell(float(record["score"])),
+            companion=basis.pair(float(record["other"])),
+        )
+        return Record(receipt, basis.classes, int(record["mark"]))
+
+    def newest(self, keys: Sequence[bytes]) -> list[int]:
+        """Numbers of the predictions that were remembered just now for these keys, -1 where there is none: known from
+        the first time on that somebody asks."""
+        if self._recent is None:
+            self._recent = {}
+        return [self._recent.get(key, -1) for key in keys]
+
+    def pair(self, numbers: Sequence[int], companion: bytes, others: list[Class], said: Sequence[Any]) -> None:
+        """Remember what the companion said to rows, too: of its classes `others`, or values."""
+        model = self._number(msgspec.structs.replace(self._basis, companion=companion, others=others))
+        place = {known: at for at, known in enumerate(others)}
+        for number, other in zip(numbers, said, strict=True):
+            value = place.get(other) if others else other
+            if model >= 0 and number >= self.first and value is not None:
+                self._records["other"][number % self._capacity] = value
+                self._records["model"][number % self._capacity] = model
+
+    def mark(self, number: int, mark: int) -> None:
+        """Note which label was counted for a prediction."""
+        self._records["mark"][number % self._capacity] = mark
+
+    def given(self, after: int, limit: int) -> tuple[list[Basis], bytes, int]:
+        """For another pod: records from number `after` on with the models that they are of, and the number to go on
+        from."""
+        end = min(after + limit, self.written)
+        records = self._records[np.arange(after, end) % self._capacity]
+        used, places = np.unique(records["model"], return_inverse=True)
+        records["model"] = places
+        return [self._models[number] for number in used.tolist()], records.tobytes(), end
+
+    def take(self, models: Sequence[Basis], given: bytes) -> int:
+        """Remember what another pod gave. Raises ValueError where it is none of that; gives how many it took.
+
+        Of more models than a journal has room for the records are left.
+        """
+        records = np.frombuffer(given, RECORD).copy()
+        if len(records) and int(records["model"].max()) >= len(models):
+            raise ValueError("a record is of a model that is not among those sent")
+        numbers = np.array([self._number(model) for model in models], np.int64)
+        records = records[numbers[records["model"]] >= 0][-self._capacity :]
+        records["model"] = numbers[records["model"]]
+        number = self.written
+        self._records[np.arange(number, number + len(records)) % self._capacity] = records
+        self._words[0] = number + len(records)
+        return len(records)
+
+    def _number(self, basis: Basis) -> int:
+        """The model's among those of the records, -1 where there is no room for it."""
+        if basis in self._models:
+            return self._models.index(basis)
+        if len(self._models) == MODELS:
+            return -1
+        self._models.append(basis)
+        _write_names(self._folder, _Names(self.key, self._models))
+        return len(self._models) - 1
+
+
+def remember(folder: Path, key: str | None) -> None:
+    """Note by which key predictions are to be remembered, for this process and those after it in the pod. With another
+    key than before all are forgotten.
+    """
+    if key == remembered(folder):
+        return
+    # First the ring: what was remembered by another key must not be found by this one.
+    _path(folder).unlink(missing_ok=True)
+    if key is None:
+        _names_path(folder).unlink(missing_ok=True)
+    else:
+        _write_names(folder, _Names(key))
+
+
+def remembered(folder: Path) -> str | None:
+    """The key; None where nothing is to be remembered."""
+    try:
+        return _names(folder).key
+    except (FileNotFoundError, msgspec.MsgspecError):
+        return None
+
+
+def _path(folder: Path) -> Path:
+    return folder / "journal"
+
+
+def _names_path(folder: Path) -> Path:
+    return folder / "journal.names"
+
+
+def _names(folder: Path) -> _Names:
+    return msgspec.msgpack.decode(_names_path(folder).read_bytes(), type=_Names)
+
+
+def _write_names(folder: Path, names: _Names) -> None:
+    fresh = folder / "journal.names.new"
+    fresh.write_bytes(msgspec.msgpack.encode(names))
+    fresh.replace(_names_path(folder))
+
+
+def _opened(folder: Path, key: str, capacity: int) -> mmap.mmap:
+    """The ring of this key, or a new one: also where the node was started anew, since pages may have been lost
+    singly."""
+    path = _path(folder)
+    header = _HEADER.pack(_MAGIC, capacity, boot_id())
+    size = _HEADER_BYTES + capacity * _RECORD_BYTES
+    if remembered(folder) != key or not _fits(path, header, size):
+        _write_names(folder, _Names(key))
+        fresh = path.with_suffix(".new")
+        with fresh.open("wb") as file:
+            file.write(header)
+            # Not only a length: where the disk is full it is now that it must be told, not when a page is written.
+            os.posix_fallocate(file.fileno(), 0, size)
+        fresh.replace(path)
+    with path.open("r+b") as file:
+        return mmap.mmap(file.fileno(), size)
+
+
+def _fits(path: Path, header: bytes, size: int) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(header)) == header and os.fstat(file.fileno()).st_size == size
+    except FileNotFoundError:
+        return False
