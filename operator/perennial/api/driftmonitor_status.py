@@ -216,7 +216,7 @@ class DriftMonitorStatus(Status):
     """The generation of the spec that this status is about; -1 before the operator has seen the object."""
     conditions: Conditions = ()
     """Ready: the monitor sees and judges. Reconciling, Stalled: see the reference. Drifting, DataFault, Harmful:
-    what was found."""
+    what was found. LabelsJoined: how the table of `spec.labels` goes."""
     training_job: str | None = None
     """The TrainingJob of the deployment's model: whom requests are for."""
     model: JudgedModel | None = None

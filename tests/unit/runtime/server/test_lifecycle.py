@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from perennial.runtime.keys import digest_of
 from perennial.runtime.server import lifecycle
 from perennial.runtime.server.lifecycle import CannotServe, Pod, Ports
 from perennial.runtime.server.model import Model, load
@@ -80,6 +82,43 @@ async def test_the_last_epoch_is_waited_for(
     await asyncio.to_thread(post, ports.control, epochs, {"incarnation": incarnation, "acknowledge": 1})
     async with asyncio.timeout(2):
         await life
+
+
+async def test_what_a_pod_remembers_begins_before_its_model_is_there_and_goes_to_another_when_it_ends(
+    tmp_path: Path, models: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "HAND_OVER_SECONDS", 5.0)
+    told = threading.Event()
+
+    def late(served: ServedModel) -> Model:
+        assert told.wait(5)
+        return load(served)
+
+    monkeypatch.setattr(lifecycle, "load", late)
+    serve = Serve("flights", models.binary(tmp_path / "model"))
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    ending = asyncio.Event()
+    pod = Pod(serve, tmp_path / "a", PORTS)
+    life = asyncio.create_task(pod.live(ending))
+    await asyncio.sleep(0.1)
+    await asyncio.to_thread(post, pod.ports.control, "/perennial/v1/journal", {"key": "flight"})
+    told.set()
+    await until(lambda: pod.ready)
+    async with living(serve, tmp_path / "b") as heir:
+        pod.others = f"http://127.0.0.1:{heir.ports.control}"
+        x = {"name": "x", "shape": [1, 2], "datatype": "FP64", "data": [0.75, 1]}
+        key = {"name": "flight", "shape": [1], "datatype": "BYTES", "data": ["UA1"]}
+        await asyncio.to_thread(post, pod.ports.inference, "/v2/models/flights/infer", {"inputs": [x, key]})
+        ending.set()
+        async with asyncio.timeout(10):
+            await life
+        epochs = await asyncio.to_thread(post, heir.ports.control, "/perennial/v1/epochs", {})
+        assert epochs["key"] == "flight"
+        counting = heir._state.counting
+        assert counting is not None
+        assert counting.journal is not None
+        assert counting.journal.find(0, digest_of("UA1")) is not None
 
 
 async def test_a_silent_store_is_asked_again(
