@@ -121,6 +121,7 @@ class Scan:
         self.bounds[watched & fault] = self.fault_bound
         for family, part in ((standing & ~fault, STANDING_SHARE), (~standing & ~fault, 1 - STANDING_SHARE)):
             self.bounds[watched & family] = bound(drift_looks / part, int((watched & family).sum()) * STRETCHES)
+        self.drift_bound = float(self.bounds[watched & ~fault].max(initial=0.0))
         self._groups = _groups(layout)
         inside, n = layout.cut_counts(normal.cells)
         share = inside / np.maximum(n, 1.0)

@@ -8,10 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from perennial.monitoring.dispersion import Dispersion
 from perennial.monitoring.history import STRETCHES, Bucket, History, push, stretches
 from perennial.monitoring.scan import NOTABLE, Normal, Scan, bound, signed_root, standardised
-from perennial.wire.layout import CutKind, Floats, Layout, reference_cells
+from perennial.wire.layout import CutKind, Layout, reference_cells
 from perennial.wire.reference import Categorical, Column, Numeric
 
 from . import worlds
@@ -222,17 +221,6 @@ def test_a_reference_of_both_kinds_is_one_flat_window(rng: np.random.Generator) 
     assert reference_cells(columns).tolist() == [*columns[0].counts, 5, 1, 0, 2]
 
 
-class _Alike(Dispersion):
-    """The same at every cut and length."""
-
-    def __init__(self, layout: Layout, phi: float) -> None:
-        super().__init__(layout)
-        self._shape, self._phi = len(layout.cuts), phi
-
-    def at(self, rows: Floats) -> Floats:
-        return np.full((len(rows), self._shape), self._phi)
-
-
 def _scan(layout: Layout, phi: float = 1.0, looks: float = 1000, exclude: tuple[str, ...] = ()) -> Scan:
-    normal = Normal(reference_cells(layout.columns), _Alike(layout, phi))
+    normal = Normal(reference_cells(layout.columns), worlds.Alike(layout, phi))
     return Scan(layout, normal, drift_looks=looks, fault_looks=looks, exclude=exclude)

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta
 
+from perennial.monitoring.dispersion import Dispersion
 from perennial.wire.counts import Epoch, Epochs, Labels, ModelCounts
+from perennial.wire.layout import Layout
 from perennial.wire.reference import Categorical, Column, Loss, Numeric, Reference
 from perennial.wire.stats import Pairs
 
@@ -16,6 +18,17 @@ MODEL = "a" * 64
 OTHER_MODEL = "b" * 64
 
 Floats = NDArray[np.float64]
+
+
+class Alike(Dispersion):
+    """The same overdispersion at every cut and length."""
+
+    def __init__(self, layout: Layout, phi: float) -> None:
+        super().__init__(layout)
+        self._shape, self._phi = len(layout.cuts), phi
+
+    def at(self, rows: Floats) -> Floats:
+        return np.full((len(rows), self._shape), self._phi)
 
 
 def numeric(name: str, rng: np.random.Generator, rows: int = 5000, missing: float = 0.0, bins: int = 32) -> Numeric:
