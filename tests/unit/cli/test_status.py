@@ -75,6 +75,7 @@ def loop(cluster: Namespace) -> Namespace:
             "conditions": [
                 condition("Ready", "True", "Watching", "judges version 3"),
                 condition("Harmful", "True", "Harm", "the loss is 0.3 on 900 labels"),
+                condition("LabelsJoined", "True", "Joined", "900 labels of 3 files were joined"),
             ],
         },
     )
@@ -97,6 +98,7 @@ def test_one_screen_has_the_whole_loop(loop: Namespace) -> None:
         "done: asked TrainingJob flights for a retrain",
         "next: TrainingJob takes the request",
         "12,000 rows, 24 windows",
+        "table      900 labels of 3 files were joined",
     ):
         assert said in shown
     assert "\x1b" not in shown
