@@ -2,9 +2,9 @@
 
 It runs in a pod of the cluster with the runtime's image, against the Service, so that connections are spread as the
 cluster spreads them. Some workers keep their connection until an answer ends it, others open one for each request, and
-with `--rpc` some ask over gRPC. With `--labels` the truth of
-each row is sent to the control port with the receipt of its prediction. On SIGTERM, or after `--seconds`, it ends its
-requests under way and prints what it counted as one line of JSON.
+with `--rpc` some ask over gRPC. With `--labels` the truth of each row is sent to the control port with the receipt of
+its prediction, with `--chance` what a coin says. On SIGTERM, or after `--seconds`, it ends its requests under way and
+prints what it counted as one line of JSON.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ class Load:
             {"name": "b", "datatype": "FP64", "shape": [count], "data": b},
             {"name": "carrier", "datatype": "BYTES", "shape": [count], "data": carrier},
         ]
-        return inputs, late
+        return inputs, [draw.randrange(2) for _ in range(count)] if self._options.chance else late
 
     def counted(self) -> dict[str, Any]:
         return {
@@ -211,6 +211,7 @@ def main() -> None:
     parser.add_argument("--same", action="store_true", help="one request again and again: the work is the server's")
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--labels", action="store_true")
+    parser.add_argument("--chance", action="store_true", help="labels that no model can predict")
     parser.add_argument("--seed", type=int, default=1)
     print(json.dumps(asyncio.run(run(parser.parse_args()))), flush=True)
 

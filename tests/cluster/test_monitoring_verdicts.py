@@ -96,7 +96,7 @@ def test_verdicts_on_live_traffic(scene: Scene, on_call: OnCall) -> None:
         scene.wait_for_condition("Harmful", "True")
         harm = scene.verdict("Harm")
         assert harm["loss"]["now"] > 2 * harm["loss"]["reference"]
-        proposal = scene.wait_for(lambda: scene.status.get("proposal"), "a retrain is proposed")
+        (proposal,) = scene.wait_for(lambda: scene.status.get("proposals"), "a retrain is proposed")
         assert scene.status.get("requests", []) == []
         assert "approve is taken" in scene.perennial("approve", "dm/flights", "--wait")
         request = scene.wait_for(lambda: scene.status.get("requests"), "a retrain is asked for")[0]

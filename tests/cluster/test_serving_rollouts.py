@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -177,6 +178,66 @@ def test_a_candidate_with_a_worse_loss_is_rolled_back(flights: Scene) -> None:
         assert "loss" in status["quarantined"][0]["reason"]
     assert counted["labelled"] > 100
     assert counted["lost"] == {}
+
+
+def test_a_version_that_harms_gives_way_to_a_better_one_before_it_and_to_no_other(flights: Scene) -> None:
+    """By labels that come by chance both versions are as wrong: harm, and nothing to go back for. By the truth the one
+    before is right."""
+    flights.apply(modeldeployment("back"))
+    flights.wait_stable("back", 1)
+    flights.patch("back", model={"trainingJob": "flights", "version": None})
+    before = flights.wait_stable("back", 3)["previous"]
+    assert (before["version"], before["compared"]) == (1, True)
+    flights.apply(_MONITOR)
+
+    def harm() -> dict[str, Any]:
+        verdicts = flights.get("driftmonitor", "back").get("status", {}).get("verdicts", [])
+        return next((verdict for verdict in verdicts if verdict["state"] == "Harm"), {})
+
+    with flights.load("back", labels=True, chance=True, rows=5):
+        flights.wait_for(lambda: harm().get("previous", {}).get("samples", 0) >= 300, "labels compare the two")
+        compared = harm()
+    assert not compared["previous"]["wins"]
+    assert "a rollback to version 1 once that is proved to be better: on" in compared["next"]
+    assert flights.status("back")["stable"]["version"] == 3
+
+    with flights.load("back", pod="truth", labels=True, rows=5) as counted:
+        status = flights.wait_stable("back", 1)
+    assert_nothing_lost(counted, at_least=100)
+    assert counted["versions"].keys() == {"1", "3"}
+    assert [entry["version"] for entry in status["quarantined"]] == [3]
+    assert flights.condition("back", "RollingOut") == ("False", "Quarantined")
+    served = flights.pods("back")
+    told = flights.get("driftmonitor", "back")["status"]
+    (request,) = told["requests"]
+    assert (request["action"], request["previous"]["version"], request["state"]) == ("Rollback", 1, "Taken")
+    assert flights.status("back")["handled"]["monitors"] == {_uid(flights): request["id"]}
+    flights.wait_for(lambda: flights.get("driftmonitor", "back")["status"]["model"]["version"] == 1, "it begins anew")
+    assert harm() == {}
+    assert (flights.status("back")["stable"]["version"], flights.pods("back")) == (1, served)
+
+    flights.annotate("back", "release", "it was the season")
+    flights.wait_stable("back", 3)
+    flights.kubectl("delete", "driftmonitor", "back")
+
+
+_MONITOR = {
+    "apiVersion": "perennial.dev/v1alpha1",
+    "kind": "DriftMonitor",
+    "metadata": {"name": "back"},
+    "spec": {
+        "deployment": "back",
+        "falseAlarmEvery": "1d",
+        "window": {"minRows": 200, "period": "2s"},
+        "baseline": {"from": "Training"},
+        "actions": [{"state": "Harm", "action": "Rollback"}],
+    },
+}
+
+
+def _uid(scene: Scene) -> str:
+    uid: str = scene.get("driftmonitor", "back")["metadata"]["uid"]
+    return uid
 
 
 def test_a_weight_that_cannot_be_given_holds_and_promote_overrides(flights: Scene) -> None:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from perennial.api.conditions import Condition, ConditionType, find
-from perennial.api.driftmonitor_status import ActionRequest, DriftMonitorStatus, PreviousLoss, Verdict
+from perennial.api.driftmonitor_status import ActionRequest, DriftMonitorStatus, Verdict
 from perennial.api.modeldeployment_status import AnalysisResult, ModelDeploymentStatus, RevisionStatus
 from perennial.api.resources import DRIFTMONITORS, MODELDEPLOYMENTS, TRAININGJOBS
 from perennial.api.trainingjob_status import GateResult, Run, TrainingJobStatus
 from perennial.api.validation import parse_status, text_at
 from perennial.kube.plan import Manifest, Resource
+from perennial.monitoring.words import beside
 from perennial.wire.result import Gate
 
 from .cluster import Cluster, Reached
@@ -221,20 +222,12 @@ def _verdict(verdict: Verdict, conditions: tuple[Condition, ...], now: datetime,
     elif verdict.features:
         named = ", ".join(f"{feature.name} ({feature.effect:.2f})" for feature in verdict.features[:5])
         yield f"             {named}"
-    if verdict.previous and verdict.previous.loss is not None:
-        yield f"             {_before(verdict.previous)}"
+    if before := beside(verdict.previous):
+        yield f"             {before}"
     if verdict.action:
         yield f"             done: {verdict.action}"
     if verdict.next:
         yield f"             next: {verdict.next}"
-
-
-def _before(previous: PreviousLoss) -> str:
-    """What going back would bring."""
-    title = f"version {previous.version}" if previous.version is not None else "the version before"
-    proof = "proved to be better" if previous.wins else "not proved to be better"
-    losses = f"a loss of {previous.loss:.4g} where this one has {previous.now:.4g}"
-    return f"{title}: {losses}, on {previous.samples:,} rows labelled since; {proof}"
 
 
 def _head(kind: str, manifest: Manifest, conditions: Iterable[Condition], paint: Paint) -> str:

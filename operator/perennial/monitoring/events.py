@@ -53,12 +53,13 @@ def events(
 
 
 def _asked(checkpoint: Checkpoint, before: DriftMonitorStatus) -> Iterator[Event]:
-    known = {request.id for request in before.requests} | {proposal.id for proposal in before.proposals}
+    asked = {request.id for request in before.requests}
+    proposed = {proposal.id for proposal in before.proposals}
     for request in checkpoint.governor.requests:
-        if request.id not in known:
+        if request.id not in asked:
             yield _event("Normal", _REQUESTED[request.action], f"{request.words}: {request.reason}")
     for proposal in checkpoint.governor.proposals:
-        if proposal.id not in known:
+        if proposal.id not in proposed:
             message = f"{proposal.words}, which waits for perennial.dev/approve={proposal.id}: {proposal.reason}"
             yield _event("Warning", _PROPOSED[proposal.action], message)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from perennial.api.driftmonitor_status import PreviousLoss
 from perennial.api.reasons import DriftMonitorReason
 from perennial.api.timestamp import to_text
 
@@ -47,6 +48,16 @@ def describe(verdict: Verdict) -> str:
     more = len(verdict.features) - NAMED
     others = f" and {more} more" if more > 0 else ""
     return f"{named}{others}, since {at(verdict.since)}, found on {verdict.n} rows"
+
+
+def beside(previous: PreviousLoss | None) -> str | None:
+    """How the version before does on the same labelled rows; None where there are none yet."""
+    if previous is None or previous.loss is None or previous.now is None:
+        return None
+    title = f"version {previous.version}" if previous.version is not None else "the version before"
+    losses = f"a loss of {previous.loss:.4g} where this one has {previous.now:.4g}"
+    proof = "proved" if previous.wins else "not proved"
+    return f"{title} has {losses}, on {previous.samples:,} rows labelled since; {proof} to be better"
 
 
 def _feature(finding: Finding) -> str:

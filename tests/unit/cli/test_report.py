@@ -138,6 +138,26 @@ def test_the_page_has_every_part() -> None:
     assert read.elements.count("svg") == 1 + 2 * len(told.features)
 
 
+def test_what_is_asked_for_and_what_the_version_before_would_do_is_there() -> None:
+    seen = Monitored(["delay"], actions=[{"state": "Harm", "action": "Rollback"}]).see(12).see(6, error=0.5)
+    asked = {"id": "b1", "action": "Rollback", "reason": "Harm", "createdAt": "2026-03-01T11:59:00Z"}
+    request = {**asked, "model": worlds.MODEL, "expiresAt": "2026-03-01T12:59:00Z", "state": "Taken"}
+    (harm,) = seen.checkpoint.triage.verdicts
+    verdict = {"id": harm.id, "state": "Harm", "since": "2026-03-01T11:00:00Z", "samples": 900}
+    before = {"version": 6, "samples": 1400, "loss": 0.1, "now": 0.5, "wins": True}
+    told = {"verdicts": [{**verdict, "previous": before}], "proposals": [asked], "requests": [request]}
+    status = DriftMonitorStatus.model_validate({**told, "governor": {"retrains": 0, "rollbacks": 1}})
+    text = " ".join(Page(page(content("x", seen.spec, status, seen.checkpoint), NOW)).texts)
+    for said in (
+        "version 6 has a loss of 0.1 where this one has 0.5, on 1,400 rows labelled since; proved to be better",
+        "Rollback on Harm",
+        "Rollback b1, since 2026-03-01T11:59:00Z",
+        "Taken, made at 2026-03-01T11:59:00Z",
+        "Rollbacks that did not help",
+    ):
+        assert said in text
+
+
 def test_now_is_what_was_served_since_the_change() -> None:
     told = Monitored(["delay", "distance"]).see(24).see(8, shift=1.5).content()
     moved = told.features[0]

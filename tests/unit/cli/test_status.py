@@ -54,6 +54,7 @@ def loop(cluster: Namespace) -> Namespace:
             "stable": {**stable, "weight": {"asked": 90, "measured": 89.5}},
             "candidate": {**candidate, "weight": {"asked": 10, "measured": 10.5}},
             "rollout": rollout,
+            "previous": {"version": 2, "sha256": "2" * 64, "compared": True},
             "conditions": [condition("Ready", "True", "Serving", "two pods serve")],
         },
     )
@@ -62,14 +63,26 @@ def loop(cluster: Namespace) -> Namespace:
         "state": "Harm",
         "since": "2026-03-01T10:00:00Z",
         "samples": 900,
+        "previous": {"version": 2, "samples": 400, "loss": 0.1, "now": 0.3, "wins": True},
         "action": "asked TrainingJob flights for a retrain",
         "next": "TrainingJob takes the request",
+    }
+    asked = {
+        "id": "b1",
+        "action": "Rollback",
+        "model": "3" * 64,
+        "reason": "Harm: worse",
+        "createdAt": "2026-03-01T11:59:00Z",
+        "expiresAt": "2026-03-01T12:59:00Z",
+        "state": "Pending",
     }
     cluster.put(
         DRIFTMONITORS,
         spec={"deployment": "flights"},
         status={
             "verdicts": [verdict],
+            "requests": [asked, asked | {"id": "b0"}, asked | {"id": "r1", "action": "Retrain", "state": "Taken"}],
+            "proposals": [{key: asked[key] for key in ("id", "action", "reason", "createdAt")}],
             "rows": 12000,
             "windows": {"count": 24, "rowsOpen": 3},
             "conditions": [
@@ -99,6 +112,10 @@ def test_one_screen_has_the_whole_loop(loop: Namespace) -> None:
         "next: TrainingJob takes the request",
         "12,000 rows, 24 windows",
         "table      900 labels of 3 files were joined",
+        "before     v2    scored beside it",
+        "version 2 has a loss of 0.1 where this one has 0.3, on 400 rows labelled since; proved to be better",
+        "proposal   Rollback b1 waits for approval for 1m: Harm: worse",
+        "request    Rollback b1 Pending, 1m ago: Harm: worse\n  request    Retrain r1 Taken",
     ):
         assert said in shown
     assert "\x1b" not in shown

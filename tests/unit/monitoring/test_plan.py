@@ -320,7 +320,9 @@ def test_a_person_approves_what_is_proposed() -> None:
     assert told(again).proposals == (proposal,)
     assert not again.events
     waiting.manifest["metadata"]["annotations"] = {"perennial.dev/approve": proposal.id}
-    approved = told(plan(waiting, (), NOW + timedelta(hours=5)))
+    wanted = plan(waiting, (), NOW + timedelta(hours=5))
+    assert [event.reason for event in wanted.events] == ["RetrainRequested"]
+    approved = told(wanted)
     assert [request.id for request in approved.requests] == [proposal.id]
     assert approved.proposals == ()
     assert approved.handled.approve == proposal.id

@@ -23,7 +23,7 @@ from perennial.monitoring.history import STRETCHES, History, stretches
 from perennial.monitoring.layout import SCORE, Ints, Layout, bin_counts, binned, layout_of
 from perennial.monitoring.scan import Scan, looks_in
 from perennial.monitoring.verdict import Verdict
-from perennial.monitoring.words import at, describe
+from perennial.monitoring.words import at, beside, describe
 from perennial.wire.reference import Column, Numeric
 
 HEAT = 24
@@ -214,10 +214,11 @@ def _explained(gravest: Verdict | None, status: DriftMonitorStatus) -> str:
 
 def _found(verdict: Verdict, status: DriftMonitorStatus) -> Found:
     told = next((each for each in status.verdicts if each.id == verdict.id), None)
+    before = beside(told.previous) if told else None
     return Found(
         state=verdict.state,
         since=verdict.since,
-        words=sentence(describe(verdict)),
+        words=" ".join(map(sentence, filter(None, (describe(verdict), before)))),
         done=told.action if told else None,
         next=told.next if told else None,
         found=verdict.found,

@@ -34,6 +34,8 @@ IDLE_SECONDS = 75.0
 """Longer than the pools of clients keep an unused connection, so that it is they who end it."""
 SLOW_SECONDS = 30.0
 """How long a request may take to arrive."""
+LINGER_SECONDS = 2.0
+"""How long a client may go on sending what was refused already."""
 MAX_HEAD = 65_536
 MAX_PIPELINED = 16
 
@@ -209,6 +211,7 @@ class Connection(asyncio.Protocol):
         self._current: Request | None = None
         self._reading = False
         self._closed = False
+        self._lingers = False
         self._json_length: bytes | None
         self._begin()
 
@@ -383,13 +386,21 @@ class Connection(asyncio.Protocol):
         """Answer what is not worth reading to its end, and end the connection."""
         if self._closed:
             return
+        self._lingers = True
         request = Request("", _path(self._url), b"", b"", keep_alive=False)
         self._application.arrive(request)
         self._write(request, refused(refusal))
 
     def _close(self) -> None:
         self._closed = True
-        self._transport.close()
+        if not self._lingers:
+            self._transport.close()
+            return
+        # To close a socket that bytes still come in at resets it, and a client that sends before it reads then never
+        # sees why: they are read on and forgotten until the client ends, for a while.
+        self._transport.write_eof()
+        self._transport.resume_reading()
+        self._loop.call_later(LINGER_SECONDS, self._transport.close)
 
     def close_when_idle(self) -> None:
         """Close now, unless a request is being read or answered; then its answer does."""

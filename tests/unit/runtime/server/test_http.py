@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -153,6 +154,18 @@ async def test_what_is_not_read_to_its_end_ends_the_connection(data: bytes, stat
         other.send(b"GET /a HTTP/1.1\r\n\r\n")
         assert (await other.receive())[0] == 200
         other.writer.close()
+
+
+async def test_a_client_that_sends_all_of_it_before_it_reads_still_sees_why_it_was_refused() -> None:
+    async with running() as (server, _, _):
+        loop, size = asyncio.get_running_loop(), 8 << 20
+        with socket.socket() as client:
+            client.setblocking(False)
+            await loop.sock_connect(client, ("127.0.0.1", server.port))
+            await loop.sock_sendall(client, b"POST /a HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % size)
+            for _ in range(size >> 16):
+                await loop.sock_sendall(client, b"x" * (1 << 16))
+            assert (await loop.sock_recv(client, 1 << 16)).startswith(b"HTTP/1.1 413")
 
 
 async def test_a_client_may_ask_before_it_sends_the_body() -> None:
