@@ -6,15 +6,22 @@ took without the rule (an older CRD, a restored backup) is refused by the contro
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
+from operator import attrgetter
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
+
+_NESTED = (dict, list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +48,14 @@ class _Base(BaseModel):
         # Most are only ever read as parts of a spec or a status: built for themselves too, they cost a start 0.1 s.
         defer_build=True,
         extra="ignore",
-        use_attribute_docstrings=True,
     )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        result = handler.resolve_ref_schema(handler(schema))
+        for name, text in described(cls).items():
+            result["properties"][cls.model_fields[name].alias or name].setdefault("description", text)
+        return result
 
 
 class Model(_Base):
@@ -63,7 +76,7 @@ class Model(_Base):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        result = handler.resolve_ref_schema(handler(schema))
+        result = super().__get_pydantic_json_schema__(schema, handler)
         if cls.rules:
             result["x-kubernetes-validations"] = [rule.schema for rule in cls.rules]
         return result
@@ -84,12 +97,34 @@ class Status(_Base):
 
 
 def _without_empty(value: Any) -> Any:
-    if isinstance(value, dict):
-        kept = {key: _without_empty(item) for key, item in value.items()}
-        return {key: item for key, item in kept.items() if item not in ({}, [])}
     if isinstance(value, list):
-        return [_without_empty(item) for item in value]
-    return value
+        return [_without_empty(item) if isinstance(item, _NESTED) else item for item in value]
+    kept = {}
+    for key, item in value.items():
+        if not isinstance(item, _NESTED):
+            kept[key] = item
+        elif of_it := _without_empty(item):
+            kept[key] = of_it
+    return kept
+
+
+def described(model: type[BaseModel]) -> dict[str, str]:
+    """The text below each field of a model.
+
+    Pydantic finds it too (`use_attribute_docstrings`), but as the class is made: a third of what the operator's own
+    imports take, for texts that only the generator reads.
+    """
+    found: dict[str, str] = {}
+    for cls in reversed(model.__mro__):
+        if not (issubclass(cls, _Base) and cls.model_fields):
+            continue
+        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+        assert isinstance(definition, ast.ClassDef)
+        for field, below in pairwise(definition.body):
+            match field, below:
+                case ast.AnnAssign(ast.Name(name)), ast.Expr(ast.Constant(str(text))) if name in model.model_fields:
+                    found[name] = inspect.cleandoc(text)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,15 +191,19 @@ class Keyed:
 
     def __init__(self, *keys: str) -> None:
         self.keys = keys
+        self._key: Callable[[Any], Any] = attrgetter(*keys) if keys else lambda item: item
 
     def check(self, items: tuple[Any, ...]) -> tuple[Any, ...]:
         seen: set[Any] = set()
         for item in items:
-            key = tuple(getattr(item, name) for name in self.keys) if self.keys else item
+            key = self._key(item)
             if key in seen:
-                raise ValueError(f"has two entries for {key if not self.keys else ', '.join(map(str, key))}: keep one")
+                raise ValueError(f"has two entries for {self._name(item)}: keep one")
             seen.add(key)
         return items
+
+    def _name(self, item: Any) -> str:
+        return ", ".join(str(getattr(item, key)) for key in self.keys) if self.keys else str(item)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self.check, handler(source))
