@@ -3,9 +3,12 @@ back."""
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,9 +20,11 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
+from cluster.errors import ClusterError
 from cluster.harness import Harness
+from perennial.monitoring.checkpoint import Checkpoint, decode
 from tests.cluster.operator_process import ROOT
 
 PATIENCE = 300.0
@@ -28,11 +33,20 @@ TINY = {"requests": {"cpu": "20m", "memory": "150Mi"}}
 CARRIERS = ("AA", "DL", "UA")
 
 
+class Outside(Protocol):
+    """What the outside is like. `columns` are the features with their datatypes; a row has their values and its
+    label."""
+
+    columns: ClassVar[dict[str, str]]
+
+    def row(self, draw: random.Random) -> tuple[Any, ...]: ...
+
+
 @dataclass(frozen=True)
 class World:
-    """What the outside is like: `shift` moves `a`, `empty` is the share of `b` that is missing, `flipped` turns the
-    label around."""
+    """`shift` moves `a`, `empty` is the share of `b` that is missing, `flipped` turns the label around."""
 
+    columns: ClassVar[dict[str, str]] = {"a": "FP64", "b": "FP64", "carrier": "BYTES"}
     shift: float = 0.0
     empty: float = 0.0
     flipped: bool = False
@@ -47,16 +61,17 @@ class World:
 NORMAL = World()
 
 
-def table(world: World = NORMAL, count: int = 6000, seed: int = 1) -> str:
+def table(world: Outside = NORMAL, count: int = 6000, seed: int = 1) -> str:
     draw = random.Random(seed)
-    lines = ["a,b,carrier,late"]
+    lines = [",".join([*world.columns, "late"])]
     for _ in range(count):
-        a, b, carrier, late = world.row(draw)
-        lines.append(f"{a:.3f},{'' if b is None else f'{b:.3f}'},{carrier},{late}")
+        cells = world.row(draw)
+        texts = ("" if cell is None else f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in cells)
+        lines.append(",".join(texts))
     return "\n".join(lines)
 
 
-def training_rows(world: World = NORMAL, seed: int = 1) -> dict[str, Any]:
+def training_rows(world: Outside = NORMAL, seed: int = 1) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -96,7 +111,7 @@ class Traffic:
     """
 
     pods: Callable[[], list[str]]
-    world: World = NORMAL
+    world: Any = NORMAL
     labelled: bool = False
     sent: Counter[str] = field(default_factory=Counter)
     unsure: int = 0
@@ -127,19 +142,19 @@ class Traffic:
         pods, looked = self.pods(), time.monotonic()
         while self._going.is_set():
             if time.monotonic() - looked > 1:
-                pods, looked = self.pods(), time.monotonic()
+                # Traffic does not end because a busy API server does not answer.
+                with contextlib.suppress(ClusterError):
+                    pods, looked = self.pods(), time.monotonic()
             for ip in pods:
                 self._send(ip)
             time.sleep(0.1)
 
     def _send(self, ip: str) -> None:
         rows = [self.world.row(self._draw) for _ in range(self.rows)]
-        columns = list(zip(*rows, strict=True))
+        *columns, labels = zip(*rows, strict=True)
         inputs = [
             {"name": name, "datatype": datatype, "shape": [self.rows], "data": list(values)}
-            for name, datatype, values in zip(
-                ("a", "b", "carrier"), ("FP64", "FP64", "BYTES"), columns[:3], strict=True
-            )
+            for (name, datatype), values in zip(self.world.columns.items(), columns, strict=True)
         ]
         answer = _post(
             f"http://{ip}:8080/v2/models/flights/infer", {"parameters": {"receipt": self.labelled}, "inputs": inputs}
@@ -151,11 +166,11 @@ class Traffic:
             return
         self.sent[str(answer.get("model_version"))] += self.rows
         if self.labelled:
-            labels = [
-                {"receipt": receipt, "label": row[3]}
-                for receipt, row in zip(answer["parameters"]["receipts"], rows, strict=True)
+            said = [
+                {"receipt": receipt, "label": label}
+                for receipt, label in zip(answer["parameters"]["receipts"], labels, strict=True)
             ]
-            _post(f"http://{ip}:8081/v2/models/flights/feedback", {"labels": labels})
+            _post(f"http://{ip}:8081/v2/models/flights/feedback", {"labels": said})
 
 
 @dataclass(frozen=True)
@@ -218,6 +233,31 @@ class Scene:
         """Addresses of the pods that are ready."""
         return [pod["status"]["podIP"] for pod in self._pods() if _is_ready(pod)]
 
+    def names(self) -> list[str]:
+        """Names of the pods that are ready."""
+        return [pod["metadata"]["name"] for pod in self._pods() if _is_ready(pod)]
+
+    def kill_a_server(self) -> bool:
+        """As the kernel kills what takes too much memory. False where no such process is on this machine."""
+        pod = self.names()[0]
+        for environment in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                if f"HOSTNAME={pod}".encode() not in environment.read_bytes().split(b"\0"):
+                    continue
+                if b"perennial.runtime.server" in (environment.parent / "cmdline").read_bytes():
+                    os.kill(int(environment.parent.name), signal.SIGKILL)
+                    self.wait_for(lambda: self._restarts(pod), f"{pod} starts again")
+                    return True
+        return False
+
+    def _restarts(self, pod: str) -> int:
+        found = next(each for each in self._pods() if each["metadata"]["name"] == pod)
+        return sum(container["restartCount"] for container in found["status"]["containerStatuses"])
+
+    def checkpoint(self) -> Checkpoint:
+        """What the monitor remembers."""
+        return decode(self.cluster.get("configmap", "flights-drift", namespace=self.namespace))
+
     def has_settled(self, pods: int) -> bool:
         """So many pods are ready, and none is ending."""
         return len(self._pods()) == len(self.pods()) == pods
@@ -276,5 +316,5 @@ def _post(url: str, body: dict[str, Any]) -> dict[str, Any] | None:
         return {}
     except urllib.error.URLError as error:
         return {} if isinstance(error.reason, ConnectionRefusedError) else None
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return None

@@ -123,27 +123,48 @@ def test_verdicts_on_live_traffic(scene: Scene, on_call: OnCall) -> None:
 
 
 def test_every_row_is_counted_once_whoever_dies(scene: Scene, operator: OperatorProcess) -> None:
-    """The operator is killed under traffic, pods end and come while it is there. A pod waits but seconds for an
-    operator that is not: what it then takes with it is told as coverage, not tested here.
+    """The operator is killed under traffic, pods end and come, a server crashes, and a candidate serves beside the
+    stable version until it takes over. A pod waits but seconds for an operator that is not there: what it then takes
+    with it is told as coverage, not tested here.
     """
     scene.apply(driftmonitor())
     with Traffic(scene.pods) as traffic:
         scene.wait_for_condition("Ready", "True")
-        for replicas in (1, 2, 1):
-            for _ in range(2):
-                scene.wait_for_windows(1)
-                operator.kill()
-                operator.start()
+        for replicas in (1, 2, 1, 2):
             scene.wait_for_windows(1)
-            scale = json.dumps({"spec": {"replicas": replicas}})
-            scene.kubectl("patch", "modeldeployment", "flights", "--type=merge", "--patch", scale)
+            operator.kill()
+            operator.start()
+            scene.wait_for_windows(1)
+            patch_deployment(scene, replicas=replicas)
             scene.wait_for(partial(scene.has_settled, replicas), f"{replicas} pods serve")
+        scene.kill_a_server()
+        scene.wait_for(partial(scene.has_settled, 2), "the server is back")
+        scene.wait_for_windows(1)
+        scene.kubectl("delete", "pod", scene.names()[0], "--wait=false")
+        scene.wait_for(lambda: scene.has_settled(2), "there is another pod")
+        scene.wait_for_windows(1)
+        patch_deployment(scene, rollout={"strategy": "Canary", "steps": [{"weight": 50, "hold": "6s"}]})
+        scene.apply(training_rows(World(flipped=True), seed=2))
+        scene.perennial("run", "tj/flights", "--wait")
+        scene.wait_for(lambda: traffic.sent["2"], "the candidate serves")
+        operator.kill()
+        operator.start()
+        scene.wait_for(lambda: scene.status["model"]["version"] == 2, "the candidate has taken over")
+        scene.wait_for(partial(scene.has_settled, 2), "it serves alone")
+        scene.wait_for_windows(1)
         traffic.stop()
-    sent = sum(traffic.sent.values())
-    assert sent > 3000
-    scene.wait_for(lambda: scene.status["rows"] >= sent, f"all {sent} rows are counted", 60)
-    assert sent <= scene.status["rows"] <= sent + traffic.unsure
+    assert traffic.sent.keys() == {"1", "2"}
+    assert traffic.sent["1"] > 3000
+    scene.wait_for(lambda: scene.status["rows"] >= traffic.sent["2"], f"{traffic.sent} rows are counted", 60)
+    assert traffic.sent["2"] <= scene.status["rows"] <= traffic.sent["2"] + traffic.unsure
     assert scene.status["coverage"] == 1
+    stable = next(run for run in scene.get("trainingjob")["status"]["runs"] if run["version"] == 1)
+    counted = scene.checkpoint().tallies[stable["model"]["sha256"]].rows
+    assert traffic.sent["1"] <= counted <= traffic.sent["1"] + traffic.unsure
+
+
+def patch_deployment(scene: Scene, **spec: object) -> None:
+    scene.kubectl("patch", "modeldeployment", "flights", "--type=merge", "--patch", json.dumps({"spec": spec}))
 
 
 def test_a_baseline_from_serving_and_a_second_monitor(scene: Scene) -> None:

@@ -111,8 +111,10 @@ class Joins(msgspec.Struct, frozen=True):
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
-    """The whole memory. `calm` counts windows in a row with nothing to act upon; `suspicion` is the bet on what scores
-    let expect; `released` is the last token of `perennial.dev/release`."""
+    """The whole memory. `opened` and `closed` are the newest judged window's (Unix seconds); `sight` is what could be
+    seen in the windows that are kept, and what the baseline lets be seen at all (`sight.py`); `calm` counts windows in
+    a row with nothing to act upon; `suspicion` is the bet on what scores let expect; `released` is the last token of
+    `perennial.dev/release`."""
 
     format: int = FORMAT
     model: Judged | None = None
@@ -123,9 +125,11 @@ class Checkpoint(msgspec.Struct, frozen=True):
     open: Open | None = None
     history: History = ()
     windows: int = 0
+    opened: float = 0.0
     closed: float = 0.0
     triage: Triage = Triage()
     calm: int = 0
+    sight: tuple[float, float] = (1.0, 1.0)
     suspicion: Harm | None = None
     governor: Governor = Governor()
     released: str | None = None

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from perennial.api.conditions import ConditionType, find
-from perennial.api.driftmonitor_status import DriftMonitorStatus
+from perennial.api.driftmonitor_status import DriftMonitorStatus, Verdict
 from perennial.api.reasons import DriftMonitorReason, Reason
 from perennial.kube.plan import Event
 
 from .checkpoint import Checkpoint
 from .objections import Decisions
 from .observed import Observed
-from .words import describe, fault_reason
+from .words import NAMED, describe, fault_reason
 
 _FOUND: dict[str, tuple[str, Reason]] = {
     "TrainServeSkew": ("Warning", DriftMonitorReason.TRAIN_SERVE_SKEW),
@@ -46,10 +46,38 @@ def events(
             yield _event(severity, reason, f"{verdict.state}: {describe(verdict)}")
     for old in known.values():
         if all(verdict.id != old.id for verdict in checkpoint.triage.verdicts):
-            yield _event("Normal", DriftMonitorReason.OVER, f"{old.state} {old.id} is over")
+            yield _event("Normal", DriftMonitorReason.OVER, f"{_named(old)} is over: {_why_over(old, before, told)}")
     yield from _joins(before, told)
     yield from _asked(checkpoint, before)
     yield from _announced(decisions, before)
+
+
+def _named(verdict: Verdict) -> str:
+    features = [feature.name for feature in verdict.features]
+    shown = [*features[:NAMED], f"{len(features) - NAMED} more"] if len(features) > NAMED else features
+    of = f" of {', '.join(shown)}" if shown else ""
+    return f"{verdict.state}{of} ({verdict.id})"
+
+
+def _why_over(old: Verdict, before: DriftMonitorStatus, told: DriftMonitorStatus) -> str:
+    if before.model and told.model and before.model.sha256 != told.model.sha256:
+        return "another model is judged"
+    if before.handled.release != told.handled.release:
+        return f"perennial.dev/release {told.handled.release} was taken"
+    if before.baseline and told.baseline and before.baseline.since != told.baseline.since:
+        return "there is a new baseline"
+    if _was_broken_data(old, before, told):
+        return "broken data (DataFault) were the cause"
+    return "it has looked normal for long enough"
+
+
+def _was_broken_data(old: Verdict, before: DriftMonitorStatus, told: DriftMonitorStatus) -> bool:
+    """Drift is taken back when a fault turns out to be it, harm when the fault that did it is over."""
+    was, now = ({each.state: each for each in status.verdicts}.get("DataFault") for status in (before, told))
+    if old.state in ("Harm", "HarmSuspected"):
+        return was is not None and now is None
+    names = {feature.name for feature in old.features}
+    return old.state in ("Drift", "MinorDrift") and now is not None and any(each.name in names for each in now.features)
 
 
 def _asked(checkpoint: Checkpoint, before: DriftMonitorStatus) -> Iterator[Event]:

@@ -7,6 +7,7 @@ captured counts.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -26,6 +27,7 @@ from .harm import Harm, game, step
 from .history import Bucket, lengths, push, stretches
 from .layout import Ints, Layout, layout_of
 from .scan import Normal, Peak, Scan, looks_in
+from .sight import sight
 from .suspicion import bet_on_scores, why_not
 from .triage import CLEAN, Triage, skew, triage, triage_harm
 
@@ -36,7 +38,7 @@ share."""
 TALLIES = 4
 """Models that are remembered, the judged one included."""
 
-_REBASED: tuple[str, ...] = ("open", "history", "windows", "closed", "triage", "calm", "suspicion")
+_REBASED: tuple[str, ...] = ("open", "history", "windows", "opened", "closed", "triage", "calm", "sight", "suspicion")
 
 
 def begin(checkpoint: Checkpoint, model: Judged, reference: Reference | None) -> Checkpoint:
@@ -143,7 +145,9 @@ def _judge(checkpoint: Checkpoint, window: Open, reference: Reference, spec: Dri
         return checkpoint
     layout = layout_of(reference)
     bucket = Bucket(1, window.rows, window.opened, window.closed, window.cells)
-    closed = msgspec.structs.replace(checkpoint, open=None, windows=checkpoint.windows + 1, closed=window.closed)
+    closed = msgspec.structs.replace(
+        checkpoint, open=None, windows=checkpoint.windows + 1, opened=window.opened, closed=window.closed
+    )
     if baseline.complete:
         return _scan(closed, bucket, baseline, layout, spec)
     return _learn(closed, bucket, baseline, layout, spec)
@@ -155,11 +159,26 @@ def _scan(
     history = push(checkpoint.history, bucket)
     scan = scanner(layout, baselines.normal(baseline, layout), spec)
     found = _triaged(checkpoint, scan, history, spec)
-    scanned = msgspec.structs.replace(checkpoint, history=history, triage=found)
+    scanned = _mended(msgspec.structs.replace(checkpoint, history=history, triage=found), checkpoint.triage)
     judged = _suspected(scanned, bucket, layout, float(scan.normal.dispersion[-1]), spec)
     acting = ("DataFault", "Drift", "HarmSuspected", "Harm")
     calm = 0 if any(verdict.state in acting for verdict in judged.triage.verdicts) else checkpoint.calm + 1
-    return msgspec.structs.replace(judged, calm=calm)
+    seen = (sight(scan, sum(bucket.rows for bucket in history)), sight(scan, math.inf))
+    return msgspec.structs.replace(judged, calm=calm, sight=seen)
+
+
+def _mended(checkpoint: Checkpoint, before: Triage) -> Checkpoint:
+    """With a fault go the losses that it brought about: the model is not to blame for them."""
+    fault = before.of("DataFault")
+    if fault is None or checkpoint.triage.of("DataFault") or checkpoint.model is None:
+        return checkpoint
+    found = checkpoint.triage
+    for state in ("Harm", "HarmSuspected"):
+        if (verdict := found.of(state)) and verdict.found >= fault.since:
+            found = found.replace(state, None)
+    tally = msgspec.structs.replace(checkpoint.tally, harm=None, waiting=[])
+    tallies = {**checkpoint.tallies, checkpoint.model.sha256: tally}
+    return msgspec.structs.replace(checkpoint, triage=found, tallies=tallies, suspicion=None)
 
 
 def _suspected(

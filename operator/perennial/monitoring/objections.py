@@ -52,7 +52,7 @@ class Situation:
     `busy` says what is already going on that may be the cure.
 
     `rival` is the name of the monitor that acts instead of this one; `approved` is the proposal that a person said yes
-    to.
+    to; `hasty` says that no whole window was judged since the cause was found.
     """
 
     model: str
@@ -65,6 +65,7 @@ class Situation:
     way_back: Return = Return()
     rival: str | None = None
     data_fault: bool = False
+    hasty: bool = False
     approved: str | None = None
     brake: Brake | None = None
 
@@ -129,6 +130,13 @@ def _data_fault(_: Governor, situation: Situation, __: Limits) -> Decision | Non
     if not situation.data_fault:
         return None
     return Decision("Held", None, "a retrain is held until the DataFault is over: broken data must not be learned from")
+
+
+def _hasty(_: Governor, situation: Situation, __: Limits) -> Decision | None:
+    """Labels may prove harm before the window closes that shows the data to be broken."""
+    if not situation.hasty:
+        return None
+    return Decision("Held", None, "a retrain waits for one whole window more, which would show broken data")
 
 
 def _retrain_in_flight(governor: Governor, situation: Situation, _: Limits) -> Decision | None:
@@ -201,6 +209,7 @@ RULES: dict[Action, tuple[Rule, ...]] = {
         _pinned,
         _data_fault,
         _retrain_in_flight,
+        _hasty,
         _retrain_dry_run,
         _stopped,
         _retrain_cooldown,

@@ -109,6 +109,7 @@ def _governed(
         if not causes:
             governor = withdraw(governor, action)
             continue
+        situation = replace(situation, hasty=checkpoint.opened < causes[0].found)
         governor, decision = decide(governor, action, _cause(causes[0], action, situation), situation, limits)
         decisions |= {verdict.id: (*decisions.get(verdict.id, ()), decision) for verdict in causes}
     return msgspec.structs.replace(checkpoint, governor=governor), decisions

@@ -87,9 +87,9 @@ class Scan:
         names = [{column.name, *layout.joint.get(column.name, ())} for column in layout.columns]
         watched = np.array([left_out.isdisjoint(names[cut.column]) for cut in layout.cuts], dtype=bool)
         fault = np.isin(layout.kind, (CutKind.MISSING, CutKind.UNSEEN))
-        drift_bound = bound(drift_looks, int((watched & ~fault).sum()) * STRETCHES)
+        self.drift_bound = bound(drift_looks, int((watched & ~fault).sum()) * STRETCHES)
         self.fault_bound = bound(fault_looks, int(watched.sum()) * STRETCHES)
-        self.bounds = np.where(watched, np.where(fault, self.fault_bound, drift_bound), np.inf)
+        self.bounds = np.where(watched, np.where(fault, self.fault_bound, self.drift_bound), np.inf)
         self._groups = _groups(layout, fault)
         inside, n = layout.cut_counts(normal.cells)
         # The reference's smallest and greatest row made the outermost edges: counted as one row on the far side, or

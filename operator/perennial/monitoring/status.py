@@ -25,11 +25,12 @@ from perennial.api.reasons import DriftMonitorReason
 from perennial.wire.join import DIGEST
 from perennial.wire.stats import Pairs
 
-from .baseline import FEWEST_WINDOWS
+from .baseline import FEWEST_WINDOWS, Baseline
 from .before import wins
-from .checkpoint import Checkpoint, Joins
+from .checkpoint import Checkpoint, Joins, Tally
 from .counts import coverage
 from .faults import Finding as DriftFinding
+from .harm import game
 from .joins import Joining
 from .objections import Decision, Decisions
 from .observed import Observed
@@ -37,7 +38,7 @@ from .requests import Back, Proposal, Request
 from .suspicion import mean_loss, why_not
 from .triage import CLEAN
 from .verdict import Verdict
-from .words import at, describe, fault_reason, moment
+from .words import at, count, describe, fault_reason, moment, span
 
 SILENT_WINDOWS = 32
 """Windows without a label after which a monitor that shall act on harm says that it cannot see any."""
@@ -101,7 +102,7 @@ def status(
         if judged
         else None,
         verdicts=tuple(
-            _verdict(verdict, decisions.get(verdict.id, ()), checkpoint, _previous(observed, checkpoint, verdict))
+            _verdict(observed, verdict, decisions.get(verdict.id, ()), checkpoint)
             for verdict in _newest_first(checkpoint)
         ),
         requests=tuple(_request(request) for request in checkpoint.governor.requests),
@@ -124,13 +125,18 @@ def _ready(observed: Observed, checkpoint: Checkpoint) -> Finding:
         return Finding(False, reason.LEARNING, _learning(checkpoint, spec))
     if unobservable := _harm_unobservable(checkpoint, spec) or _unsuspectable(checkpoint, spec):
         return Finding(False, reason.HARM_UNOBSERVABLE, unobservable)
-    judges = f"judges {_model(checkpoint)}; one false alarm in {spec.false_alarm_every} is allowed"
+    judges = f"judges {_model(checkpoint)}; one false alarm in {_days(spec)} is allowed"
     if observed.rival:
         rival = f"DriftMonitor {observed.rival} acts for this deployment; this one only watches"
         return Finding(True, reason.SECOND_MONITOR, rival)
     if not look.serving:
         return Finding(True, reason.WATCHING, f"{judges}; no pod runs now")
     return Finding(True, reason.WATCHING, judges)
+
+
+def _days(spec: DriftMonitorSpec) -> str:
+    days = spec.false_alarm_every.seconds / 86_400
+    return "1 day" if days == 1 else f"{days:.3g} days"
 
 
 def _learning(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> str:
@@ -143,7 +149,11 @@ def _learning(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> str:
     )
     if held and not held.clean:
         return f"{message}; windows with a DataFault are not learned from"
-    return message
+    if not baseline or not rows or not windows:
+        return message
+    # By the last window's clock: a message that changes with every look would be written with every look.
+    took = max(spec.baseline.rows / rows, FEWEST_WINDOWS / windows) * (checkpoint.closed - baseline.since)
+    return f"{message}; at this rate it is whole at {at(baseline.since + took)}"
 
 
 def _harm_unobservable(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> str | None:
@@ -190,13 +200,13 @@ def _found(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> dict[Condit
     if checkpoint.model is None:
         return {}
     return {
-        ConditionType.DRIFTING: _drifting(checkpoint),
+        ConditionType.DRIFTING: _drifting(checkpoint, spec),
         ConditionType.DATA_FAULT: _data_fault(checkpoint),
         ConditionType.HARMFUL: _harmful(checkpoint, spec),
     }
 
 
-def _drifting(checkpoint: Checkpoint) -> Finding:
+def _drifting(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> Finding:
     reason, triage, baseline = DriftMonitorReason, checkpoint.triage, checkpoint.baseline
     if drift := triage.of("Drift"):
         return Finding(True, reason.DRIFT, describe(drift))
@@ -205,8 +215,27 @@ def _drifting(checkpoint: Checkpoint) -> Finding:
     if minor := triage.of("MinorDrift"):
         return Finding(False, reason.MINOR_DRIFT, f"{describe(minor)}: below spec.materiality")
     if not checkpoint.history:
-        return Finding(False, reason.NO_DRIFT, "no window has closed yet")
-    return Finding(False, reason.NO_DRIFT, f"{checkpoint.windows} windows were judged and look like the baseline")
+        return Finding(False, reason.NO_DRIFT, f"no window has closed yet{_open(checkpoint, spec)}")
+    beside = "beside what is broken (DataFault), " if triage.of("DataFault") else ""
+    looked = f"{beside}nothing differs from the baseline in {count(checkpoint.windows, 'window')}"
+    return Finding(False, reason.NO_DRIFT, f"{looked}; {_visible(checkpoint, baseline, spec)}")
+
+
+def _open(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> str:
+    if checkpoint.open is None or spec is None:
+        return ""
+    return f": {checkpoint.open.rows} of at least {spec.window.min_rows} rows since {at(checkpoint.open.opened)}"
+
+
+def _visible(checkpoint: Checkpoint, baseline: Baseline, spec: DriftMonitorSpec | None) -> str:
+    """Whether silence says anything."""
+    now, ever = checkpoint.sight
+    shows = f"a difference of {now:.2g} of cumulative probability would show"
+    if spec is None or now <= spec.materiality:
+        return shows
+    if ever > spec.materiality:
+        return f"{shows}, and no less than {ever:.2g} with a baseline of {count(baseline.rows, 'row')}"
+    return f"{shows}, and less with more rows"
 
 
 def _data_fault(checkpoint: Checkpoint) -> Finding:
@@ -215,7 +244,7 @@ def _data_fault(checkpoint: Checkpoint) -> Finding:
         return Finding(True, fault_reason(fault), f"{describe(fault)}.")
     if baseline is None or not baseline.rows:
         return Finding(None, reason.LEARNING, "nothing was seen yet")
-    return Finding(False, reason.NO_FAULT, "no values are missing or unknown that were not before")
+    return Finding(False, reason.NO_FAULT, "no values are missing, unknown, forbidden or in another unit")
 
 
 def _harmful(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> Finding:
@@ -223,13 +252,22 @@ def _harmful(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> Finding:
     if harm := checkpoint.triage.of("Harm"):
         return Finding(True, reason.HARM, describe(harm))
     if suspicion := checkpoint.triage.of("HarmSuspected"):
-        return Finding(None, reason.HARM_SUSPECTED, f"{describe(suspicion)}; {tally.labels} labels came back")
+        return Finding(None, reason.HARM_SUSPECTED, f"{describe(suspicion)}; {_labels(tally)} came back")
     if tally.labels < FEW_LABELS:
         blind = why_not(reference, spec.harm.margin.fraction) if spec and reference else None
-        message = f"{tally.labels} labels came back"
+        message = f"{_labels(tally)} came back, from {FEW_LABELS} on harm is judged"
         return Finding(None, reason.TOO_FEW_LABELS, f"{message}; {blind}" if blind else message)
-    tolerated = f"{tally.harm.tolerated:.3g}" if tally.harm else "what is tolerated"
-    return Finding(False, reason.NO_HARM, f"{tally.labels} labels speak for no loss above {tolerated}")
+    if tally.loss is None or spec is None:
+        return Finding(None, reason.TOO_FEW_LABELS, f"{_labels(tally)} came back, and there is no loss to compare with")
+    rules = game(tally.loss, spec.harm.margin.fraction)
+    tolerated = f"{rules.tolerated:.3g} (the reference's is {rules.reference:.3g})"
+    return Finding(False, reason.NO_HARM, f"{_labels(tally)} speak for no loss above {tolerated}")
+
+
+def _labels(tally: Tally) -> str:
+    """How many, and for how much of what was served."""
+    said = count(tally.labels, "label")
+    return f"{said} (for {100 * tally.labels / tally.rows:.3g}% of the rows)" if tally.rows else said
 
 
 def _joined(observed: Observed, joins: Joins, labels: Joining | None) -> dict[ConditionType, Finding]:
@@ -294,9 +332,10 @@ def _newest_first(checkpoint: Checkpoint) -> list[Verdict]:
 
 
 def _verdict(
-    verdict: Verdict, decisions: tuple[Decision, ...], checkpoint: Checkpoint, previous: PreviousLoss | None
+    observed: Observed, verdict: Verdict, decisions: tuple[Decision, ...], checkpoint: Checkpoint
 ) -> VerdictStatus:
-    action, following = _course(verdict, decisions, checkpoint)
+    action, following = _course(verdict, decisions, checkpoint, observed.spec)
+    previous = _previous(observed, checkpoint, verdict)
     loss = verdict.loss
     return VerdictStatus(
         id=verdict.id,
@@ -326,14 +365,16 @@ def _previous(observed: Observed, checkpoint: Checkpoint, verdict: Verdict) -> P
     )
 
 
-def _course(verdict: Verdict, decisions: tuple[Decision, ...], checkpoint: Checkpoint) -> tuple[str | None, str]:
+def _course(
+    verdict: Verdict, decisions: tuple[Decision, ...], checkpoint: Checkpoint, spec: DriftMonitorSpec | None
+) -> tuple[str | None, str]:
     """What was done about a verdict and what comes next."""
     if decisions:
         done = [decision.action for decision in decisions if decision.action]
         return "; ".join(done) or None, "; ".join(f"{decision.next}{_when(decision)}" for decision in decisions)
-    over = f"over after {_clean_windows(verdict, checkpoint)} more clean windows, or with a new baseline"
+    over = _over(verdict, checkpoint, spec)
     if verdict.state == "DataFault":
-        return "automatic training is held", over
+        return "automatic training is held", f"{over}; if it is no fault, annotate perennial.dev/release"
     if verdict.state == "TrainServeSkew":
         return None, "compare how the features are made in training and in serving"
     if verdict.state == "MinorDrift":
@@ -341,6 +382,13 @@ def _course(verdict: Verdict, decisions: tuple[Decision, ...], checkpoint: Check
     if verdict.state == "HarmSuspected":
         return None, f"labels prove or clear it: send them to the feedback endpoint; {over}"
     return None, f"nothing is asked for in spec.actions; {over}"
+
+
+def _over(verdict: Verdict, checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> str:
+    """When it will be over if nothing of it is seen any more."""
+    windows = _clean_windows(verdict, checkpoint)
+    soonest = f" ({span(windows * spec.window.period.seconds)} at least)" if spec else ""
+    return f"over after {windows} more clean windows{soonest}, or with a new baseline"
 
 
 def _clean_windows(verdict: Verdict, checkpoint: Checkpoint) -> int:

@@ -27,6 +27,21 @@ def fault_reason(fault: Verdict) -> DriftMonitorReason:
     return _FAULTS.get(fault.features[0].kind, DriftMonitorReason.UNSEEN_VALUES)
 
 
+def count(number: int, what: str) -> str:
+    """With an s where there are several."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def span(seconds: float) -> str:
+    """A time to wait, in its two largest units."""
+    left = max(round(seconds), 0)
+    parts: list[str] = []
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
+        number, left = divmod(left, size)
+        parts += [f"{number}{unit}"] if number or (unit == "s" and not parts) else []
+    return "".join(parts[:2])
+
+
 def moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
@@ -61,4 +76,5 @@ def beside(previous: PreviousLoss | None) -> str | None:
 
 
 def _feature(finding: Finding) -> str:
-    return f"{finding.name}: {finding.words} ({finding.effect:.2f} of cumulative probability)"
+    certain = f"{abs(finding.statistic):.0f} standard errors"
+    return f"{finding.name}: {finding.words} ({finding.effect:.2f} of cumulative probability, {certain})"

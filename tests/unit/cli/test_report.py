@@ -105,8 +105,8 @@ class Monitored:
 def test_the_page_has_every_part() -> None:
     seen = Monitored(["delay", "distance", "hour"]).see(20).see(6, shift=0.8, missing=0.5, error=0.4)
     told = seen.content()
-    assert told.headline == "The model has become worse than is tolerated"
-    assert [each.state for each in told.found] == ["Harm", "DataFault", "Drift"]
+    assert told.headline == "The data are broken"
+    assert [each.state for each in told.found] == ["DataFault", "Harm", "Drift"]
     assert [each.name for each in told.features][:2] == ["distance", "delay"]
     assert told.features[1].effect == pytest.approx(0.31, abs=0.05)
     assert told.features[1].psi > 0.5 > max(each.psi for each in told.features[2:])

@@ -239,7 +239,7 @@ def test_an_installation_limits_what_its_monitors_ask_for(settings: Settings, as
         harmful = Verdict("v", "Harm", START, START, 500, loss=Loss(0.1, 0.12, 0.3))
         memory = judge.begin(Checkpoint(), Judged(worlds.MODEL, 3), cluster.reference)
         memory = judge.advance(memory, DriftMonitorSpec(deployment=name), {}, START)
-        memory = msgspec.structs.replace(memory, triage=Triage((harmful,)))
+        memory = msgspec.structs.replace(memory, triage=Triage((harmful,)), opened=START)
         owners = [owner_reference(cluster.objects[DRIFTMONITORS, name])]
         cluster.put(CONFIGMAPS, f"{name}-drift", metadata={"ownerReferences": owners}, binaryData=encode(memory))
     plans = [cluster.reconcile(name=name, writes=1) for name in names]

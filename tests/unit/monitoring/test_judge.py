@@ -126,6 +126,19 @@ def test_a_fault_is_over_some_windows_after_it_was_mended(rng: np.random.Generat
     assert traffic.run(3, missing=1.0).found == {"DataFault": ["f2 Missing"]}
 
 
+def test_harm_that_broken_data_did_goes_with_them(rng: np.random.Generator) -> None:
+    traffic = Traffic(rng).run(10, error=0.1).run(10, missing=1.0, error=0.4)
+    assert traffic.found == {"DataFault": ["f2 Missing"], "Harm": []}
+    assert traffic.run(CLEAN["DataFault"], error=0.1).found == {}
+    assert traffic.run(10, error=0.1).found == {}
+    assert "Harm" in traffic.run(10, error=0.4).found
+
+
+def test_harm_that_was_there_before_outlives_a_fault(rng: np.random.Generator) -> None:
+    traffic = Traffic(rng).run(10, error=0.1).run(10, error=0.4).run(3, missing=1.0, error=0.4)
+    assert traffic.run(CLEAN["DataFault"], error=0.4).found == {"Harm": []}
+
+
 def test_drift_is_over_after_a_long_clean_run(rng: np.random.Generator) -> None:
     traffic = Traffic(rng).run(10).run(40, shift=0.5).run(CLEAN["Drift"] - 1)
     assert traffic.found == {"Drift": ["f1 Distribution"]}

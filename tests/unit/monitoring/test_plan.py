@@ -20,7 +20,7 @@ from perennial.monitoring import judge
 from perennial.monitoring.checkpoint import Checkpoint, Judged, Tally, decode, encode
 from perennial.monitoring.faults import Finding
 from perennial.monitoring.history import Bucket
-from perennial.monitoring.names import Identity
+from perennial.monitoring.names import RELEASE, Identity
 from perennial.monitoring.objections import Brake
 from perennial.monitoring.observed import Deployment, Look, Observed
 from perennial.monitoring.plan import plan
@@ -61,7 +61,9 @@ def verdict(state: State) -> Verdict:
 
 
 def with_verdicts(*states: State, source: str = "Training") -> Checkpoint:
-    return msgspec.structs.replace(begun(source), triage=Triage(tuple(verdict(state) for state in states)))
+    """Found a whole window ago."""
+    found = Triage(tuple(verdict(state) for state in states))
+    return msgspec.structs.replace(begun(source), triage=found, opened=NOW.timestamp())
 
 
 def observed(checkpoint: Checkpoint | None = None, *, spec: dict[str, Any] | None = None, **changes: Any) -> Observed:
@@ -257,6 +259,7 @@ PINNED = Deployment(DEPLOYMENT.status, "flights", pinned=3)
         (observed(with_verdicts("HarmSuspected")), False, "labels prove or clear it"),
         (observed(suspectable("HarmSuspected"), spec=RETRAIN_ON_SUSPICION), True, "takes the request until"),
         (observed(with_verdicts("Harm", "DataFault")), False, "held until the DataFault is over"),
+        (observed(msgspec.structs.replace(with_verdicts("Harm"), opened=0.0)), False, "one whole window more"),
         (observed(with_verdicts("Harm"), rival="older"), False, "DriftMonitor older acts"),
         (observed(with_verdicts("Harm"), spec={"dryRun": True}), False, "until spec.dryRun is false"),
         (observed(with_verdicts("Harm"), training=RUNNING), False, "is running"),
@@ -334,6 +337,35 @@ def test_a_proposal_goes_with_what_asked_for_it() -> None:
     assert told(plan(observed(calm, spec=APPROVAL, status=told(first)), (), NOW)).proposals == ()
 
 
+@pytest.mark.parametrize(
+    ("sight", "says"),
+    [
+        ((0.04, 0.01), "a difference of 0.04 of cumulative probability would show"),
+        ((0.2, 0.01), "a difference of 0.2 of cumulative probability would show, and less with more rows"),
+        ((0.2, 0.08), "would show, and no less than 0.08 with a baseline of 5000 rows"),
+    ],
+)
+def test_silence_says_what_would_have_been_seen(sight: tuple[float, float], says: str) -> None:
+    quiet = msgspec.structs.replace(suspectable(), triage=Triage(), sight=sight, windows=1)
+    drifting = find(told(plan(observed(quiet), (), NOW)).conditions, ConditionType.DRIFTING)
+    assert drifting is not None
+    assert drifting.message.startswith("nothing differs from the baseline in 1 window; ")
+    assert drifting.message.endswith(says)
+
+
+def test_what_broken_data_bring_about_is_not_called_normal() -> None:
+    broken = msgspec.structs.replace(suspectable("DataFault"), windows=2)
+    status = told(plan(observed(broken), (), NOW))
+    drifting = find(status.conditions, ConditionType.DRIFTING)
+    assert drifting is not None
+    assert drifting.message.startswith("beside what is broken (DataFault), nothing differs")
+    (verdict,) = status.verdicts
+    assert verdict.next == (
+        "over after 8 more clean windows (40m at least), or with a new baseline; if it is no fault, annotate "
+        "perennial.dev/release"
+    )
+
+
 def test_nothing_new_writes_nothing() -> None:
     case = observed(with_verdicts("Drift"))
     first = plan(case, (), NOW)
@@ -350,9 +382,28 @@ def test_events_are_told_until_the_status_persisted() -> None:
     assert {"Drift", "MissingValues", "BaselineComplete"} <= reasons
     over = replace(case, checkpoint=begun(), status=told(plan(case, (), NOW)))
     assert [event.message for event in plan(over, (), NOW).events] == [
-        "DataFault v-DataFault is over",
-        "Drift v-Drift is over",
+        "DataFault of x (v-DataFault) is over: it has looked normal for long enough",
+        "Drift of x (v-Drift) is over: it has looked normal for long enough",
     ]
+
+
+def test_an_event_says_why_something_is_over() -> None:
+    found = told(plan(observed(with_verdicts("Harm")), (), NOW))
+    case = observed(with_verdicts("Harm"), status=found)
+    manifest = {**case.manifest, "metadata": {**case.manifest["metadata"], "annotations": {RELEASE: "1"}}}
+    released = plan(replace(case, manifest=manifest), (), NOW)
+    assert "Harm (v-Harm) is over: perennial.dev/release 1 was taken" in [event.message for event in released.events]
+    promoted = Deployment(ModelDeploymentStatus.model_validate({"stable": {**STABLE, "sha256": worlds.OTHER_MODEL}}))
+    said = [event.message for event in plan(replace(case, deployment=promoted), (), NOW).events]
+    assert "Harm (v-Harm) is over: another model is judged" in said
+
+
+def test_an_event_says_what_broken_data_were_the_cause_of() -> None:
+    cause = "broken data (DataFault) were the cause"
+    for states, left in ((("Drift",), ("DataFault",)), (("DataFault", "Harm"), ())):
+        found = told(plan(observed(with_verdicts(*states)), (), NOW))
+        said = [event.message for event in plan(observed(with_verdicts(*left), status=found), (), NOW).events]
+        assert [message.endswith(cause) for message in said if states[-1] in message.split(" ")[0]] == [True]
 
 
 def test_promotion_begins_anew_and_keeps_what_the_old_model_is_owed() -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perennial.monitoring.layout import Ints
+from perennial.monitoring.faults import Finding, finding
+from perennial.monitoring.layout import Ints, Layout, reference_cells
+from perennial.monitoring.scan import Normal, Scan
 from perennial.monitoring.units import changed_unit
 from perennial.runtime import binning
 from perennial.runtime.trainer.probes import probed
@@ -114,6 +117,22 @@ def test_a_large_factor_is_always_told(seed: int, name: str, factor: float) -> N
     found = said(COLUMNS[name], lambda x: factor * x, rng)
     assert found
     assert "multiplied" in found or "further" in found
+
+
+@pytest.mark.parametrize(("change", "windows"), [(lambda x: x, 1000), (lambda x: x + 0.5 * x.std(), 100)])
+def test_false_faults_stay_within_their_share(change: Change, windows: int, rng: np.random.Generator) -> None:
+    """With an allowance that lets a fault be found in one of 400 windows by chance, and drift in one of 200."""
+    columns = [msgspec.structs.replace(reference(draw, rng, 2000), name=name) for name, draw in COLUMNS.items()]
+    layout = Layout(columns)
+    normal = Normal(reference_cells(columns), np.ones(len(layout.cuts)))
+    scan = Scan(layout, normal, drift_looks=200.0, fault_looks=400.0)
+    found: list[Finding] = []
+    for _ in range(windows):
+        rows = [change(draw(rng, 300)) for draw in COLUMNS.values()]
+        now = np.concatenate([counted(*each) for each in zip(columns, rows, strict=True)])
+        peaks = scan.peaks(scan.statistics(now[None, :]))
+        found += [finding(scan, peak, now, n=300, since=0.0, materiality=0.05) for peak in peaks]
+    assert sum(each.state == "DataFault" for each in found) <= windows / 400
 
 
 def test_calendars_and_classes_may_take_new_values(rng: np.random.Generator) -> None:

@@ -96,7 +96,7 @@ class Content:
 
 def content(title: str, spec: DriftMonitorSpec, status: DriftMonitorStatus, checkpoint: Checkpoint) -> Content:
     """What the checkpoint and the status have to say."""
-    verdicts = sorted(checkpoint.triage.verdicts, key=lambda verdict: list(HEADLINES).index(verdict.state))
+    verdicts = sorted(checkpoint.triage.verdicts, key=_order)
     scan = scan_of(checkpoint, spec)
     gravest = verdicts[0] if verdicts else None
     return Content(
@@ -111,6 +111,11 @@ def content(title: str, spec: DriftMonitorSpec, status: DriftMonitorStatus, chec
         timeline=_timeline(checkpoint, spec, scan, verdicts),
         facts=facts(spec, status, checkpoint, scan),
     )
+
+
+def _order(verdict: Verdict) -> tuple[bool, int]:
+    """Broken data first: what else stands beside them may be their doing."""
+    return verdict.state != "DataFault", list(HEADLINES).index(verdict.state)
 
 
 def scan_of(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> Scan | None:
