@@ -185,6 +185,9 @@ def _monitor(manifest: Manifest, now: datetime, paint: Paint) -> Iterator[str]:
     seen += [f"coverage {status.coverage:.1%}"] if status.coverage is not None else []
     if seen:
         yield f"  seen       {', '.join(seen)}"
+    if joined := find(status.conditions, ConditionType.LABELS_JOINED):
+        title = "table" if joined.status == "True" else paint.busy("table")
+        yield f"  {title}      {joined.message}"
     for waiting in status.proposals:
         named, since = f"{waiting.action} {waiting.id}", ago(waiting.created_at, now)
         yield f"  {paint.busy('proposal')}   {named} waits for approval for {since}: {waiting.reason}"

@@ -88,6 +88,7 @@ def loop(cluster: Namespace) -> Namespace:
             "conditions": [
                 condition("Ready", "True", "Watching", "judges version 3"),
                 condition("Harmful", "True", "Harm", "the loss is 0.3 on 900 labels"),
+                condition("LabelsJoined", "True", "Joined", "900 labels of 3 files were joined"),
             ],
         },
     )
@@ -110,6 +111,7 @@ def test_one_screen_has_the_whole_loop(loop: Namespace) -> None:
         "done: asked TrainingJob flights for a retrain",
         "next: TrainingJob takes the request",
         "12,000 rows, 24 windows",
+        "table      900 labels of 3 files were joined",
         "before     v2    scored beside it",
         "version 2 has a loss of 0.1 where this one has 0.3, on 400 rows labelled since; proved to be better",
         "proposal   Rollback b1 waits for approval for 1m: Harm: worse",

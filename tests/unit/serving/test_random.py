@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -45,19 +46,26 @@ def check(world: World, revision: str, replicas: int) -> None:
     if not is_late:
         assert after >= min(before, world.manifest["spec"]["replicas"]), "a ready pod was taken that is wanted"
     raised = replicas > asked.get(revision, 0)
-    assert not (quarantine and raised), "a quarantined revision got replicas"
+    gives_way = quarantine and "instead" in quarantine and revision == _stable(world, asked)
+    assert not (quarantine and raised) or gives_way, "a quarantined revision got replicas"
     progress = record.get("progress")
     if raised and progress and "steps" in world.manifest["spec"]["rollout"]:
         _check_weight(world, asked, revision, replicas, progress["step"])
 
 
 def _check_weight(world: World, asked: dict[str, int], candidate: str, replicas: int, step: int) -> None:
-    promotions = {name: record_of(world, name).get("promotion", 0) for name in asked if name != candidate}
-    stable = max(promotions, key=lambda name: promotions[name], default=None)
-    if step >= len(WEIGHTS) or stable is None or not promotions[stable]:
+    stable = _stable(world, [name for name in asked if name != candidate])
+    if step >= len(WEIGHTS) or stable is None:
         return
     share = replicas / (replicas + counted_on(world, stable, asked[stable]))
     assert share <= WEIGHTS[step] / 100, "the candidate got more than its weight"
+
+
+def _stable(world: World, revisions: Iterable[str]) -> str | None:
+    """The one of these that was promoted last."""
+    promotions = {name: record_of(world, name).get("promotion", 0) for name in revisions}
+    stable = max(promotions, key=lambda name: promotions[name], default=None)
+    return stable if stable and promotions[stable] else None
 
 
 def _time(text: str) -> datetime:
@@ -69,8 +77,13 @@ class Rollouts(RuleBasedStateMachine):
 
     world: World
 
-    @initialize(strategy=st.sampled_from(["Rolling", "Canary"]), supersede=st.booleans(), inexact=st.just(False))
-    def begin(self, strategy: str, supersede: bool, inexact: bool) -> None:
+    @initialize(
+        strategy=st.sampled_from(["Rolling", "Canary"]),
+        supersede=st.booleans(),
+        inexact=st.just(False),
+        promoted=st.booleans(),
+    )
+    def begin(self, strategy: str, supersede: bool, inexact: bool, promoted: bool) -> None:
         rollout: dict[str, Any] = {
             "strategy": strategy,
             "onNewVersion": "Supersede" if supersede else "Finish",
@@ -85,6 +98,17 @@ class Rollouts(RuleBasedStateMachine):
         self.version = 0
         self.tokens = 0
         self.new_version()
+        if promoted:
+            self.promote_another()
+
+    def promote_another(self) -> None:
+        """So that there is a version to go back to."""
+        self.world.run()
+        self.new_version()
+        self.world.run()
+        if self.world.status.get("candidate"):
+            self.ask("promote")
+            self.world.run()
 
     # ---- the operator and Kubernetes ----
 
@@ -152,6 +176,12 @@ class Rollouts(RuleBasedStateMachine):
     def ask(self, verb: str) -> None:
         self.tokens += 1
         self.world.annotate(verb, str(self.tokens))
+
+    @rule()
+    @precondition(lambda self: self.world.status.get("previous"))
+    def ask_to_go_back(self) -> None:
+        self.tokens += 1
+        self.world.ask_to_go_back(f"r{self.tokens}")
 
     @rule()
     @precondition(lambda self: self.world.status.get("candidate"))

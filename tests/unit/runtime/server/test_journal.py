@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
+import threading
+import urllib.request
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -323,3 +326,40 @@ def test_what_was_sent_and_not_answered_is_not_sent_twice(kept: Served, monkeypa
 )
 def test_nonsense_is_refused_by_name(kept: Served, path: str, body: bytes, status: int) -> None:
     assert kept.operate(path, body, "POST").status == status
+
+
+def sent(port: int, path: str, body: Any) -> bytes:
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", pack(body))
+    with urllib.request.urlopen(request, timeout=5) as response:
+        found: bytes = response.read()
+        return found
+
+
+@pytest.mark.process
+def test_a_server_that_is_killed_while_labels_come_counts_each_once(
+    models: ModuleType, start: Callable[..., Any], tmp_path: Path
+) -> None:
+    """The Job sends all of them again to whoever is there then, and is told the same of each."""
+    model = models.binary(tmp_path / "model")
+    server = start(model)
+    server.wait_ready()
+    assert server.ask(server.control, JOURNAL, {"key": "flight"})[0] == 200
+    rows = 300
+    x = {"name": "x", "shape": [rows, 2], "datatype": "FP64", "data": [0.1, 0] * rows}
+    key = {"name": "flight", "shape": [rows], "datatype": "INT64", "data": list(range(rows))}
+    assert server.ask(server.port, "/v2/models/flights/infer", {"inputs": [x, key]})[0] == 200
+    pairs = [Pair(at, digest_of(at), at + 1, "no") for at in range(rows)]
+    dying = threading.Timer(0.05, server.process.kill)
+    dying.start()
+    try:
+        for _ in range(10_000):
+            for first in range(0, rows, 10):
+                sent(server.control, LABELS, Pairs("flights", pairs[first : first + 10]))
+    except (OSError, http.client.HTTPException):
+        server.process.wait()
+    dying.join()
+    again = start(model)
+    again.wait_ready()
+    told = msgspec.msgpack.decode(sent(again.control, LABELS, Pairs("flights", pairs)), type=Outcomes)
+    assert set(told.outcomes) == {Outcome.COUNTED}
+    assert again.ask(again.control, "/perennial/v1/stats")[1]["labels"] == rows
