@@ -7,6 +7,8 @@ model does not know are ignored, so that clients may send a new version's featur
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
+from typing import cast
 
 import msgspec
 import numpy as np
@@ -46,9 +48,12 @@ def joined(parts: list[Rows]) -> Rows:
 
 
 def _joined_keys(parts: list[Rows]) -> list[bytes] | None:
-    if all(part.keys is None for part in parts):
+    keys = [part.keys for part in parts]
+    if None not in keys:
+        return list(chain.from_iterable(cast("list[list[bytes]]", keys)))
+    if not any(keys):
         return None
-    return [key for part in parts for key in (part.keys or [b""] * part.count)]
+    return [key for part in parts for key in part.keys or [b""] * part.count]
 
 
 class Gatherer:

@@ -131,32 +131,30 @@ class Journal:
 
     def append(self, keys: Sequence[bytes], answers: Answers, scores: NDArray[np.float64] | None) -> None:
         """Remember what was predicted for rows with these digests; an empty one has no key."""
-        place, data, own, base, ring = self._place, self._data, self._own, self._base, self._capacity
+        place, data, own, base, ring, recent = (
+            self._place,
+            self._data,
+            self._own,
+            self._base,
+            self._capacity,
+            self._recent,
+        )
         issued, number = int(time.time()), self._words[0]
-        predictions = answers.predictions.tolist()
-        said = predictions if place is None else [place.get(each) for each in predictions]
-        recent = self._recent
+        said = answers.predictions.tolist()
+        if place is not None:
+            said = [place.get(each) for each in said]
         if recent is not None and len(recent) > RECENT:
             recent.clear()
         numbers = repeat(0.0) if scores is None else scores.tolist()
         for key, prediction, score in zip(keys, said, numbers):  # noqa: B905 - one score for all where there is none
-            if key and prediction is not None:
-                _pack(
-                    data,
-                    _HEADER_BYTES + number % ring * _RECORD_BYTES,
-                    key,
-                    base + number,
-                    0,
-                    issued,
-                    own,
-                    score,
-                    prediction,
-                    _NAN,
-                )
-                if recent is not None:
-                    recent[key] = number
-                number += 1
-                self._words[0] = number
+            if not key or prediction is None:
+                continue
+            at = _HEADER_BYTES + number % ring * _RECORD_BYTES
+            _pack(data, at, key, base + number, 0, issued, own, score, prediction, _NAN)
+            if recent is not None:
+                recent[key] = number
+            number += 1
+        self._words[0] = number
 
     def rows(self, after: int, limit: int) -> tuple[int, int, bytes]:
         """Numbers of the first prediction and the one after the last, and ROWs of those between."""
