@@ -42,6 +42,11 @@ def digest_of(value: Any) -> bytes:
     return blake2b(text.encode(), digest_size=DIGEST).digest() if text else b""
 
 
+def digest_of_any(value: Any) -> bytes:
+    """The digest of a key however it came."""
+    return digest_of_json(value) if type(value) is msgspec.Raw else digest_of(value)
+
+
 def digest_of_json(raw: msgspec.Raw) -> bytes:
     """The same of a value that was not decoded, as nearly all are written: digits, or a text without escapes."""
     written = bytes(raw)

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.runtime.keys import digest_of
+from perennial.runtime.keys import digest_of_any
 from perennial.runtime.server import attributing
 from perennial.runtime.server import receipt as receipts
 from perennial.runtime.server.answer import ATTRIBUTIONS, BASE_VALUES, PREDICT, PREDICT_PROBA, Answer, Output
@@ -117,8 +117,8 @@ class Intake:
 
 def _take_id(question: Question, rows: Rows) -> None:
     """The protocol's own id, where a single row has none of its own."""
-    if rows.count == 1 and question.id and not (rows.keys and rows.keys[0]):
-        rows.keys = [digest_of(question.id)]
+    if rows.count == 1 and question.id and not (rows.keys and digest_of_any(rows.keys[0])):
+        rows.keys = [question.id]
 
 
 class Predictor:
