@@ -38,9 +38,17 @@ from perennial.kube.connection import Connection
 from perennial.kube.errors import AlreadyExists
 from perennial.kube.informer import Informer
 from perennial.kube.plan import Manifest, Resource
-from perennial.kube.resources import DEPLOYMENTS, JOBS, PODDISRUPTIONBUDGETS, SERVICES
+from perennial.kube.resources import (
+    CONTROLLERREVISIONS,
+    DEPLOYMENTS,
+    JOBS,
+    NETWORKPOLICIES,
+    PODDISRUPTIONBUDGETS,
+    SERVICES,
+)
 
 from .apiserver import Work, work
+from .floor import write_again, written
 from .operator_process import OperatorProcess
 
 CRDS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False)
@@ -237,6 +245,18 @@ async def burst(
     after.show_since(before, len(names))
 
 
+async def floor(bench: Bench, names: list[str], resource: Resource, children: tuple[Resource, ...] = ()) -> None:
+    """The writes of a burst that is over, by a bare client, while the operator rests."""
+    await bench.operator.rests()
+    left = await written(bench.client, bench.namespace, names, resource, children)
+    namespace = await make_namespace(bench.client)
+    before, began = await Moment.of(bench), time.perf_counter()
+    await write_again(bench.client, namespace, left, resource, CREATORS)
+    took, after = time.perf_counter() - began, await Moment.of(bench)
+    show("  the same writes by a client that does nothing else", f"{took:.1f} s")
+    after.show_since(before, len(left))
+
+
 async def reaction(bench: Bench, names: list[str]) -> None:
     """A Job is suspended: from when its watchers hear of that until those of its TrainingJob read it there."""
     jobs = {_owner(job["metadata"]["name"]): job async for job in _listed(bench, JOBS)}
@@ -312,9 +332,11 @@ async def measure(bench: Bench, count: int, unchanged: int) -> None:
     await alone(bench)
     await burst(bench, warm, TRAININGJOBS, trainingjob, (JOBS,), "(Trainer + JobSet: 4.6 s)")
     await burst(bench, jobs, TRAININGJOBS, trainingjob, (JOBS,), "4 s (Trainer + JobSet: 22.4 s)")
+    await floor(bench, jobs, TRAININGJOBS, (JOBS,))
     await reaction(bench, jobs[:200])
     children = (DEPLOYMENTS, SERVICES, PODDISRUPTIONBUDGETS)
     await burst(bench, deployments, MODELDEPLOYMENTS, modeldeployment, children, "8 s (KServe: 29.1 s)")
+    await floor(bench, deployments, MODELDEPLOYMENTS, (CONTROLLERREVISIONS, NETWORKPOLICIES, *children))
     await burst(bench, deployments, DRIFTMONITORS, driftmonitor)
     await bench.operator.rests()
     show(f"operator memory, {count} of each kind and their children", f"{bench.operator.memory()} MiB", "220 MiB")

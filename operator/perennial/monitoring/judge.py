@@ -265,10 +265,11 @@ def _triaged(
 
     def meant(peak: Peak) -> Finding:
         """Of what broke within a stretch only the newest window shows the form."""
-        newest = replace(peak, stretch=0, statistic=float(statistics[0, peak.cut]))
         found = at(peak)
-        broken = at(newest) if peak.stretch and found.state == "Drift" else found
-        return msgspec.structs.replace(broken, since=found.since) if broken.state == "DataFault" else found
+        if not peak.stretch or (found.state != "Drift" and found.kind != "Unit"):
+            return found
+        newest = at(replace(peak, stretch=0, statistic=float(statistics[0, peak.cut])))
+        return msgspec.structs.replace(newest, since=found.since) if newest.state == "DataFault" else found
 
     def findings(within: int | None) -> list[Finding]:
         few = len(windows) if within is None else sum(length <= within for length in windows)
