@@ -38,7 +38,13 @@ def text_of(value: Any) -> str:
 def digest_of(value: Any) -> bytes:
     """The key's digest; empty where there is no key."""
     text = value if type(value) is str else text_of(value)
-    return digest(text.encode()) if text else b""
+    # Once a row of every request: a call saved is a tenth of it.
+    return blake2b(text.encode(), digest_size=DIGEST).digest() if text else b""
+
+
+def digest_of_any(value: Any) -> bytes:
+    """The digest of a key however it came."""
+    return digest_of_json(value) if type(value) is msgspec.Raw else digest_of(value)
 
 
 def digest_of_json(raw: msgspec.Raw) -> bytes:

@@ -98,6 +98,8 @@ class Counting:
     def flush(self) -> None:
         """Sort buffered rows into cells; once a second, so that an epoch misses less than a second."""
         self._slot.flush()
+        if self.journal is not None:
+            self.journal.flush()
 
     def _read(self) -> NDArray[np.int64]:
         self._slot.flush()

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.runtime.keys import digest_of
+from perennial.runtime.keys import digest_of_any
 from perennial.runtime.server import attributing
 from perennial.runtime.server import receipt as receipts
 from perennial.runtime.server.answer import ATTRIBUTIONS, BASE_VALUES, PREDICT, PREDICT_PROBA, Answer, Output
@@ -83,7 +83,10 @@ class Intake:
         records = question.records
         rows = self._gather(question.inputs) if records is None else self._read(records)
         if self._key is not None:
-            self._find_keys(self._key, question, rows)
+            if rows.keys is None:
+                rows.keys = keys_of(self._key, question.inputs, rows.count)
+            if self._key == ID:
+                _take_id(question, rows)
         if question.attributions:
             attributing.check(self._manifest, rows.count)
         return rows, self._outputs_of(question.outputs)
@@ -92,13 +95,6 @@ class Intake:
         """Give rows the key of this name from here on."""
         self._key = key
         self._read = Reader(self._schema, key)
-
-    def _find_keys(self, key: str, question: Question, rows: Rows) -> None:
-        """A row without a key, or with one that cannot be read, is answered all the same."""
-        if rows.keys is None:
-            rows.keys = keys_of(key, question.inputs, rows.count)
-        if key == ID and rows.count == 1 and question.id and not (rows.keys and rows.keys[0]):
-            rows.keys = [digest_of(question.id)]
 
     def fits(self, question: Question) -> bool:
         try:
@@ -117,6 +113,12 @@ class Intake:
                 raise invalid(f"outputs[{position}].name", f"{name!r} is not an output; there are {known}")
             asked.append((name, self._named[name]))
         return asked
+
+
+def _take_id(question: Question, rows: Rows) -> None:
+    """The protocol's own id, where a single row has none of its own."""
+    if rows.count == 1 and question.id and not (rows.keys and digest_of_any(rows.keys[0])):
+        rows.keys = [question.id]
 
 
 class Predictor:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable
 from types import GenericAlias
 from typing import Annotated, Any, Literal
 
@@ -17,7 +16,6 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from perennial.runtime import keys
 from perennial.runtime.server.refusal import Refusal, invalid, malformed
 from perennial.runtime.server.rows import MAX_ROWS, Rows, quoted
 from perennial.wire.schema import Feature, Schema
@@ -55,7 +53,6 @@ class Reader:
         names = dict(zip(row.__struct_fields__, schema.features, strict=False))
         self._key = next((name for name, feature in names.items() if feature.name == key), None)
         self._key = _KEY if _KEY in row.__struct_fields__ else self._key
-        self._digest: Callable[[Any], bytes] = keys.digest_of_json if self._key == _KEY else keys.digest_of
         self._numbers = [name for name, feature in names.items() if feature.kind != "categorical"]
         self._texts = [name for name, feature in names.items() if feature.kind == "categorical"]
 
@@ -68,7 +65,7 @@ class Reader:
         if not records:
             raise invalid("rows", "there are none")
         numbers: NDArray[np.float64] = _matrix(records, self._numbers, np.float64)
-        found = None if self._key is None else [self._digest(getattr(record, self._key)) for record in records]
+        found = None if self._key is None else [getattr(record, self._key) for record in records]
         if not self._texts:
             return Rows(len(records), numbers, None, found)
         texts: NDArray[np.object_] = _matrix(records, self._texts, np.object_)

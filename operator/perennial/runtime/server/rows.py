@@ -7,12 +7,13 @@ model does not know are ignored, so that clients may send a new version's featur
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
+from typing import Any, cast
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.runtime.keys import digest_of
 from perennial.runtime.server.refusal import Refusal, invalid
 from perennial.runtime.server.tensors import Given
 from perennial.wire.schema import Example, Feature, Schema
@@ -23,13 +24,13 @@ MAX_ROWS = 100_000
 
 class Rows(msgspec.Struct, eq=False):
     """`numbers` is float64 [n, numeric and boolean features], `texts` str [n, categorical features] or None without
-    any. `keys` [n] are digests of what rows are found by again, empty where one has none; None where nobody asked.
+    any. `keys` [n] are what rows are found by again, as they came (`runtime/keys.py`); None where nobody asked.
     """
 
     count: int
     numbers: NDArray[np.float64]
     texts: NDArray[np.object_] | None = None
-    keys: list[bytes] | None = None
+    keys: list[Any] | None = None
 
     def take(self, indices: NDArray[np.intp] | slice) -> Rows:
         numbers = self.numbers[indices]
@@ -45,10 +46,13 @@ def joined(parts: list[Rows]) -> Rows:
     return Rows(len(numbers), numbers, np.concatenate(texts) if texts else None, _joined_keys(parts))
 
 
-def _joined_keys(parts: list[Rows]) -> list[bytes] | None:
-    if all(part.keys is None for part in parts):
+def _joined_keys(parts: list[Rows]) -> list[Any] | None:
+    keys = [part.keys for part in parts]
+    if None not in keys:
+        return list(chain.from_iterable(cast("list[list[Any]]", keys)))
+    if not any(keys):
         return None
-    return [key for part in parts for key in (part.keys or [b""] * part.count)]
+    return [key for part in parts for key in part.keys or [None] * part.count]
 
 
 class Gatherer:
@@ -153,8 +157,8 @@ class Gatherer:
         return f", columns {quoted(names)}" if len(names) <= 10 else ""
 
 
-def keys_of(key: str, inputs: Sequence[Given], count: int) -> list[bytes] | None:
-    """Digests of the tensor of this name, one a row; None where there is no such tensor, or none that could be it."""
+def keys_of(key: str, inputs: Sequence[Given], count: int) -> list[Any] | None:
+    """Values of the tensor of this name, one a row; None where there is no such tensor, or none that could be it."""
     for tensor in inputs:
         if tensor.name != key:
             continue
@@ -162,7 +166,7 @@ def keys_of(key: str, inputs: Sequence[Given], count: int) -> list[bytes] | None
             values = tensor.values("")
         except Refusal:
             return None
-        return list(map(digest_of, values)) if len(values) == count else None
+        return values if len(values) == count else None
     return None
 
 

@@ -1,8 +1,8 @@
 """Predictions by key: the newest million of a pod in a ring of a mapped file, so that a label finds them later.
 
-A record holds what a receipt would, with what all of a model's have in common written once. It is whole before it is
-counted as written, survives the container's crash as the counts do, and has a place for the mark of the label that was
-counted for it: so no label counts twice, however often a table is read.
+A record holds what a receipt would, with what all of a model's have in common written once. It is written within a
+second, whole before it is counted as written; from then on it survives the container's crash as the counts do. It has a
+place for the mark of the label that was counted for it: so no label counts twice, however often a table is read.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.runtime.binning import numeric_cells
-from perennial.runtime.keys import DIGEST
+from perennial.runtime.keys import DIGEST, digest_of_any
 from perennial.runtime.server.counts.mapped import boot_id
 from perennial.runtime.server.engine import Answers
 from perennial.runtime.server.receipt import Companion, Receipt
@@ -31,6 +31,9 @@ from perennial.wire.schema import Class
 
 CAPACITY = 2**20
 """Predictions: 56 MiB of the emptyDir, of which the kernel keeps in memory what it has room for."""
+
+BUFFER = 256
+"""Predictions that wait to be written, at most a second."""
 
 RECENT = 2**16
 """Keys whose newest prediction can be paired: the companion is at most some thousand rows behind."""
@@ -114,6 +117,8 @@ class Journal:
         self._records = np.frombuffer(self._data, RECORD, capacity, _HEADER_BYTES)
         self._basis = basis
         self._recent: dict[bytes, int] | None = None
+        self._waiting: list[tuple[int, list[Any], Answers, NDArray[np.float64] | None]] = []
+        self._waiting_rows = 0
         self._base = int.from_bytes(os.urandom(7), "little")
         self._models = _names(folder).models
         self._own = self._number(basis)
@@ -121,7 +126,8 @@ class Journal:
 
     @property
     def written(self) -> int:
-        """How many predictions were ever written; the newest are still there."""
+        """How many predictions were ever remembered; the newest are still there."""
+        self.flush()
         return self._words[0]
 
     @property
@@ -129,34 +135,49 @@ class Journal:
         """The number of the oldest one that is still there."""
         return max(self.written - self._capacity, 0)
 
-    def append(self, keys: Sequence[bytes], answers: Answers, scores: NDArray[np.float64] | None) -> None:
-        """Remember what was predicted for rows with these digests; an empty one has no key."""
-        place, data, own, base, ring = self._place, self._data, self._own, self._base, self._capacity
-        issued, number = int(time.time()), self._words[0]
-        predictions = answers.predictions.tolist()
-        said = predictions if place is None else [place.get(each) for each in predictions]
-        recent = self._recent
-        if recent is not None and len(recent) > RECENT:
-            recent.clear()
+    def append(self, keys: list[Any], answers: Answers, scores: NDArray[np.float64] | None) -> None:
+        """Remember what was predicted for rows with these keys, some of them together: by themselves rows take three
+        times as long. What was not written yet is lost with the process.
+        """
+        self._waiting.append((int(time.time()), keys, answers, scores))
+        self._waiting_rows += len(keys)
+        if self._waiting_rows >= BUFFER:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits; once a second, and before anything is looked for."""
+        if not self._waiting:
+            return
+        waiting, self._waiting, self._waiting_rows = self._waiting, [], 0
+        if self._recent is not None and len(self._recent) > RECENT:
+            self._recent.clear()
+        for part in waiting:
+            self._write(*part)
+
+    def _write(self, issued: int, keys: list[Any], answers: Answers, scores: NDArray[np.float64] | None) -> None:
+        place, data, own, base, ring, recent = (
+            self._place,
+            self._data,
+            self._own,
+            self._base,
+            self._capacity,
+            self._recent,
+        )
+        number = self._words[0]
+        said = answers.predictions.tolist()
+        if place is not None:
+            said = [place.get(each) for each in said]
         numbers = repeat(0.0) if scores is None else scores.tolist()
-        for key, prediction, score in zip(keys, said, numbers):  # noqa: B905 - one score for all where there is none
-            if key and prediction is not None:
-                _pack(
-                    data,
-                    _HEADER_BYTES + number % ring * _RECORD_BYTES,
-                    key,
-                    base + number,
-                    0,
-                    issued,
-                    own,
-                    score,
-                    prediction,
-                    _NAN,
-                )
-                if recent is not None:
-                    recent[key] = number
-                number += 1
-                self._words[0] = number
+        # As many scores as keys, or one for all.
+        for key, prediction, score in zip(map(digest_of_any, keys), said, numbers):  # noqa: B905
+            if not key or prediction is None:
+                continue
+            at = _HEADER_BYTES + number % ring * _RECORD_BYTES
+            _pack(data, at, key, base + number, 0, issued, own, score, prediction, _NAN)
+            if recent is not None:
+                recent[key] = number
+            number += 1
+        self._words[0] = number
 
     def rows(self, after: int, limit: int) -> tuple[int, int, bytes]:
         """Numbers of the first prediction and the one after the last, and ROWs of those between."""
@@ -185,12 +206,13 @@ class Journal:
         )
         return Record(receipt, basis.classes, int(record["mark"]))
 
-    def newest(self, keys: Sequence[bytes]) -> list[int]:
+    def newest(self, keys: Sequence[Any]) -> list[int]:
         """Numbers of the predictions that were remembered just now for these keys, -1 where there is none: known from
         the first time on that somebody asks."""
         if self._recent is None:
             self._recent = {}
-        return [self._recent.get(key, -1) for key in keys]
+        self.flush()
+        return [self._recent.get(digest_of_any(key), -1) for key in keys]
 
     def pair(self, numbers: Sequence[int], companion: bytes, others: list[Class], said: Sequence[Any]) -> None:
         """Remember what the companion said to rows, too: of its classes `others`, or values."""
