@@ -143,7 +143,8 @@ def harmed(pairs: Pairs | None = BETTER, labels: int = 500) -> Checkpoint:
     since = NOW.timestamp()
     verdict = Verdict("v1", "Harm", since, since, 700, loss=Loss(0.1, 0.13, 0.4))
     triage = Triage((verdict,))
-    return msgspec.structs.replace(checkpoint, tallies={worlds.MODEL: tally}, triage=triage)
+    # A whole window came after the verdict, so that broken data would have shown.
+    return msgspec.structs.replace(checkpoint, tallies={worlds.MODEL: tally}, triage=triage, opened=since)
 
 
 def observed(checkpoint: Checkpoint | None = None, *, spec: dict[str, Any] | None = None, **changes: Any) -> Observed:
