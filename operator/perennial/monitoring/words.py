@@ -50,6 +50,11 @@ def at(seconds: float) -> str:
     return to_text(moment(seconds))
 
 
+def digits(value: float) -> float:
+    """Four of them: what follows is noise."""
+    return float(f"{value:.4g}")
+
+
 def describe(verdict: Verdict) -> str:
     """What was found, in one sentence."""
     if verdict.loss:

@@ -1,0 +1,171 @@
+"""What a DriftMonitor's conditions say: whether it can see and judge, and what it has found.
+
+Each says what, since when, how large and how sure; where nothing was found, what would have been seen.
+"""
+
+from __future__ import annotations
+
+from perennial.api.conditions import ConditionType, Finding
+from perennial.api.driftmonitor import DriftMonitorSpec
+from perennial.api.reasons import DriftMonitorReason
+
+from .baseline import FEWEST_WINDOWS, Baseline
+from .checkpoint import Checkpoint, Tally
+from .harm import game
+from .observed import Observed
+from .suspicion import why_not
+from .words import at, count, describe, fault_reason
+
+SILENT_WINDOWS = 32
+"""Windows without a label after which a monitor that shall act on harm says that it cannot see any."""
+
+FEW_LABELS = 100
+"""Labels before which the absence of harm is not claimed."""
+
+
+def ready(observed: Observed, checkpoint: Checkpoint) -> Finding:
+    """Whether it can see and judge."""
+    spec, look, baseline = observed.spec, observed.look, checkpoint.baseline
+    reason = DriftMonitorReason
+    if spec is None or baseline is None:
+        return Finding(False, reason.NOTHING_SERVED, "no pod of the stable revision runs yet")
+    if look.unreachable and len(look.unreachable) >= look.serving:
+        errors = "; ".join(f"{pod}: {error}" for pod, error in sorted(look.unreachable.items())[:3])
+        return Finding(False, reason.COUNTS_UNREACHABLE, f"no pod hands over its counts: {errors}. It is tried again")
+    if not baseline.complete:
+        return Finding(False, reason.LEARNING, _learning(checkpoint, spec))
+    if unobservable := _harm_unobservable(checkpoint, spec) or _unsuspectable(checkpoint, spec):
+        return Finding(False, reason.HARM_UNOBSERVABLE, unobservable)
+    judges = f"judges {_model(checkpoint)}; one false alarm in {_days(spec)} is allowed"
+    if observed.rival:
+        rival = f"DriftMonitor {observed.rival} acts for this deployment; this one only watches"
+        return Finding(True, reason.SECOND_MONITOR, rival)
+    if not look.serving:
+        return Finding(True, reason.WATCHING, f"{judges}; no pod runs now")
+    return Finding(True, reason.WATCHING, judges)
+
+
+def found(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> dict[ConditionType, Finding]:
+    """What it has found in what the judged model sees; nothing where there is none."""
+    if checkpoint.model is None:
+        return {}
+    return {
+        ConditionType.DRIFTING: _drifting(checkpoint, spec),
+        ConditionType.DATA_FAULT: _data_fault(checkpoint),
+        ConditionType.HARMFUL: _harmful(checkpoint, spec),
+    }
+
+
+def _days(spec: DriftMonitorSpec) -> str:
+    days = spec.false_alarm_every.seconds / 86_400
+    return "1 day" if days == 1 else f"{days:.3g} days"
+
+
+def _learning(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> str:
+    baseline = checkpoint.baseline
+    rows, windows = (baseline.rows, baseline.windows) if baseline else (0, 0)
+    held = checkpoint.triage.of("DataFault")
+    message = (
+        f"the baseline of {_model(checkpoint)} has {rows} of at least {spec.baseline.rows} rows, "
+        f"{windows} of at least {FEWEST_WINDOWS} windows"
+    )
+    if held and not held.clean:
+        return f"{message}; windows with a DataFault are not learned from"
+    if not baseline or not rows or not windows:
+        return message
+    # By the last window's clock: a message that changes with every look would be written with every look.
+    took = max(spec.baseline.rows / rows, FEWEST_WINDOWS / windows) * (checkpoint.closed - baseline.since)
+    return f"{message}; at this rate it is whole at {at(baseline.since + took)}"
+
+
+def _harm_unobservable(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> str | None:
+    """Only for who wants action on harm: without labels there is drift alone to be seen."""
+    if not any(action.state == "Harm" for action in spec.actions):
+        return None
+    tally = checkpoint.tally
+    if tally.loss is None:
+        return "the version's reference has no loss that labels could be compared with"
+    if tally.labels or checkpoint.windows < SILENT_WINDOWS:
+        return None
+    return (
+        f"no label came back in {checkpoint.windows} windows: send labels with their receipts to the feedback "
+        "endpoint, or name the table that has them in spec.labels, or harm cannot be seen and is not acted upon"
+    )
+
+
+def _unsuspectable(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> str | None:
+    """Only for who wants action on a suspicion."""
+    if not any(action.state == "HarmSuspected" for action in spec.actions) or checkpoint.reference is None:
+        return None
+    return why_not(checkpoint.reference, spec.harm.margin.fraction)
+
+
+def _model(checkpoint: Checkpoint) -> str:
+    model = checkpoint.model
+    if model is None:
+        return "no model"
+    return f"version {model.version}" if model.version is not None else f"model {model.sha256[:12]}"
+
+
+def _drifting(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> Finding:
+    reason, triage, baseline = DriftMonitorReason, checkpoint.triage, checkpoint.baseline
+    if drift := triage.of("Drift"):
+        return Finding(True, reason.DRIFT, describe(drift))
+    if baseline is None or not baseline.complete:
+        return Finding(None, reason.LEARNING, "there is no baseline to compare with yet")
+    if minor := triage.of("MinorDrift"):
+        return Finding(False, reason.MINOR_DRIFT, f"{describe(minor)}: below spec.materiality")
+    if not checkpoint.history:
+        return Finding(False, reason.NO_DRIFT, f"no window has closed yet{_open(checkpoint, spec)}")
+    beside = "beside what is broken (DataFault), " if triage.of("DataFault") else ""
+    looked = f"{beside}nothing differs from the baseline in {count(checkpoint.windows, 'window')}"
+    return Finding(False, reason.NO_DRIFT, f"{looked}; {_visible(checkpoint, baseline, spec)}")
+
+
+def _open(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> str:
+    if checkpoint.open is None or spec is None:
+        return ""
+    return f": {checkpoint.open.rows} of at least {spec.window.min_rows} rows since {at(checkpoint.open.opened)}"
+
+
+def _visible(checkpoint: Checkpoint, baseline: Baseline, spec: DriftMonitorSpec | None) -> str:
+    """Whether silence says anything."""
+    now, ever = checkpoint.sight
+    shows = f"a difference of {now:.2g} of cumulative probability would show"
+    if spec is None or now <= spec.materiality:
+        return shows
+    if ever > spec.materiality:
+        return f"{shows}, and no less than {ever:.2g} with a baseline of {count(baseline.rows, 'row')}"
+    return f"{shows}, and less with more rows"
+
+
+def _data_fault(checkpoint: Checkpoint) -> Finding:
+    reason, baseline = DriftMonitorReason, checkpoint.baseline
+    if fault := checkpoint.triage.of("DataFault"):
+        return Finding(True, fault_reason(fault), describe(fault))
+    if baseline is None or not baseline.rows:
+        return Finding(None, reason.LEARNING, "nothing was seen yet")
+    return Finding(False, reason.NO_FAULT, "no values are missing, unknown, forbidden or in another unit")
+
+
+def _harmful(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> Finding:
+    reason, tally, reference = DriftMonitorReason, checkpoint.tally, checkpoint.reference
+    if harm := checkpoint.triage.of("Harm"):
+        return Finding(True, reason.HARM, describe(harm))
+    if suspicion := checkpoint.triage.of("HarmSuspected"):
+        return Finding(None, reason.HARM_SUSPECTED, f"{describe(suspicion)}; {_labels(tally)} came back")
+    if tally.labels < FEW_LABELS:
+        blind = why_not(reference, spec.harm.margin.fraction) if spec and reference else None
+        message = f"{_labels(tally)} came back, from {FEW_LABELS} on harm is judged"
+        return Finding(None, reason.TOO_FEW_LABELS, f"{message}; {blind}" if blind else message)
+    if tally.loss is None or spec is None:
+        return Finding(None, reason.TOO_FEW_LABELS, f"{_labels(tally)} came back, and there is no loss to compare with")
+    rules = game(tally.loss, spec.harm.margin.fraction)
+    tolerated = f"{rules.tolerated:.3g} (the reference's is {rules.reference:.3g})"
+    return Finding(False, reason.NO_HARM, f"{_labels(tally)} speak for no loss above {tolerated}")
+
+
+def _labels(tally: Tally) -> str:
+    """How many, and for how much of what was served."""
+    said = count(tally.labels, "label")
+    return f"{said} (for {100 * tally.labels / tally.rows:.3g}% of the rows)" if tally.rows else said

@@ -1,0 +1,110 @@
+"""A verdict in the API's words: what was found, what was done about it, what comes next and when."""
+
+from __future__ import annotations
+
+from perennial.api.driftmonitor import DriftMonitorSpec
+from perennial.api.driftmonitor_status import FeatureDrift, LossChange, PreviousLoss
+from perennial.api.driftmonitor_status import Verdict as VerdictStatus
+from perennial.wire.stats import Pairs
+
+from .before import wins
+from .checkpoint import Checkpoint
+from .faults import Finding
+from .objections import Decision
+from .observed import Observed
+from .triage import CLEAN
+from .verdict import Verdict
+from .words import at, digits, moment, span
+
+_TIMES = {"Cooldown": " at", "Braked": "; one is possible at"}
+"""How a decision's time is said; of all others it is until when they hold."""
+
+TOGETHER = 10
+"""Features shown of a joint change."""
+
+
+def verdict_status(
+    observed: Observed, verdict: Verdict, decisions: tuple[Decision, ...], checkpoint: Checkpoint
+) -> VerdictStatus:
+    """`decisions` are what the governor has decided about it."""
+    action, following = _course(verdict, decisions, checkpoint, observed.spec)
+    previous = _previous(observed, checkpoint, verdict)
+    loss = verdict.loss
+    return VerdictStatus(
+        id=verdict.id,
+        state=verdict.state,
+        since=moment(verdict.since),
+        features=tuple(_feature(feature) for feature in verdict.features),
+        samples=verdict.n,
+        loss=LossChange(reference=digits(loss.reference), now=digits(loss.now)) if loss else None,
+        previous=previous,
+        action=action,
+        next=following,
+    )
+
+
+def _previous(observed: Observed, checkpoint: Checkpoint, verdict: Verdict) -> PreviousLoss | None:
+    previous = observed.deployment.status.previous if observed.deployment else None
+    if previous is None or verdict.state != "Harm":
+        return None
+    pairs = checkpoint.tally.pairs.get(previous.sha256, Pairs())
+    n = pairs.labelled
+    return PreviousLoss(
+        version=previous.version,
+        samples=n,
+        loss=digits(pairs.companion_loss / n) if n else None,
+        now=digits(pairs.loss / n) if n else None,
+        wins=wins(pairs),
+    )
+
+
+def _course(
+    verdict: Verdict, decisions: tuple[Decision, ...], checkpoint: Checkpoint, spec: DriftMonitorSpec | None
+) -> tuple[str | None, str]:
+    """What was done about a verdict and what comes next."""
+    if decisions:
+        done = [decision.action for decision in decisions if decision.action]
+        return "; ".join(done) or None, "; ".join(f"{decision.next}{_when(decision)}" for decision in decisions)
+    over = _over(verdict, checkpoint, spec)
+    if verdict.state == "DataFault":
+        return "automatic training is held", f"{over}; if it is no fault, annotate perennial.dev/release"
+    if verdict.state == "TrainServeSkew":
+        return None, "compare how the features are made in training and in serving"
+    if verdict.state == "MinorDrift":
+        return None, f"nothing is done below spec.materiality; {over}"
+    if verdict.state == "HarmSuspected":
+        return None, f"labels prove or clear it: send them to the feedback endpoint; {over}"
+    return None, f"nothing is asked for in spec.actions; {over}"
+
+
+def _over(verdict: Verdict, checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> str:
+    """When it will be over if nothing of it is seen any more."""
+    windows = _clean_windows(verdict, checkpoint)
+    soonest = f" ({span(windows * spec.window.period.seconds)} at least)" if spec else ""
+    return f"over after {windows} more clean windows{soonest}, or with a new baseline"
+
+
+def _clean_windows(verdict: Verdict, checkpoint: Checkpoint) -> int:
+    """How many more it takes."""
+    bets = {"Harm": checkpoint.tally.harm, "HarmSuspected": checkpoint.suspicion}
+    bet = bets.get(verdict.state)
+    return CLEAN.get(verdict.state, 0) - (bet.clean if bet else verdict.clean)
+
+
+def _when(decision: Decision) -> str:
+    if decision.until is None:
+        return ""
+    return f"{_TIMES.get(decision.kind, ' until')} {at(decision.until)}"
+
+
+def _feature(finding: Finding) -> FeatureDrift:
+    return FeatureDrift(
+        name=finding.name,
+        effect=round(finding.effect, 3),
+        statistic=round(finding.statistic, 1),
+        kind=finding.kind,
+        psi=round(finding.psi, 3),
+        jensen_shannon=round(finding.divergence, 4),
+        wasserstein=None if finding.wasserstein is None else digits(finding.wasserstein),
+        together=finding.together[:TOGETHER],
+    )
