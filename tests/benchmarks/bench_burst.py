@@ -46,6 +46,7 @@ from perennial.kube.resources import (
     PODDISRUPTIONBUDGETS,
     SERVICES,
 )
+from perennial.pods.creation import QUIET
 
 from .apiserver import Work, work
 from .floor import write_again, written
@@ -342,6 +343,9 @@ async def measure(bench: Bench, count: int, unchanged: int) -> None:
     show(f"operator memory, {count} of each kind and their children", f"{bench.operator.memory()} MiB", "220 MiB")
     if more:
         await burst(bench, more, TRAININGJOBS, trainingjob, (JOBS,))
+    if bench.is_bare:
+        # That no Job controller has come is told once, after this time: only then are these objects unchanged.
+        await asyncio.sleep(QUIET.total_seconds())
     await bench.operator.rests()
 
 
