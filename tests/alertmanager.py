@@ -36,7 +36,7 @@ class OnCall:
         self.heard: list[tuple[str, dict[str, str]]] = []
         self._folder = folder
         self._receiver = ThreadingHTTPServer(("127.0.0.1", 0), _receiver(self.heard))
-        threading.Thread(target=self._receiver.serve_forever, daemon=True).start()
+        threading.Thread(target=self._receiver.serve_forever, args=(0.01,), daemon=True).start()
         self._port = _free_port()
         self.url = f"http://127.0.0.1:{self._port}"
         self._process: subprocess.Popen[bytes] | None = None

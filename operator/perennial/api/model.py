@@ -12,6 +12,7 @@ import re
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from operator import attrgetter
 from typing import Any, ClassVar
@@ -108,6 +109,7 @@ def _without_empty(value: Any) -> Any:
     return kept
 
 
+@cache
 def described(model: type[BaseModel]) -> dict[str, str]:
     """The text below each field of a model.
 

@@ -15,6 +15,8 @@ from perennial.wire import places
 from perennial.wire.progress import PROGRESS_PATH, Progress
 
 _READ_SECONDS = 2.0
+_END_SECONDS = 0.02
+"""How soon it notices that it is to end: the run waits for that."""
 
 
 @contextmanager
@@ -44,7 +46,7 @@ def telling(progress: Progress, say: Callable[[str], None], port: int = places.C
         say(f"progress: port {port} cannot be opened, so that the status has none: {error}")
         yield 0
         return
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(_END_SECONDS,), daemon=True)
     thread.start()
     try:
         yield server.server_address[1]

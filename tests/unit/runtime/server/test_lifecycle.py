@@ -87,7 +87,7 @@ async def test_the_last_epoch_is_waited_for(
 async def test_what_a_pod_remembers_begins_before_its_model_is_there_and_goes_to_another_when_it_ends(
     tmp_path: Path, models: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lifecycle, "HAND_OVER_SECONDS", 5.0)
+    monkeypatch.setattr(lifecycle, "HAND_OVER_SECONDS", 1.0)
     told = threading.Event()
 
     def late(served: ServedModel) -> Model:
