@@ -6,9 +6,6 @@ model; it is put into the server's configuration as it stands, whatever release 
 
 from __future__ import annotations
 
-import copy
-from typing import Any
-
 import msgspec
 
 from perennial.api.modeldeployment import ModelDeploymentSpec
@@ -45,24 +42,19 @@ def server_template(
 
 
 def with_companion(template: Manifest, companion: ServedModel | None) -> Manifest:
-    """The template whose server also scores with `companion`."""
+    """The template whose server also scores with `companion`. It shares what is the same with `template`."""
     if companion is None:
         return template
-    told = copy.deepcopy(template)
-    entry = _serve_entry(told)
-    if entry is not None:
-        serve: dict[str, Any] = msgspec.json.decode(entry["value"])
-        serve["companion"] = msgspec.to_builtins(companion)
-        entry["value"] = msgspec.json.encode(serve).decode()
-    return told
+    spec = template["spec"]
+    containers = [_told(made, companion) if made["name"] == SERVER else made for made in spec["containers"]]
+    return {**template, "spec": {**spec, "containers": containers}}
 
 
-def _serve_entry(template: Manifest) -> dict[str, Any] | None:
-    entries = (
-        entry
-        for made in template["spec"]["containers"]
-        if made["name"] == SERVER
-        for entry in made["env"]
-        if entry["name"] == places.SERVE_ENV
-    )
-    return next(entries, None)
+def _told(server: Manifest, companion: ServedModel) -> Manifest:
+    env = [_compared(entry, companion) if entry["name"] == places.SERVE_ENV else entry for entry in server["env"]]
+    return {**server, "env": env}
+
+
+def _compared(entry: Manifest, companion: ServedModel) -> Manifest:
+    serve = msgspec.json.decode(entry["value"]) | {"companion": msgspec.to_builtins(companion)}
+    return {**entry, "value": msgspec.json.encode(serve).decode()}
