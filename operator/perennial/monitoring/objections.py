@@ -126,17 +126,14 @@ def _pinned(_: Governor, situation: Situation, __: Limits) -> Decision | None:
     return Decision("Held", None, f"nothing: {why}")
 
 
-def _data_fault(_: Governor, situation: Situation, __: Limits) -> Decision | None:
+def _retrain_data_fault(_: Governor, situation: Situation, __: Limits) -> Decision | None:
     if not situation.data_fault:
         return None
     return Decision("Held", None, "a retrain is held until the DataFault is over: broken data must not be learned from")
 
 
-def _hasty(_: Governor, situation: Situation, __: Limits) -> Decision | None:
-    """Labels may prove harm before the window closes that shows the data to be broken."""
-    if not situation.hasty:
-        return None
-    return Decision("Held", None, "a retrain waits for one whole window more, which would show broken data")
+def _retrain_hasty(_: Governor, situation: Situation, __: Limits) -> Decision | None:
+    return _hasty("a retrain", situation)
 
 
 def _retrain_in_flight(governor: Governor, situation: Situation, _: Limits) -> Decision | None:
@@ -166,6 +163,17 @@ def _retrain_brake(_: Governor, situation: Situation, __: Limits) -> Decision | 
 def _no_way_back(_: Governor, situation: Situation, __: Limits) -> Decision | None:
     way = situation.way_back
     return None if way.back else Decision("Held", None, f"no rollback: {way.objection}")
+
+
+def _rollback_data_fault(_: Governor, situation: Situation, __: Limits) -> Decision | None:
+    """The version before may do without the column that is broken; that is no reason for a quarantine."""
+    if not situation.data_fault:
+        return None
+    return Decision("Held", None, "a rollback is held until the DataFault is over: no version is to blame for that")
+
+
+def _rollback_hasty(_: Governor, situation: Situation, __: Limits) -> Decision | None:
+    return _hasty("a rollback", situation)
 
 
 def _rollback_in_flight(governor: Governor, situation: Situation, _: Limits) -> Decision | None:
@@ -207,9 +215,9 @@ RULES: dict[Action, tuple[Rule, ...]] = {
         _rival,
         _no_training_job,
         _pinned,
-        _data_fault,
+        _retrain_data_fault,
         _retrain_in_flight,
-        _hasty,
+        _retrain_hasty,
         _retrain_dry_run,
         _stopped,
         _retrain_cooldown,
@@ -219,7 +227,9 @@ RULES: dict[Action, tuple[Rule, ...]] = {
         _rival,
         _no_way_back,
         _rollback_in_flight,
+        _rollback_data_fault,
         _unproven,
+        _rollback_hasty,
         _rollback_dry_run,
         _stopped,
         _rollback_cooldown,
@@ -235,6 +245,13 @@ def _dry_run(what: str, limits: Limits) -> Decision | None:
     if not limits.dry_run:
         return None
     return Decision("DryRun", f"dry run: {what} would have been asked for", "nothing, until spec.dryRun is false")
+
+
+def _hasty(what: str, situation: Situation) -> Decision | None:
+    """Labels may prove harm before the window closes that shows the data to be broken."""
+    if not situation.hasty:
+        return None
+    return Decision("Held", None, f"{what} waits for one whole window more, which would show broken data")
 
 
 def _braked(brake: Brake | None) -> Decision | None:

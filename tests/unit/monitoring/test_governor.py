@@ -189,11 +189,13 @@ ROLLED_BACK = request(id="b1", training_job=None, back=BACK, state="Taken")
         (Governor(rollback_after=NOW + 1), BETTER, LIMITS, "Cooldown", "after the cooldown"),
         (Governor(), replace(BETTER, brake=Brake("switched off")), LIMITS, "Braked", "switched off"),
         (Governor(), BETTER, APPROVED_ONLY, "Proposed", "perennial.dev/approve="),
+        (Governor(), replace(BETTER, data_fault=True), LIMITS, "Held", "no version is to blame"),
+        (Governor(), replace(BETTER, hasty=True), LIMITS, "Held", "one whole window more"),
         # What is in the way of a retrain only:
         (Governor(cooldown_until=NOW + 1), BETTER, LIMITS, "Requested", ""),
         (Governor(requests=(request(),)), BETTER, LIMITS, "Requested", ""),
         (Governor(), replace(BETTER, brake=Brake("used up", only="Retrain")), LIMITS, "Requested", ""),
-        (Governor(), replace(BETTER, data_fault=True, busy="it runs"), LIMITS, "Requested", ""),
+        (Governor(), replace(BETTER, busy="it runs"), LIMITS, "Requested", ""),
     ],
 )
 def test_rules_of_a_rollback(governor: Governor, situation: Situation, limits: Limits, kind: str, says: str) -> None:
