@@ -148,6 +148,8 @@ def _categorical(column: Categorical, now: Ints, before: Ints) -> Effect:
     apart = _shares(now) - _shares(before)
     names = [*(repr(name) for name in column.categories), "of the rarer categories", "of no known category"]
     largest, *others = np.argsort(-np.abs(apart), kind="stable")[:CATEGORIES].tolist()
+    if largest == len(names) - 1:
+        return _unseen(column, now, before)
     found = _share("Category", names[largest], now, before, largest)
     beside = [other for other in others if abs(apart[other]) >= found.size / 3]
     words = [found.words, *(_share("Category", names[other], now, before, other).words for other in beside)]

@@ -44,6 +44,7 @@ def test_numbers(cells: list[int], kind: str, size: float, rises: bool, words: s
             "10.0% -> 20.0% of the rarer categories; 40.0% -> 35.0% 'birch'; 50.0% -> 45.0% 'ash'",
         ),
         (C, CutKind.UNSEEN, [300, 200, 0, 500, 0], "Unseen", 0.5, "0.0% -> 50.0% of no known category"),
+        (C, CutKind.CATEGORY, [350, 300, 100, 250, 0], "Unseen", 0.25, "0.0% -> 25.0% of no known category"),
         (C, CutKind.MISSING, [0, 0, 0, 0, 70], "Missing", 1.0, "0.0% -> 100.0% missing"),
         (X, CutKind.MISSING, [0, 200, 200, 200, 200, 0, 200], "Missing", 0.2, "0.0% -> 20.0% missing"),
     ],
