@@ -12,6 +12,7 @@ import secrets
 import subprocess
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,7 @@ from cluster.errors import ClusterError
 from cluster.harness import Harness, serving
 from cluster.images import TARGETS
 from cluster.paths import REPOSITORY
+from tests.cluster.operator_process import OperatorProcess, install_crds
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -73,3 +75,12 @@ def namespace(cluster: Harness) -> Iterator[str]:
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def operator(cluster: Harness, images: list[str], namespace: str, tmp_path: Path) -> Iterator[OperatorProcess]:
+    install_crds(cluster)
+    process = OperatorProcess(cluster, namespace, images[1], tmp_path / "operator.log")
+    process.start()
+    yield process
+    process.stop()

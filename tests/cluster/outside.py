@@ -41,6 +41,7 @@ def host_address(cluster: Harness) -> str:
         told = json.loads(subprocess.check_output(["docker", "network", "inspect", "kind"]))
         gateways = [str(config.get("Gateway", "")) for config in told[0]["IPAM"]["Config"]]
         return next(gateway for gateway in gateways if "." in gateway)
+    # What such a test needs stands on this machine, and only where its address is known can pods be told of it.
     pytest.skip("pods of a cluster of your own may have no way to this machine")
 
 

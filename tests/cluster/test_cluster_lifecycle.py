@@ -27,6 +27,7 @@ from cluster.paths import REPOSITORY, state_home
 from cluster.shell import run
 from cluster.supervisor import ask
 
+# What is tested here is our own code for making clusters, which no other provider runs.
 pytestmark = pytest.mark.skipif(
     providers.choose().name != "embedded", reason="kind and the user's own cluster answer for their own traces"
 )

@@ -158,6 +158,7 @@ print(json.dumps(dict(uid=os.getuid(), writable=writable, cached=cached)))
 
 def test_the_host_reaches_pods_of_the_embedded_cluster(cluster: Harness, images: list[str], namespace: str) -> None:
     if cluster.provider != "embedded":
+        # kind has its nodes in a network of Docker's; the demonstration and the operator forward ports there.
         pytest.skip("only the embedded cluster promises routes to its pods")
     cluster.apply(pod("web", images[0], SERVER), namespace)
     cluster.kubectl("wait", f"--namespace={namespace}", "--for=condition=Ready", "pod/web", "--timeout=60s")

@@ -276,6 +276,7 @@ async def test_a_restart_of_the_api_server_is_survived(
     cluster: Harness, library: Library, make_operator: MakeOperator
 ) -> None:
     if not _is_ours(cluster):
+        # Any other cluster may serve somebody else, or have no API server process that can be reached.
         pytest.skip("only an embedded cluster of the tests' own has an API server that a test may kill")
     operator = make_operator()
     await library.put("a", one="x")

@@ -27,7 +27,7 @@ from tests.cluster.monitoring_scene import (
     driftmonitor,
     training_rows,
 )
-from tests.cluster.operator_process import OperatorProcess, install_crds
+from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.outside import ObjectStore, host_address, object_store
 
 ROWS = 300
@@ -39,15 +39,6 @@ def bucket(cluster: Harness, tmp_path: Path) -> Iterator[ObjectStore]:
     with object_store(host_address(cluster), tmp_path) as store:
         (store.folder / "truth").mkdir()
         yield store
-
-
-@pytest.fixture
-def operator(cluster: Harness, images: list[str], namespace: str, tmp_path: Path) -> Iterator[OperatorProcess]:
-    install_crds(cluster)
-    process = OperatorProcess(cluster, namespace, images[1], tmp_path / "operator.log")
-    process.start()
-    yield process
-    process.stop()
 
 
 @pytest.fixture

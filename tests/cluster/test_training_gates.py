@@ -3,13 +3,8 @@ store."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
 from cluster.harness import Harness
-from tests.cluster.operator_process import OperatorProcess, install_crds
+from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.training_scene import Scene, configmap, rows, trainingjob
 
 ACCEPTANCE = {
@@ -18,15 +13,6 @@ ACCEPTANCE = {
     "slices": [{"column": "carrier", "metric": "accuracy", "maxGap": 0.5}],
 }
 DATA = {"uri": "configmap://rows/rows.csv", "target": "late", "features": ["a", "b"]}
-
-
-@pytest.fixture
-def operator(cluster: Harness, images: list[str], namespace: str, tmp_path: Path) -> Iterator[OperatorProcess]:
-    install_crds(cluster)
-    process = OperatorProcess(cluster, namespace, images[1], tmp_path / "operator.log")
-    process.start()
-    yield process
-    process.stop()
 
 
 def test_a_version_has_to_stand_up_to_the_champion(cluster: Harness, namespace: str, operator: OperatorProcess) -> None:

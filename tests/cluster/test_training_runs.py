@@ -4,13 +4,11 @@ death changes: nothing."""
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from cluster.harness import Harness
-from tests.cluster.operator_process import OperatorProcess, install_crds
+from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.training_scene import FIT, Scene, configmap, own, rows, trainingjob
 
 SLEEP = "import time; time.sleep(600)"
@@ -23,15 +21,6 @@ if not kept.exists():
     time.sleep(600)
 """
 """It never ends, unless an attempt before has left a checkpoint."""
-
-
-@pytest.fixture
-def operator(cluster: Harness, images: list[str], namespace: str, tmp_path: Path) -> Iterator[OperatorProcess]:
-    install_crds(cluster)
-    process = OperatorProcess(cluster, namespace, images[1], tmp_path / "operator.log")
-    process.start()
-    yield process
-    process.stop()
 
 
 @pytest.fixture

@@ -10,8 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils import get_tags
 
 
-# scikit-learn has no types: to mypy its classes are Any.
-class CodedClasses(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class CodedClasses(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types: Any to mypy
     """`estimator` is an XGBClassifier or XGBRFClassifier. Probabilities are computed in double precision from its
     scores in single, labels are its own."""
 

@@ -86,7 +86,7 @@ class Own:
 class Front:
     """A sidecar that lives, and how it is asked."""
 
-    pod: Sidecar
+    pod: Sidecar | Pod
     own: Own
 
     async def ask(
@@ -241,8 +241,7 @@ async def test_it_counts_as_the_built_in_server_counts(tmp_path: Path, models: M
     async with living(Pod(Serve("flights", model), tmp_path / "theirs", PORTS)) as built_in:
         sidecar = Sidecar(Serve("flights", model), tmp_path / "ours", PORTS, built_in.ports.inference)
         async with living(sidecar):
-            # The built-in server is asked by its ports alone, which it has like a sidecar.
-            front, behind = Front(sidecar, Own()), Front(built_in, Own())  # type: ignore[arg-type]
+            front, behind = Front(sidecar, Own()), Front(built_in, Own())
             before = await behind.cells()  # The examples, which it was asked to see whether it serves the model.
             for count in (1, 2, 7):
                 numbers = [None if draw.random() < 0.2 else v for v in draw.normal(1, 1, count).tolist()]
@@ -524,6 +523,7 @@ async def test_a_server_that_is_late_is_a_504_and_a_failure(model: ServedModel, 
 
 async def test_a_server_that_is_gone_is_a_502(model: ServedModel, tmp_path: Path) -> None:
     async with beside(Own(), model, tmp_path / "c") as front:
+        assert isinstance(front.pod, Sidecar)
         front.pod._neighbour._base = "http://127.0.0.1:1"
         for question in (QUESTION, {"rows": [{"a": 1, "b": 2}]}):
             status, answer, _ = await front.ask(INFER, question)
@@ -554,6 +554,7 @@ async def test_a_kept_connection_that_ended_meanwhile_loses_no_request(model: Se
             writer.close()
 
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        assert isinstance(front.pod, Sidecar)
         front.pod._neighbour._base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         for _ in range(3):
             assert (await front.ask(INFER, QUESTION))[0] == 200

@@ -13,7 +13,6 @@ import os
 import struct
 import time
 from collections.abc import Sequence
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -167,9 +166,8 @@ class Journal:
         said = answers.predictions.tolist()
         if place is not None:
             said = [place.get(each) for each in said]
-        numbers = repeat(0.0) if scores is None else scores.tolist()
-        # As many scores as keys, or one for all.
-        for key, prediction, score in zip(map(digest_of_any, keys), said, numbers):  # noqa: B905
+        numbers = [0.0] * len(keys) if scores is None else scores.tolist()
+        for key, prediction, score in zip(map(digest_of_any, keys), said, numbers, strict=True):
             if not key or prediction is None:
                 continue
             at = _HEADER_BYTES + number % ring * _RECORD_BYTES
