@@ -16,6 +16,7 @@ import lightgbm
 import numpy as np
 import onnx
 import pandas as pd
+import pyarrow.parquet as pq
 from onnx import TensorProto, helper, numpy_helper
 from onnxmltools import convert_lightgbm
 from onnxmltools.convert.common.data_types import FloatTensorType
@@ -62,7 +63,8 @@ def main() -> int:
 def read(place: str) -> pd.DataFrame:
     """The rows of $PERENNIAL_DATA: a path of pvc:// and configmap://, with `*` where `data.uri` has it."""
     paths = sorted(glob.glob(place)) or [place]
-    return pd.concat([pd.read_csv(path) if ".csv" in path else pd.read_parquet(path) for path in paths])
+    # By path: pandas would hand pyarrow a file of Python's, whose reading threads abort a process that ends early.
+    return pd.concat([pd.read_csv(path) if ".csv" in path else pq.read_table(path).to_pandas() for path in paths])
 
 
 def encoded(features: pd.DataFrame, numbers: list[str], categories: dict[str, list[str]]) -> np.ndarray:
