@@ -135,7 +135,11 @@ class Act:
         assert self.scene.status.get("requests", []) == []
         assert self.runs() == 1
 
-    def release(self) -> None:
+    def ends(self, traffic: Traffic, **usual: Any) -> None:
+        """All is as usual again, and a person says so. It was only told of: nothing was done about it."""
+        self.nothing_was_done()
+        traffic.become(**usual)
+        self.scene.wait_for_windows(1)
         self.releases += 1
         self.scene.release(str(self.releases))
         assert self.scene.status.get("verdicts", []) == []
@@ -186,10 +190,7 @@ def harmless_drift(act: Act, traffic: Traffic) -> None:
     assert "humidity: higher" in act.events("Drift")
     assert act.metric("perennial_drift_verdict", state="Drift") == 1
     assert act.metric("perennial_drift_feature_effect", feature="humidity", kind="Distribution") > 0.3
-    act.nothing_was_done()
-    traffic.become(humid=0.0)
-    scene.wait_for_windows(1)
-    act.release()
+    act.ends(traffic, humid=0.0)
 
 
 def a_new_category(act: Act, traffic: Traffic) -> None:
@@ -203,10 +204,7 @@ def a_new_category(act: Act, traffic: Traffic) -> None:
     assert is_since(scene.verdict("Drift"), began)
     assert "of no known category" in scene.condition("Drifting")["message"]
     assert scene.condition("DataFault")["status"] == "False"
-    act.nothing_was_done()
-    traffic.become(foreign=0.0)
-    scene.wait_for_windows(1)
-    act.release()
+    act.ends(traffic, foreign=0.0)
 
 
 def a_flipped_correlation(act: Act, traffic: Traffic) -> None:
@@ -221,10 +219,7 @@ def a_flipped_correlation(act: Act, traffic: Traffic) -> None:
     assert not act.features("Drift").keys() & Weather.columns.keys()
     assert "wind_aloft and wind_below go together otherwise than before" in scene.condition("Drifting")["message"]
     assert act.states() == {"Drifting": "True", "DataFault": "False", "Harmful": "False"}
-    act.nothing_was_done()
-    traffic.become(turned=False)
-    scene.wait_for_windows(1)
-    act.release()
+    act.ends(traffic, turned=False)
 
 
 def a_column_turns_empty(act: Act, traffic: Traffic) -> None:
@@ -270,10 +265,7 @@ def another_unit(act: Act, traffic: Traffic) -> None:
     assert act.features("DataFault").keys() == {"temperature"}
     assert scene.condition("Drifting")["status"] == "False"
     assert act.metric("perennial_drift_verdict", state="DataFault") == 1
-    act.nothing_was_done()
-    traffic.become(fahrenheit=False)
-    scene.wait_for_windows(1)
-    act.release()
+    act.ends(traffic, fahrenheit=False)
     assert scene.condition("DataFault")["status"] == "False"
 
 
