@@ -10,17 +10,15 @@ import random
 import re
 import socket
 import urllib.request
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
 from cluster.harness import Harness
 from tests.cluster.monitoring_scene import MODELDEPLOYMENT, TRAININGJOB, Scene, Traffic, driftmonitor, training_rows
-from tests.cluster.operator_process import OperatorProcess, install_crds
+from tests.cluster.operator_process import OperatorProcess
 
 STATES = ("Drifting", "DataFault", "Harmful")
 
@@ -73,15 +71,8 @@ def metrics_port() -> int:
 
 
 @pytest.fixture
-def operator(
-    cluster: Harness, images: list[str], namespace: str, tmp_path: Path, metrics_port: int
-) -> Iterator[OperatorProcess]:
-    install_crds(cluster)
-    settings = {"PERENNIAL_METRICS_PORT": str(metrics_port)}
-    process = OperatorProcess(cluster, namespace, images[1], tmp_path / "operator.log", settings=settings)
-    process.start()
-    yield process
-    process.stop()
+def operator_settings(metrics_port: int) -> dict[str, str]:
+    return {"PERENNIAL_METRICS_PORT": str(metrics_port)}
 
 
 @pytest.fixture
