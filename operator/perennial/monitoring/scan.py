@@ -31,6 +31,8 @@ STANDING_SHARE = 1 / 2
 of a text. The other half is for the many cuts that look at a number closely."""
 
 _TINY = np.finfo(np.float64).tiny
+_LITTLE = 1e-200
+"""More than nothing, and so little that any number of rows can be divided by it."""
 
 
 def signed_root(inside: Floats, n: Floats, reference_inside: Floats, reference_n: Floats) -> Floats:
@@ -56,10 +58,13 @@ def standardised(inside: Floats, n: Floats, reference_inside: Floats, reference_
     """`signed_root` where that is notable, and else Pearson's statistic, of shares of shape (stretches, cuts) and the
     reference's [cuts]."""
     total, pooled = n + reference_n, inside + reference_inside
-    apart = inside * reference_n - reference_inside * n
-    chance = pooled * (total - pooled) * n * reference_n
-    some = chance > 0
-    root: Floats = apart * np.sqrt(np.divide(total, chance, out=np.zeros_like(chance), where=some))
+    chance = total - pooled
+    chance *= pooled
+    chance *= n * reference_n
+    root: Floats = inside * reference_n
+    root -= reference_inside * n
+    # Where there is no chance of a difference there is none, but for rounding: what that makes is looked at below.
+    root *= np.sqrt(total / np.maximum(chance, _LITTLE))
     stretch, cut = np.nonzero(np.abs(root) >= NOTABLE / math.sqrt(2))
     far = signed_root(inside[stretch, cut], n[stretch, cut], reference_inside[cut], reference_n[cut])
     root[stretch, cut] = far
@@ -128,7 +133,7 @@ class Scan:
         # A row that lies on the first side in part tells more of a share than one that does wholly or not.
         self._parts = np.where(whole, layout.variance(inside, n) / np.maximum(share * (1 - share), _TINY), 1.0)
         self._parts[~(self._parts > 0)] = 1.0
-        dispersion = self._dispersion(normal.cells[None, :])[0]
+        dispersion = self.dispersions(layout.rows(normal.cells[None, :]))[0]
         # The reference's smallest and greatest row made the outermost edges: counted as one row on the far side, or
         # every new extreme would be a surprise.
         self._inside = (inside + (layout.outside < 0)) / dispersion
@@ -137,20 +142,23 @@ class Scan:
     def statistics(self, stretches: Ints) -> Floats:
         """Signed roots of shape (stretches, cuts) for counts of shape (stretches, cells)."""
         inside, n = self.layout.cut_counts(stretches)
-        dispersion = self._dispersion(stretches)
-        inside /= dispersion
-        n /= dispersion
-        return standardised(inside, n, self._inside, self._n)
+        return self.compared(inside, n, self.dispersions(self.layout.rows(stretches)))
+
+    def compared(self, inside: Floats, n: Floats, dispersions: Floats) -> Floats:
+        """Signed roots of stretches by their cut counts and by how much less their rows tell than independent ones, all
+        of shape (stretches, cuts)."""
+        return standardised(inside / dispersions, n / dispersions, self._inside, self._n)
+
+    def dispersions(self, rows: Ints) -> Floats:
+        """How much less than independent ones the rows of stretches of so many tell at each cut: shape (stretches,
+        cuts)."""
+        dispersions: Floats = self.normal.dispersion.at(rows.astype(np.float64)) * self._parts
+        return dispersions
 
     def dispersion(self, peak: Peak, stretch: Ints) -> float:
         """How much less the rows of a peak's stretch [cells] tell than as many independent ones."""
         rows = np.array([float(self.layout.rows(stretch))])
         return float(self.normal.dispersion.at(rows)[0, peak.cut])
-
-    def _dispersion(self, stretches: Ints) -> Floats:
-        rows = self.layout.rows(stretches).astype(np.float64)
-        dispersion: Floats = self.normal.dispersion.at(rows) * self._parts
-        return dispersion
 
     def excess(self, statistics: Floats) -> float:
         """How far the furthest statistic lies out, as a share of its bound: above 1 it alarms."""

@@ -44,8 +44,7 @@ def units(layout: Layout) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 def between(layout: Layout, earlier: Ints, later: Ints, most: Floats | None = None) -> Differences:
     """Of pairs of blocks of one length, of shape (pairs, cells) each; no unit's square counts for more than `most`
     [units]."""
-    chosen, _ = units(layout)
-    squares = _squares(layout, earlier, later)[:, chosen]
+    squares = _squares(layout, earlier, later)
     if most is not None:
         squares = np.minimum(squares, most)
     rows = float((layout.rows(earlier) + layout.rows(later)).sum()) / 2
@@ -64,11 +63,13 @@ def of_blocks(layout: Layout, blocks: Ints) -> list[Differences]:
 
 
 def _squares(layout: Layout, earlier: Ints, later: Ints) -> Floats:
-    """Squared differences of the share at each cut, by their variance: Pearson's statistic of two samples."""
+    """Squared differences of the share at each unit, by their variance: Pearson's statistic of two samples."""
+    chosen, _ = units(layout)
     inside, n = layout.cut_counts(earlier)
     inside_later, n_later = layout.cut_counts(later)
+    variance = layout.variance(inside + inside_later, n + n_later).take(chosen, axis=-1)
+    inside, n, inside_later, n_later = (each.take(chosen, axis=-1) for each in (inside, n, inside_later, n_later))
     pooled, total = inside + inside_later, n + n_later
-    variance = layout.variance(pooled, total)
     telling = (np.minimum(pooled, total - pooled) >= TELLING) & (n > 0) & (n_later > 0)
     apart = inside / np.maximum(n, 1.0) - inside_later / np.maximum(n_later, 1.0)
     chance = variance * (1 / np.maximum(n, 1.0) + 1 / np.maximum(n_later, 1.0))
