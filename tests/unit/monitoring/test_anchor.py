@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -17,6 +18,7 @@ from perennial.api.modeldeployment_status import ModelDeploymentStatus
 from perennial.kube.plan import Event
 from perennial.monitoring.anchor import Anchor, carried, moved
 from perennial.monitoring.checkpoint import Checkpoint, decode, encode
+from perennial.monitoring.history import STRETCHES
 from perennial.monitoring.names import RELEASE, Identity
 from perennial.monitoring.observed import Deployment, Look, Observed
 from perennial.monitoring.plan import plan
@@ -221,6 +223,25 @@ def _blocks(rng: np.random.Generator, reference: Reference, wavers: float) -> An
         ]
         for _ in range(40)
     ])  # fmt: skip
+
+
+@pytest.mark.parametrize("rows", [300, 3000])
+def test_where_all_is_chance_no_more_is_told_than_is_allowed(rng: np.random.Generator, rows: int) -> None:
+    """With cells cut alike, where nothing is given away, and with one look for all of the allowance."""
+    texts = {"ash": 0.5, "birch": 0.3, "cedar": 0.15, "elm": 0.05}
+    columns: list[Column] = [*(worlds.numeric(f"f{i}", rng) for i in range(5)), worlds.categorical("kind", texts)]
+    told, times = 0, 200
+    for _ in range(times):
+        before, now = (_drawn(rng, columns, version, rows) for version in (1, 2))
+        anchor = carried(carried(None, before, 1, 0.0), now, 2, 1.0)
+        told += bool(moved(anchor, now, exclude=(), materiality=1e-9, looks=1.0))
+    assert told / times < 1 / STRETCHES
+
+
+def _drawn(rng: np.random.Generator, columns: list[Column], version: int, rows: int) -> Reference:
+    cells = [(column, worlds.draw(column, rng, rows, missing=0.1)) for column in columns]
+    drawn = [msgspec.structs.replace(column, counts=counts) for column, counts in cells]
+    return worlds.reference([*drawn, columns[0]], model=digest(version), rows=rows)
 
 
 def test_the_anchor_stays_small(rng: np.random.Generator) -> None:
