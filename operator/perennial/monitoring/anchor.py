@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from perennial.wire.layout import CutKind, binned, layout_of
-from perennial.wire.reference import Categorical, Column, Reference
+from perennial.wire.reference import Categorical, Column, Numeric, Reference
 
 from .apart import Worth, apart, comparable, cuts
 from .dispersion import Dispersion
@@ -66,7 +66,7 @@ def carried(anchor: Anchor | None, reference: Reference, version: int | None, si
         tuple(
             msgspec.structs.replace(before, promotions=before.promotions + 1)
             if (before := known.get(now.column.name)) and comparable(before.column, now.column)
-            else Anchored(since, now.column, version, values=now.values, missing=now.missing)
+            else Anchored(since, _kept(now.column), version, values=now.values, missing=now.missing)
             for now in _features(reference)
         ),
     )
@@ -120,7 +120,7 @@ def _features(reference: Reference) -> list[Worth]:
     missing = layout.kind == CutKind.MISSING
     return [
         Worth(
-            _lean(column),
+            binned(column) if isinstance(column, Numeric) else column,
             float(dispersion[(layout.column == place) & ~missing].max(initial=1.0)),
             float(dispersion[(layout.column == place) & missing].max(initial=1.0)),
         )
@@ -128,8 +128,11 @@ def _features(reference: Reference) -> list[Worth]:
     ]
 
 
-def _lean(column: Column) -> Column:
-    """Without what only a scan needs."""
+def _kept(column: Column) -> Column:
+    """What an anchor needs to be measured from: of a number every other edge, since the other side has all of its own,
+    of a text the categories that have a cell."""
     if isinstance(column, Categorical):
         return Categorical(column.name, column.categories, column.counts)
-    return binned(column)
+    edges = len(column.edges)
+    kept = {*range(0, edges, 2), edges - 1}
+    return binned(msgspec.structs.replace(column, probes=[place for place in range(edges) if place not in kept]))
