@@ -23,6 +23,8 @@ from .reference import Categorical, Column, Joint, Numeric, Reference
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Counts = Ints | Floats
+"""Of rows; fractions where rows of several hours are mixed."""
 
 CUTS = 15
 """Cuts of a numeric column: more are so correlated that they only raise the threshold."""
@@ -118,7 +120,7 @@ class Layout:
         total: Ints = cells[..., self.slice(0)].sum(axis=-1)
         return total
 
-    def cut_counts(self, cells: Ints) -> tuple[Floats, Floats]:
+    def cut_counts(self, cells: Counts) -> tuple[Floats, Floats]:
         """For counts of shape (..., cells): rows on the first side of each cut, and of how many, both of shape (...,
         cuts)."""
         summed = np.zeros((*cells.shape[:-1], self.cells + 1))
@@ -255,10 +257,10 @@ def binned(column: Numeric) -> Numeric:
     return Numeric(column.name, edges, bin_counts(column, np.asarray(column.counts)).tolist())
 
 
-def bin_counts(column: Numeric, cells: Ints) -> Ints:
+def bin_counts(column: Numeric, cells: Counts) -> Counts:
     """Counts of shape (..., cells of the column) as counts of its bins."""
     begins = [0, *(place + 1 for place in column.bounds), len(column.edges) + 1]
-    counts: Ints = np.add.reduceat(cells, begins, axis=-1)
+    counts: Counts = np.add.reduceat(cells, begins, axis=-1)
     return counts
 
 
