@@ -33,6 +33,8 @@ STANDING_SHARE = 1 / 2
 of a text. The other half is for the many cuts that look at a number closely."""
 
 _TINY = np.finfo(np.float64).tiny
+_LITTLE = 1e-200
+"""More than nothing, and so little that any number of rows can be divided by it."""
 
 
 def signed_root(inside: Floats, n: Floats, reference_inside: Floats, reference_n: Floats) -> Floats:
@@ -58,10 +60,13 @@ def standardised(inside: Floats, n: Floats, reference_inside: Floats, reference_
     """`signed_root` where that is notable, and else Pearson's statistic, of shares of shape (stretches, cuts) and the
     reference's, of the same shape or of one row."""
     total, pooled = n + reference_n, inside + reference_inside
-    apart = inside * reference_n - reference_inside * n
-    chance = pooled * (total - pooled) * n * reference_n
-    some = chance > 0
-    root: Floats = apart * np.sqrt(np.divide(total, chance, out=np.zeros_like(chance), where=some))
+    chance = total - pooled
+    chance *= pooled
+    chance *= n * reference_n
+    root: Floats = inside * reference_n
+    root -= reference_inside * n
+    # Where there is no chance of a difference there is none, but for rounding: what that makes is looked at below.
+    root *= np.sqrt(total / np.maximum(chance, _LITTLE))
     stretch, cut = np.nonzero(np.abs(root) >= NOTABLE / math.sqrt(2))
     own = stretch if len(reference_n) > 1 else 0
     root[stretch, cut] = signed_root(
@@ -98,7 +103,7 @@ class Peak:
 
 
 @dataclass(frozen=True)
-class _Against:
+class Against:
     """What stretches are compared with, all of them or each with its own [stretches or 1, cuts]: counts at the cuts as
     independent rows, and how much less a row varies than one that lies on either side wholly."""
 
@@ -145,15 +150,25 @@ class Scan:
     def statistics(self, stretches: Ints, hours: Sequence[Hours] = ()) -> Floats:
         """Signed roots of shape (stretches, cuts) for counts of shape (stretches, cells). `hours` [stretches] say when
         their rows came, which a baseline that knows the season asks."""
+        inside, n = self.layout.cut_counts(stretches)
         against = self._always
         if self.normal.season:
             expected = self.normal.season.expected(hours)
             against = self._against(expected.inside, expected.n, expected.weekly)
-        inside, n = self.layout.cut_counts(stretches)
-        dispersion = self.normal.dispersion.at(self.layout.rows(stretches).astype(np.float64)) * against.parts
-        inside /= dispersion
-        n /= dispersion
-        return standardised(inside, n, against.inside, against.n)
+        return self.compared(inside, n, self.dispersions(self.layout.rows(stretches), against), against)
+
+    def compared(self, inside: Floats, n: Floats, dispersions: Floats, against: Against | None = None) -> Floats:
+        """Signed roots of stretches by their cut counts and by how much less their rows tell than independent ones, all
+        of shape (stretches, cuts)."""
+        against = against or self._always
+        return standardised(inside / dispersions, n / dispersions, against.inside, against.n)
+
+    def dispersions(self, rows: Ints, against: Against | None = None) -> Floats:
+        """How much less than independent ones the rows of stretches of so many tell at each cut: shape (stretches,
+        cuts)."""
+        parts = (against or self._always).parts
+        dispersions: Floats = self.normal.dispersion.at(rows.astype(np.float64)) * parts
+        return dispersions
 
     def expected(self, hours: Hours) -> Counts:
         """What a stretch of these hours is compared with [cells]."""
@@ -164,7 +179,7 @@ class Scan:
         rows = np.array([float(self.layout.rows(stretch))])
         return float(self.normal.dispersion.at(rows)[0, peak.cut])
 
-    def _against(self, inside: Floats, n: Floats, rows: Floats) -> _Against:
+    def _against(self, inside: Floats, n: Floats, rows: Floats) -> Against:
         """To compare with counts at cuts of shape (..., cuts), which waver as blocks of so many rows do."""
         layout = self.layout
         share = inside / np.maximum(n, 1.0)
@@ -176,7 +191,7 @@ class Scan:
         # The reference's smallest and greatest row made the outermost edges: counted as one row on the far side, or
         # every new extreme would be a surprise.
         outside = layout.outside
-        return _Against(parts, (inside + (outside < 0)) / dispersion, (n + (outside != 0)) / dispersion)
+        return Against(parts, (inside + (outside < 0)) / dispersion, (n + (outside != 0)) / dispersion)
 
     def excess(self, statistics: Floats) -> float:
         """How far the furthest statistic lies out, as a share of its bound: above 1 it alarms."""

@@ -57,8 +57,7 @@ def between(
 ) -> Differences:
     """Of pairs of blocks of one length, of shape (pairs, cells) each, beyond what is `normally` between them; no unit's
     square counts for more than `most` [units]."""
-    chosen, _ = units(layout)
-    squares = _squares(layout, earlier, later, normally)[:, chosen]
+    squares = _squares(layout, earlier, later, normally)
     if most is not None:
         squares = np.minimum(squares, most)
     rows = float((layout.rows(earlier) + layout.rows(later)).sum()) / 2
@@ -77,16 +76,18 @@ def of_blocks(layout: Layout, blocks: Ints) -> list[Differences]:
 
 
 def _squares(layout: Layout, earlier: Ints, later: Ints, normally: Normally | None) -> Floats:
-    """Squared differences of the share at each cut, by their variance: Pearson's statistic of two samples."""
+    """Squared differences of the share at each unit, by their variance: Pearson's statistic of two samples."""
+    chosen, _ = units(layout)
     inside, n = layout.cut_counts(earlier)
     inside_later, n_later = layout.cut_counts(later)
+    variance = layout.variance(inside + inside_later, n + n_later).take(chosen, axis=-1)
+    inside, n, inside_later, n_later = (each.take(chosen, axis=-1) for each in (inside, n, inside_later, n_later))
     pooled, total = inside + inside_later, n + n_later
-    variance = layout.variance(pooled, total)
     telling = (np.minimum(pooled, total - pooled) >= TELLING) & (n > 0) & (n_later > 0)
     apart = inside / np.maximum(n, 1.0) - inside_later / np.maximum(n_later, 1.0)
     parts = 1 / np.maximum(n, 1.0) + 1 / np.maximum(n_later, 1.0)
     if normally is not None:
-        apart -= _shares(layout, normally.earlier) - _shares(layout, normally.later)
+        apart -= (_shares(layout, normally.earlier) - _shares(layout, normally.later)).take(chosen, axis=-1)
         parts += normally.error[:, None]
     chance = variance * parts
     squares: Floats = np.divide(apart**2, chance, out=np.ones_like(apart), where=telling & (chance > 0))
