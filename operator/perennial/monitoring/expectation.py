@@ -21,7 +21,7 @@ from perennial.wire.season import WEEK
 from .history import Hours
 from .season import Season
 
-_TINY = np.finfo(np.float64).tiny
+_LITTLE = 1e-100
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ class Expectation:
         """Which part of `n` the error is worth: it takes all hours to vary alike, and those of fewest rows may vary
         most."""
         known, varying = self._by_hour
-        error = weights**2 @ varying / np.maximum(weights @ known, _TINY) ** 2
-        alike = self._layout.variance(inside, n) / np.maximum(n, _TINY)
+        error = weights**2 @ varying / np.maximum(weights @ known, _LITTLE) ** 2
+        alike = self._layout.variance(inside, n) / np.maximum(n, _LITTLE)
         fewer: Floats = np.minimum(np.divide(alike, error, out=np.ones_like(error), where=error > 0), 1.0)
         return fewer
 
