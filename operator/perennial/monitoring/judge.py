@@ -19,7 +19,9 @@ from perennial.wire.counts import Epochs
 from perennial.wire.layout import CutKind, Ints, Layout, layout_of, reference_cells
 from perennial.wire.reference import Reference
 
+from . import anchor as anchors
 from . import baseline as baselines
+from .anchor import Anchor
 from .baseline import Baseline
 from .checkpoint import Checkpoint, Judged, Open, Tally
 from .counts import fold
@@ -30,7 +32,7 @@ from .history import Bucket, hours, lengths, push, pushed, rows, stretches
 from .scan import Normal, Peak, Scan, looks_in
 from .sight import sight
 from .suspicion import bet_on_scores, why_not
-from .triage import CLEAN, Triage, skew, triage, triage_harm
+from .triage import CLEAN, Triage, anchored, skew, triage, triage_harm
 
 DRIFT_SHARE, FAULT_SHARE, SUSPICION_SHARE, HARM_SHARE = 1 / 4, 1 / 8, 1 / 8, 1 / 2
 """How the allowed false alarms are divided. The scan's bounds hardly notice; a bet's delay grows with the log of its
@@ -39,7 +41,7 @@ share."""
 TALLIES = 4
 """Models that are remembered, the judged one included."""
 
-_REBASED: tuple[str, ...] = ("open", "history", "windows", "opened", "closed", "triage", "calm", "sight", "suspicion")
+_REBASED: tuple[str, ...] = ("open", "history", "windows", "opened", "closed", "calm", "sight", "suspicion")
 
 
 def begin(checkpoint: Checkpoint, model: Judged, reference: Reference | None) -> Checkpoint:
@@ -48,7 +50,9 @@ def begin(checkpoint: Checkpoint, model: Judged, reference: Reference | None) ->
     # One that comes back is judged by the labels from here on, as its windows are.
     tally = tallies.pop(model.sha256, Tally())
     tallies[model.sha256] = msgspec.structs.replace(tally, harm=None).from_here
-    begun = msgspec.structs.replace(_rebased(checkpoint), model=model, reference=None, tallies=tallies)
+    begun = msgspec.structs.replace(
+        _rebased(checkpoint), model=model, reference=None, tallies=tallies, anchor=_told(checkpoint)
+    )
     return refer(begun, reference) if reference else begun
 
 
@@ -64,7 +68,9 @@ def release(checkpoint: Checkpoint, token: str) -> Checkpoint:
     governor = msgspec.structs.replace(
         checkpoint.governor, retrains=0, rollbacks=0, cooldown_until=0.0, rollback_after=0.0
     )
-    fresh = msgspec.structs.replace(_rebased(checkpoint), governor=governor, released=token)
+    fresh = msgspec.structs.replace(
+        _rebased(checkpoint), governor=governor, released=token, anchor=None, triage=Triage()
+    )
     if not fresh.model:
         return fresh
     tally = msgspec.structs.replace(fresh.tally, harm=None, waiting=[]).from_here
@@ -82,7 +88,7 @@ def advance(checkpoint: Checkpoint, spec: DriftMonitorSpec, answers: Mapping[str
         others = {pod: answer for pod, answer in answers.items() if not _serves(answer, checkpoint.model)}
         return fold(checkpoint, others, cells=0)
     cells = sum(column.cells for column in reference.columns)
-    checkpoint = fold(_based(checkpoint, spec, now), answers, cells=cells)
+    checkpoint = fold(_based(_anchored(checkpoint, reference, spec, now), spec, now), answers, cells=cells)
     window = checkpoint.open
     if window and _is_full(window, spec):
         checkpoint = _judge(checkpoint, window, reference, spec)
@@ -120,7 +126,30 @@ def _serves(answer: Epochs, model: Judged | None) -> bool:
 def _rebased(checkpoint: Checkpoint) -> Checkpoint:
     empty = Checkpoint()
     fresh = {name: getattr(empty, name) for name in _REBASED}
-    return msgspec.structs.replace(checkpoint, baseline=None, **fresh)
+    return msgspec.structs.replace(checkpoint, baseline=None, triage=checkpoint.triage.of_versions, **fresh)
+
+
+def _told(checkpoint: Checkpoint) -> Anchor | None:
+    """The anchor without what is known to have drifted."""
+    drift, anchor = checkpoint.triage.of("Drift"), checkpoint.anchor
+    return anchor.without({feature.name for feature in drift.features}) if anchor and drift else anchor
+
+
+def _anchored(checkpoint: Checkpoint, reference: Reference, spec: DriftMonitorSpec, now: float) -> Checkpoint:
+    """Once for each version: compared with the anchor, which goes on under it."""
+    model, anchor = checkpoint.model, checkpoint.anchor
+    if model is None or (anchor and anchor.model == reference.model):
+        return checkpoint
+    carried = anchors.carried(anchor, reference, model.version, now)
+    moved = anchors.moved(
+        carried,
+        reference,
+        exclude=spec.features.exclude,
+        materiality=spec.materiality,
+        looks=looks(spec, DRIFT_SHARE),
+    )
+    found = anchored(checkpoint.triage, moved, model=model.sha256, found=now)
+    return msgspec.structs.replace(checkpoint, anchor=carried, triage=found)
 
 
 def _based(checkpoint: Checkpoint, spec: DriftMonitorSpec, now: float) -> Checkpoint:

@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 from perennial.api.driftmonitor_status import DriftMonitorStatus, FeatureDrift
 from perennial.kube.plan import Key
 
-STATES = ("DataFault", "TrainServeSkew", "MinorDrift", "Drift", "HarmSuspected", "Harm")
+STATES = ("DataFault", "TrainServeSkew", "MinorDrift", "AnchorDrift", "Drift", "HarmSuspected", "Harm")
 _MONITOR = ("namespace", "driftmonitor")
 
 

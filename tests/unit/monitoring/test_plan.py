@@ -154,6 +154,8 @@ def test_ready(case: Observed, ready: tuple[str, str], stalled: str) -> None:
         (("HarmSuspected",), {"Harmful": ("Unknown", "HarmSuspected"), "Drifting": ("False", "NoDrift")}),
         (("HarmSuspected", "Harm"), {"Harmful": ("True", "Harm")}),
         (("TrainServeSkew",), {"Drifting": ("False", "NoDrift"), "DataFault": ("False", "NoFault")}),
+        (("AnchorDrift",), {"Drifting": ("False", "NoDrift"), "DataFault": ("False", "NoFault")}),
+        (("AnchorDrift", "Drift"), {"Drifting": ("True", "Drift")}),
     ],
 )
 def test_what_was_found(states: tuple[State, ...], conditions: dict[str, tuple[str, str]]) -> None:
@@ -256,6 +258,7 @@ PINNED = Deployment(DEPLOYMENT.status, "flights", pinned=3)
         (observed(with_verdicts("Drift")), False, "nothing is asked for"),
         (observed(with_verdicts("Drift"), spec=RETRAIN_ON_DRIFT), True, "takes the request until"),
         (observed(with_verdicts("MinorDrift"), spec=RETRAIN_ON_DRIFT), False, "below spec.materiality"),
+        (observed(with_verdicts("AnchorDrift"), spec=RETRAIN_ON_DRIFT), False, "once perennial.dev/release takes"),
         (observed(with_verdicts("HarmSuspected")), False, "labels prove or clear it"),
         (observed(suspectable("HarmSuspected"), spec=RETRAIN_ON_SUSPICION), True, "takes the request until"),
         (observed(with_verdicts("Harm", "DataFault")), False, "held until the DataFault is over"),

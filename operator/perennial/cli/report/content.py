@@ -35,6 +35,7 @@ HEADLINES = {
     "Drift": "What is served has changed",
     "HarmSuspected": "The model may have become worse",
     "TrainServeSkew": "What is served differs from what was trained on",
+    "AnchorDrift": "Version by version, what is learned has moved",
     "MinorDrift": "A change too small to matter",
 }
 """By state, the gravest first."""
@@ -135,7 +136,7 @@ def features(checkpoint: Checkpoint, scan: Scan, verdicts: Sequence[Verdict]) ->
     named: dict[str, tuple[str, Finding]] = {}
     for verdict in verdicts:
         for finding in verdict.features:
-            if verdict.state != "TrainServeSkew":
+            if verdict.state not in ("TrainServeSkew", "AnchorDrift"):
                 named.setdefault(finding.name, (verdict.state, finding))
     columns = scan.layout.columns
     alarms = {columns[place].name for place in np.flatnonzero(measured.excess > 1.0).tolist()}
