@@ -291,8 +291,9 @@ def looks(cluster: Cluster, count: int, moved: float = 0.0) -> list[str]:
 
 
 def test_nights_and_weekends_seen_twice_are_no_news_and_a_change_at_noon_is() -> None:
-    spec = {"window": {"minRows": 500, "period": "15s"}, "baseline": {"from": "Serving", "rows": 1000, "period": "14d"}}
-    cluster = Cluster(**spec)
+    cluster = Cluster(
+        window={"minRows": 500, "period": "15s"}, baseline={"from": "Serving", "rows": 1000, "period": "14d"}
+    )
     cluster.now = START - START % SIX_HOURS
     cluster.add_pod("one")
     assert looks(cluster, 55) == []
