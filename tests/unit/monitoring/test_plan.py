@@ -411,7 +411,15 @@ def test_an_event_says_what_broken_data_were_the_cause_of() -> None:
 
 def test_promotion_begins_anew_and_keeps_what_the_old_model_is_owed() -> None:
     memory = with_verdicts("Harm")
-    governor = Governor(requests=(Request("r1", "flights", worlds.MODEL, "Harm", 0, NOW.timestamp() + 60),))
+    request = Request(
+        id="r1",
+        training_job="flights",
+        model=worlds.MODEL,
+        reason="Harm",
+        created=0.0,
+        expires=NOW.timestamp() + 60,
+    )
+    governor = Governor(requests=(request,))
     memory = msgspec.structs.replace(memory, governor=governor)
     promoted = Deployment(
         ModelDeploymentStatus.model_validate({"stable": {**STABLE, "version": 4, "sha256": worlds.OTHER_MODEL}}),

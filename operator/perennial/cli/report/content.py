@@ -9,7 +9,7 @@ import numpy as np
 
 from perennial.api.conditions import ConditionType, find
 from perennial.api.driftmonitor import DriftMonitorSpec
-from perennial.api.driftmonitor_status import DriftMonitorStatus
+from perennial.api.driftmonitor_status import AnchorStatus, DriftMonitorStatus
 from perennial.api.timestamp import to_text
 from perennial.cli.drawings.timeline import Bar, Heat, Point, Timeline
 from perennial.cli.measure import Measured, alarming, explained_by, measure
@@ -22,7 +22,7 @@ from perennial.monitoring.harm import game
 from perennial.monitoring.history import STRETCHES, History, hours
 from perennial.monitoring.scan import Scan, looks_in
 from perennial.monitoring.verdict import Verdict
-from perennial.monitoring.words import at, beside, describe
+from perennial.monitoring.words import at, beside, count, describe
 from perennial.wire.layout import SCORE, Counts, Layout, bin_counts, binned, layout_of
 from perennial.wire.reference import Column, Numeric
 
@@ -293,6 +293,7 @@ def facts(
         *([("Last window closed", at(checkpoint.closed))] if checkpoint.closed else []),
         *([("Rows in the open window", f"{window.rows:,}")] if window else []),
         *_baseline(spec, checkpoint),
+        *_anchors(status),
     ]
     windows = looks_in(spec.false_alarm_every.seconds, spec.window.period.seconds)
     bounds = [
@@ -301,6 +302,7 @@ def facts(
         *(_bounds(scan) if scan else []),
         ("Material from", f"{spec.materiality:g} of cumulative probability"),
         *_harm(spec, status, checkpoint),
+        *(("Taken for granted", words) for words in (status.baseline.assumes if status.baseline else ())),
     ]
     return {"What was seen": seen, "What it is held against": bounds, "What may be done": _allowed(spec, status)}
 
@@ -312,6 +314,22 @@ def _baseline(spec: DriftMonitorSpec, checkpoint: Checkpoint) -> list[tuple[str,
     of = "" if baseline.complete else f" of {spec.baseline.rows:,}"
     source = "of the reference" if baseline.source == "Training" else f"served from {at(baseline.since)} on"
     return [("Baseline", f"{baseline.rows:,}{of} rows {source}")]
+
+
+def _anchors(status: DriftMonitorStatus) -> list[tuple[str, str]]:
+    """What slow drift is measured from."""
+    return [
+        (
+            "Anchor",
+            f"{count(each.features, 'feature')} as held out by {_version(each)}, "
+            f"watched from {to_text(each.since)} on, {count(each.promotions, 'promotion')} ago",
+        )
+        for each in status.anchors
+    ]
+
+
+def _version(anchor: AnchorStatus) -> str:
+    return "the model of then" if anchor.version is None else f"version {anchor.version}"
 
 
 def _bounds(scan: Scan) -> list[tuple[str, str]]:
