@@ -156,7 +156,7 @@ def alarms(drawn: Counts, n: int, count: int, knobs: Sequence[float]) -> list[in
                     found[knob], since[knob] = found[knob] + 1, ends[place]
         quiet = [pairs for newest, pairs in steps if int(newest[0].closed) not in ends[beyond[0]]]
         merged = [(_filled(older, summed), _filled(newer, summed)) for pairs in quiet for older, newer in pairs]
-        baseline = baselines.compare(baseline, layout, merged, normal.dispersion)
+        baseline = baselines.compare(baseline, layout, merged, normal)
         normal = baselines.normal(baseline, layout)
     return found
 
