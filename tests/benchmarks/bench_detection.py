@@ -127,7 +127,7 @@ def alarms(drawn: Counts, n: int, count: int) -> int:
             taken = steps if alarm is None else steps[: alarm + 1]
             merged = [pair for _, pairs in taken for pair in pairs]
             pairs = [(_filled(older, summed, first), _filled(newer, summed, first)) for older, newer in merged]
-            baseline = baselines.compare(baseline, drawn.layout, pairs, normal.dispersion)
+            baseline = baselines.compare(baseline, drawn.layout, pairs, normal)
             found += alarm is not None
             history = steps[-1][0] if alarm is None else ()
             window += len(taken)

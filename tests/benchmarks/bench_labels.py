@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from perennial.wire.journal import JOURNAL_PATH, KEYS_PATH, LABELS_PATH, Keep, Keys, Outcomes, Page, Pair, Pairs
+from perennial.wire.journal import JOURNAL_PATH, KEYS_PATH, LABELS_PATH, Keep, Keys, Match, Matches, Outcomes, Page
 
 from .bench_server import Measured, Running, measure, memory_mib, server, tensor, train
 
@@ -89,18 +89,17 @@ def _join(control: int) -> None:
     digests = np.concatenate(keys)
     print(f"{len(digests):,} digests fetched in {time.perf_counter() - start:.2f} s")
     newest = range(max(written - ROWS, 0), written)
-    pairs = [Pair(at, digests[at - written].tobytes(), at + 1, 1) for at in newest]
+    matches = [Match(at, digests[at - written].tobytes(), at + 1, 1) for at in newest]
     start, slowest = time.perf_counter(), 0.0
-    for first in range(0, len(pairs), 10_000):
+    for first in range(0, len(matches), 10_000):
         began = time.perf_counter()
-        body = msgspec.msgpack.encode(Pairs("forest", pairs[first : first + 10_000]))
+        body = msgspec.msgpack.encode(Matches("forest", matches[first : first + 10_000]))
         outcomes = msgspec.msgpack.decode(_post(control, LABELS_PATH, body), type=Outcomes).outcomes
         assert set(outcomes) == {4}, set(outcomes)
         slowest = max(slowest, time.perf_counter() - began)
     spent = time.perf_counter() - start
-    print(
-        f"{len(pairs):,} labels in {spent:.2f} s, {spent / len(pairs) * 1e6:.1f} us each; 10,000 take {slowest:.2f} s"
-    )
+    each = spent / len(matches) * 1e6
+    print(f"{len(matches):,} labels in {spent:.2f} s, {each:.1f} us each; 10,000 take {slowest:.2f} s")
 
 
 def _post(port: int, path: str, body: bytes) -> bytes:

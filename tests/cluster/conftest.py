@@ -78,9 +78,18 @@ def namespace(cluster: Harness) -> Iterator[str]:
 
 
 @pytest.fixture
-def operator(cluster: Harness, images: list[str], namespace: str, tmp_path: Path) -> Iterator[OperatorProcess]:
+def operator_settings() -> dict[str, str]:
+    """Environment variables of the operator; a module may have its own."""
+    return {}
+
+
+@pytest.fixture
+def operator(
+    cluster: Harness, images: list[str], namespace: str, tmp_path: Path, operator_settings: dict[str, str]
+) -> Iterator[OperatorProcess]:
+    """One operator, in charge of the test's namespace."""
     install_crds(cluster)
-    process = OperatorProcess(cluster, namespace, images[1], tmp_path / "operator.log")
+    process = OperatorProcess(cluster, namespace, images[1], tmp_path / "operator.log", settings=operator_settings)
     process.start()
     yield process
     process.stop()

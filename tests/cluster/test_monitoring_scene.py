@@ -10,17 +10,15 @@ import random
 import re
 import socket
 import urllib.request
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
 from cluster.harness import Harness
 from tests.cluster.monitoring_scene import MODELDEPLOYMENT, TRAININGJOB, Scene, Traffic, driftmonitor, training_rows
-from tests.cluster.operator_process import OperatorProcess, install_crds
+from tests.cluster.operator_process import OperatorProcess
 
 STATES = ("Drifting", "DataFault", "Harmful")
 
@@ -73,15 +71,8 @@ def metrics_port() -> int:
 
 
 @pytest.fixture
-def operator(
-    cluster: Harness, images: list[str], namespace: str, tmp_path: Path, metrics_port: int
-) -> Iterator[OperatorProcess]:
-    install_crds(cluster)
-    settings = {"PERENNIAL_METRICS_PORT": str(metrics_port)}
-    process = OperatorProcess(cluster, namespace, images[1], tmp_path / "operator.log", settings=settings)
-    process.start()
-    yield process
-    process.stop()
+def operator_settings(metrics_port: int) -> dict[str, str]:
+    return {"PERENNIAL_METRICS_PORT": str(metrics_port)}
 
 
 @pytest.fixture
@@ -135,7 +126,11 @@ class Act:
         assert self.scene.status.get("requests", []) == []
         assert self.runs() == 1
 
-    def release(self) -> None:
+    def ends(self, traffic: Traffic, **usual: Any) -> None:
+        """All is as usual again, and a person says so. It was only told of: nothing was done about it."""
+        self.nothing_was_done()
+        traffic.become(**usual)
+        self.scene.wait_for_windows(1)
         self.releases += 1
         self.scene.release(str(self.releases))
         assert self.scene.status.get("verdicts", []) == []
@@ -186,10 +181,7 @@ def harmless_drift(act: Act, traffic: Traffic) -> None:
     assert "humidity: higher" in act.events("Drift")
     assert act.metric("perennial_drift_verdict", state="Drift") == 1
     assert act.metric("perennial_drift_feature_effect", feature="humidity", kind="Distribution") > 0.3
-    act.nothing_was_done()
-    traffic.become(humid=0.0)
-    scene.wait_for_windows(1)
-    act.release()
+    act.ends(traffic, humid=0.0)
 
 
 def a_new_category(act: Act, traffic: Traffic) -> None:
@@ -203,10 +195,7 @@ def a_new_category(act: Act, traffic: Traffic) -> None:
     assert is_since(scene.verdict("Drift"), began)
     assert "of no known category" in scene.condition("Drifting")["message"]
     assert scene.condition("DataFault")["status"] == "False"
-    act.nothing_was_done()
-    traffic.become(foreign=0.0)
-    scene.wait_for_windows(1)
-    act.release()
+    act.ends(traffic, foreign=0.0)
 
 
 def a_flipped_correlation(act: Act, traffic: Traffic) -> None:
@@ -221,10 +210,7 @@ def a_flipped_correlation(act: Act, traffic: Traffic) -> None:
     assert not act.features("Drift").keys() & Weather.columns.keys()
     assert "wind_aloft and wind_below go together otherwise than before" in scene.condition("Drifting")["message"]
     assert act.states() == {"Drifting": "True", "DataFault": "False", "Harmful": "False"}
-    act.nothing_was_done()
-    traffic.become(turned=False)
-    scene.wait_for_windows(1)
-    act.release()
+    act.ends(traffic, turned=False)
 
 
 def a_column_turns_empty(act: Act, traffic: Traffic) -> None:
@@ -270,10 +256,7 @@ def another_unit(act: Act, traffic: Traffic) -> None:
     assert act.features("DataFault").keys() == {"temperature"}
     assert scene.condition("Drifting")["status"] == "False"
     assert act.metric("perennial_drift_verdict", state="DataFault") == 1
-    act.nothing_was_done()
-    traffic.become(fahrenheit=False)
-    scene.wait_for_windows(1)
-    act.release()
+    act.ends(traffic, fahrenheit=False)
     assert scene.condition("DataFault")["status"] == "False"
 
 

@@ -22,7 +22,7 @@ from tests.cluster.monitoring_scene import (
     driftmonitor,
     training_rows,
 )
-from tests.cluster.operator_process import OperatorProcess, install_crds
+from tests.cluster.operator_process import OperatorProcess
 
 
 @pytest.fixture
@@ -35,15 +35,8 @@ def on_call(tmp_path: Path) -> Iterator[OnCall]:
 
 
 @pytest.fixture
-def operator(
-    cluster: Harness, images: list[str], namespace: str, tmp_path: Path, on_call: OnCall
-) -> Iterator[OperatorProcess]:
-    install_crds(cluster)
-    settings = {"PERENNIAL_ALERTMANAGER_URL": on_call.url}
-    process = OperatorProcess(cluster, namespace, images[1], tmp_path / "operator.log", settings=settings)
-    process.start()
-    yield process
-    process.stop()
+def operator_settings(on_call: OnCall) -> dict[str, str]:
+    return {"PERENNIAL_ALERTMANAGER_URL": on_call.url}
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ answers that LightGBM gives, counted, and judged by a DriftMonitor."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +11,7 @@ import yaml
 
 from cluster.harness import Harness
 from tests.cluster.monitoring_scene import TINY, Scene, Traffic, training_rows
-from tests.cluster.operator_process import ROOT, OperatorProcess, install_crds
+from tests.cluster.operator_process import ROOT, OperatorProcess
 
 pytestmark = pytest.mark.xdist_group("own_container")
 
@@ -21,12 +19,8 @@ EXAMPLE = ROOT / "examples" / "own-container-lightgbm" / "perennial.yaml"
 
 
 @pytest.fixture
-def scene(cluster: Harness, images: list[str], namespace: str, tmp_path: Path) -> Iterator[Scene]:
-    install_crds(cluster)
-    process = OperatorProcess(cluster, namespace, images[1], tmp_path / "operator.log")
-    process.start()
-    yield Scene(cluster, namespace)
-    process.stop()
+def scene(cluster: Harness, namespace: str, operator: OperatorProcess) -> Scene:
+    return Scene(cluster, namespace)
 
 
 def example(image: str) -> list[dict[str, Any]]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,7 +15,7 @@ from cluster.harness import Harness
 from perennial.wire.places import CONTROL_PORT
 from perennial.wire.stats import STATS_PATH, Stats
 from tests.cluster.monitoring_scene import TINY, TRAININGJOB, driftmonitor, training_rows
-from tests.cluster.operator_process import ROOT, OperatorProcess, install_crds
+from tests.cluster.operator_process import ROOT, OperatorProcess
 from tests.cluster.serving_scene import Scene, assert_nothing_lost
 
 SERVERS = "perennial.dev/modeldeployment=flights"
@@ -25,12 +23,8 @@ EXAMPLE = ROOT / "examples" / "serving-own-server.yaml"
 
 
 @pytest.fixture
-def scene(cluster: Harness, images: list[str], namespace: str, tmp_path: Path) -> Iterator[Scene]:
-    install_crds(cluster)
-    process = OperatorProcess(cluster, namespace, images[1], tmp_path / "operator.log")
-    process.start()
-    yield Scene(cluster, namespace, images[1])
-    process.stop()
+def scene(cluster: Harness, images: list[str], namespace: str, operator: OperatorProcess) -> Scene:
+    return Scene(cluster, namespace, images[1])
 
 
 def example(image: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,12 +14,8 @@ EXAMPLES = sorted((ROOT / "examples").glob("training-*.yaml"))
 
 
 @pytest.fixture
-def scene(cluster: Harness, images: list[str], namespace: str, tmp_path: Path) -> Iterator[Scene]:
-    install_crds(cluster)
-    operator = OperatorProcess(cluster, namespace, images[1], tmp_path / "operator.log")
-    operator.start()
-    yield Scene(cluster, namespace)
-    operator.stop()
+def scene(cluster: Harness, namespace: str, operator: OperatorProcess) -> Scene:
+    return Scene(cluster, namespace)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.stem))

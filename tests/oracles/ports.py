@@ -35,7 +35,7 @@ class Port:
         self.opened = now
         self._number = 0
         companion = serve.companion
-        compared = Comparison(companion.sha256) if companion else None
+        compared = Comparison(companion=companion.sha256) if companion else None
         self.stats = Stats(uid, serve.model.sha256, 0.0, comparison=compared)
 
     def answer(
@@ -51,10 +51,10 @@ class Port:
         that the companion scored too: of those that were wrong it was wrong about so many."""
         rows = 2 * pairs
         stats = self.stats
-        compared = stats.comparison
-        if compared:
-            compared.compared += rows
-            compared.disagreed += disagreed
+        if compared := stats.comparison:
+            stats.comparison = msgspec.structs.replace(
+                compared, compared=compared.compared + rows, disagreed=compared.disagreed + disagreed
+            )
         stats.requests += rows
         stats.errors += errors
         stats.rows += rows

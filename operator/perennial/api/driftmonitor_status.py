@@ -34,7 +34,20 @@ class BaselineStatus(Status):
     since: Timestamp | None = None
     """When it was begun."""
     assumes: tuple[str, ...] = ()
-    """What is taken for granted: how far windows differ when nothing has changed, and that there is no season."""
+    """What is taken for granted: how far windows differ when nothing has changed, and what is known of the season."""
+
+
+class AnchorStatus(Status):
+    """A version that features are anchored at: what it held out is compared with what later versions hold out."""
+
+    version: int | None = None
+    """Number of the version."""
+    since: Timestamp
+    """When it was first watched."""
+    promotions: int
+    """How many have followed it."""
+    features: int
+    """How many features are anchored at it."""
 
 
 class WindowCount(Status):
@@ -55,15 +68,16 @@ class FeatureDrift(Status):
     """Its name; the model's own output is `(score)`. How features go together is watched as `a * b`, `(component 1)`
     and `(reconstruction error)`."""
     effect: float
-    """How much it differs, in cumulative probability."""
+    """How much it differs, in cumulative probability; for AnchorDrift at least."""
     statistic: float
     """How certain that is: the signed root of the likelihood ratio."""
     kind: str
     """What differs: Distribution, Category, Missing, Unseen, Range, Joint, Unit (as if in another one) or Forbidden (by
     the TrainingJob's `data.expect`)."""
-    psi: float = 0.0
-    """Population stability index over the feature's bins or categories."""
-    jensen_shannon: float = 0.0
+    psi: float | None = None
+    """Population stability index over the feature's bins or categories; absent for AnchorDrift, as each version has its
+    own."""
+    jensen_shannon: float | None = None
     """Jensen-Shannon divergence over the same, in bits: from 0 to 1."""
     wasserstein: float | None = None
     """How far a number has moved on average, in its own unit; exact to a bin's width."""
@@ -125,7 +139,7 @@ class Verdict(Status):
 
     id: str
     """Its name, for requests and Events."""
-    state: Literal["DataFault", "TrainServeSkew", "MinorDrift", "Drift", "HarmSuspected", "Harm"]
+    state: Literal["DataFault", "TrainServeSkew", "MinorDrift", "AnchorDrift", "Drift", "HarmSuspected", "Harm"]
     """What was found."""
     since: Timestamp
     """When the change is estimated to have begun."""
@@ -225,6 +239,10 @@ class DriftMonitorStatus(Status):
     """The model whose pods are watched."""
     baseline: BaselineStatus | None = None
     """What is compared with."""
+    anchors: tuple[AnchorStatus, ...] = ()
+    """What promotions do not begin anew: the versions that slow drift is measured from, the oldest ten. Features are
+    anchored at the first version that was watched with them, after `perennial.dev/release` at the one of then, and
+    those whose Drift was told at the one that followed."""
     rows: int | None = None
     """Rows counted for this model."""
     labels: int | None = None

@@ -244,6 +244,10 @@ class DriftMonitorReason(Reason):
         "TrainServeSkew",
         "The first rows served differ materially from the rows that the run held out.",
     )
+    ANCHOR_DRIFT = (
+        "AnchorDrift",
+        "From version to version what they held out has moved by a material amount that was not told as Drift.",
+    )
     BASELINE_COMPLETE = "BaselineComplete", "Enough rows were served to know what is normal."
     OVER = "Over", "What was found is over: it has long looked normal, or there is a new baseline."
     CHECKPOINT_UNREADABLE = (

@@ -40,6 +40,7 @@ SEVERITIES = {
     "HarmSuspected": "warning",
     "Drift": "warning",
     "TrainServeSkew": "warning",
+    "AnchorDrift": "warning",
 }
 """Of the states that are worth an alert."""
 
@@ -167,4 +168,6 @@ def _description(status: DriftMonitorStatus, verdict: Verdict) -> str:
     if loss := verdict.loss:
         return f"a loss of {loss.now:.3g} on {verdict.samples} rows; the reference's is {loss.reference:.3g}"
     features = ", ".join(f"{feature.name} ({feature.kind}, {feature.effect:.2f})" for feature in verdict.features)
+    if verdict.state == "AnchorDrift":
+        return f"since {to_text(verdict.since)} what versions held out has moved, by at least: {features}"
     return f"found on {verdict.samples} rows: {features}"

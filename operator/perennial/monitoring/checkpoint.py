@@ -17,9 +17,10 @@ from perennial.kube.plan import Manifest
 from perennial.wire.reference import Loss, Reference
 from perennial.wire.stats import Pairs
 
+from .anchor import Anchor
 from .baseline import Baseline
 from .harm import Harm
-from .history import History
+from .history import History, Hours
 from .requests import Governor
 from .triage import Triage
 
@@ -69,12 +70,15 @@ class Tally(msgspec.Struct, frozen=True):
 
 
 class Open(msgspec.Struct, frozen=True):
-    """The window that is filling."""
+    """The window that is filling. `hours` are its rows by hour of the week, `by_hour` its counts, packed, as long as
+    the baseline is learned."""
 
     opened: float
     closed: float
     rows: int
     cells: list[int]
+    hours: Hours = {}
+    by_hour: dict[int, bytes] = {}
 
 
 class Judged(msgspec.Struct, frozen=True):
@@ -114,12 +118,13 @@ class Checkpoint(msgspec.Struct, frozen=True):
     """The whole memory. `opened` and `closed` are the newest judged window's (Unix seconds); `sight` is what could be
     seen in the windows that are kept, and what the baseline lets be seen at all (`sight.py`); `calm` counts windows in
     a row with nothing to act upon; `suspicion` is the bet on what scores let expect; `released` is the last token of
-    `perennial.dev/release`."""
+    `perennial.dev/release`. `anchor` goes on under other models."""
 
     format: int = FORMAT
     model: Judged | None = None
     reference: Reference | None = None
     baseline: Baseline | None = None
+    anchor: Anchor | None = None
     pods: dict[str, Mark] = {}
     tallies: dict[str, Tally] = {}
     open: Open | None = None

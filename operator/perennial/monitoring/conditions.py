@@ -111,15 +111,16 @@ def _drifting(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> Finding:
     reason, triage, baseline = DriftMonitorReason, checkpoint.triage, checkpoint.baseline
     if drift := triage.of("Drift"):
         return Finding(True, reason.DRIFT, describe(drift))
+    over_versions = "; what versions held out has moved (AnchorDrift)" if triage.of("AnchorDrift") else ""
     if baseline is None or not baseline.complete:
-        return Finding(None, reason.LEARNING, "there is no baseline to compare with yet")
+        return Finding(None, reason.LEARNING, f"there is no baseline to compare with yet{over_versions}")
     if minor := triage.of("MinorDrift"):
-        return Finding(False, reason.MINOR_DRIFT, f"{describe(minor)}: below spec.materiality")
+        return Finding(False, reason.MINOR_DRIFT, f"{describe(minor)}: below spec.materiality{over_versions}")
     if not checkpoint.history:
         return Finding(False, reason.NO_DRIFT, f"no window has closed yet{_open(checkpoint, spec)}")
     beside = "beside what is broken (DataFault), " if triage.of("DataFault") else ""
     looked = f"{beside}nothing differs from the baseline in {count(checkpoint.windows, 'window')}"
-    return Finding(False, reason.NO_DRIFT, f"{looked}; {_visible(checkpoint, baseline, spec)}")
+    return Finding(False, reason.NO_DRIFT, f"{looked}; {_visible(checkpoint, baseline, spec)}{over_versions}")
 
 
 def _open(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> str:

@@ -34,6 +34,9 @@ ALIKE, OWN_ALIKE = 0.9, 0.5
 OWN = 100.0
 """How many times as likely a unit must be by itself as by what is common."""
 
+MOST = 1e20
+"""Times as likely that are told apart."""
+
 TOGETHER = 1 / 30
 """How far units are taken to depend on one another: any number of them is worth fewer than thirty for what is
 common."""
@@ -57,7 +60,7 @@ class Dispersion:
         if not learned:
             return
         chosen, kinds = units(layout)
-        self._units = _units_of(layout, chosen)
+        self._both, self._of_cuts = _saying(layout, chosen)
         pairs = np.array([each.pairs for each in learned], dtype=np.float64)
         rows = np.array([each.rows for each in learned]) / pairs
         self._shortest = rows[0]
@@ -74,8 +77,9 @@ class Dispersion:
         if not self._learned:
             return np.ones((len(rows), self._cuts))
         variances = _variances(rows * self._wavering(rows) / self._once)
-        each = (self._posterior @ variances**POWER) ** (1 / POWER)
-        dispersion: Floats = np.asarray(each)[self._units].max(axis=0).T
+        each = (variances.T**POWER @ self._posterior.T) ** (1 / POWER)
+        level, spread = (each.take(units, axis=1) for units in self._both)
+        dispersion: Floats = np.maximum(level, spread).take(self._of_cuts, axis=1)
         return dispersion
 
     def between(self, rows: float) -> Floats | None:
@@ -123,18 +127,20 @@ def _posterior(likelihood: Floats, squares: Floats) -> Floats:
     What is common is first that of the half with the least sums of squares [units]. The more units it does not explain,
     the more likely it is not what explains the others.
     """
-    alone, evidence = _normalised(likelihood + np.log(_prior(OWN_ALIKE)))
+    likely = np.exp(likelihood - likelihood.max(axis=1, keepdims=True))
+    alone = likely * _prior(OWN_ALIKE)
+    evidence = alone.sum(axis=1)
     prior = np.log(_prior(ALIKE))
     sharing = squares <= np.median(squares)
     for _ in range(ROUNDS):
         worth = 1 / (1 + TOGETHER * (int(sharing.sum()) - 1))
-        common, _ = _normalised(prior + worth * likelihood[sharing].sum(axis=0))
-        explained = _normalised(likelihood + np.log(np.maximum(common, _TINY)))[1]
-        better = np.exp(np.minimum(evidence - explained, 50.0))
+        common = _normalised(prior + worth * likelihood[sharing].sum(axis=0))
+        better = np.minimum(evidence / np.maximum(likely @ common, _TINY), MOST)
         sharing = better < OWN
     odds = (~sharing).sum() / max(int(sharing.sum()), 1) * better
-    own = np.where(sharing, odds / (1 + odds), 1.0)[:, None]
-    posterior: Floats = (1 - own) * common + own * alone
+    own = np.where(sharing, odds / (1 + odds), 1.0)
+    posterior: Floats = (1 - own)[:, None] * common
+    posterior += alone * (own / evidence)[:, None]
     return posterior
 
 
@@ -145,23 +151,23 @@ def _prior(alike: float) -> Floats:
     return prior
 
 
-def _normalised(logarithms: Floats) -> tuple[Floats, Floats]:
-    """Weights that sum to one over the last axis, and the logarithm of what they summed to."""
-    largest = logarithms.max(axis=-1, keepdims=True)
-    weights = np.exp(logarithms - largest)
-    total = weights.sum(axis=-1, keepdims=True)
-    return weights / total, (largest + np.log(total))[..., 0]
+def _normalised(logarithms: Floats) -> Floats:
+    """Weights that sum to one."""
+    weights = np.exp(logarithms - logarithms.max())
+    normalised: Floats = weights / weights.sum()
+    return normalised
 
 
-def _units_of(layout: Layout, chosen: NDArray[np.intp]) -> NDArray[np.intp]:
-    """The two units [2, cuts] that say how far a cut wavers: its own, or its column's level and spread."""
-    own = np.zeros(len(layout.cuts), dtype=np.intp)
-    own[chosen] = np.arange(len(chosen))
-    both = np.stack([own, own])
-    for kind, row in zip(WHOLE, both, strict=True):
-        cuts = np.flatnonzero(layout.kind == kind)
-        of_column = np.full(len(layout.columns), -1, dtype=np.intp)
-        of_column[layout.column[cuts]] = own[cuts]
-        parts = (layout.kind == CutKind.VALUE) & (of_column[layout.column] >= 0)
-        row[parts] = of_column[layout.column[parts]]
-    return both
+def _saying(layout: Layout, chosen: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Pairs of units [2, pairs], and which pair says how far a cut wavers [cuts]: its own unit twice, or its column's
+    level and spread."""
+    pair = np.zeros(len(layout.cuts), dtype=np.intp)
+    pair[chosen] = np.arange(len(chosen))
+    level, spread = (np.flatnonzero(layout.kind == kind) for kind in WHOLE)
+    of_column = np.full(len(layout.columns), -1, dtype=np.intp)
+    of_column[layout.column[level]] = len(chosen) + np.arange(len(level))
+    parts = (layout.kind == CutKind.VALUE) & (of_column[layout.column] >= 0)
+    own = np.arange(len(chosen))
+    both = np.stack([np.append(own, pair[level]), np.append(own, pair[spread])])
+    pair[parts] = of_column[layout.column[parts]]
+    return both, pair

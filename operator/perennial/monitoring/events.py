@@ -17,6 +17,7 @@ from .words import NAMED, describe, fault_reason
 _FOUND: dict[str, tuple[str, Reason]] = {
     "TrainServeSkew": ("Warning", DriftMonitorReason.TRAIN_SERVE_SKEW),
     "MinorDrift": ("Normal", DriftMonitorReason.MINOR_DRIFT),
+    "AnchorDrift": ("Warning", DriftMonitorReason.ANCHOR_DRIFT),
     "Drift": ("Warning", DriftMonitorReason.DRIFT),
     "HarmSuspected": ("Warning", DriftMonitorReason.HARM_SUSPECTED),
     "Harm": ("Warning", DriftMonitorReason.HARM),
@@ -60,10 +61,12 @@ def _named(verdict: Verdict) -> str:
 
 
 def _why_over(old: Verdict, before: DriftMonitorStatus, told: DriftMonitorStatus) -> str:
-    if before.model and told.model and before.model.sha256 != told.model.sha256:
-        return "another model is judged"
     if before.handled.release != told.handled.release:
         return f"perennial.dev/release {told.handled.release} was taken"
+    if old.state == "AnchorDrift":
+        return "the version that is judged now does not differ from the anchor, or what differs was told as Drift"
+    if before.model and told.model and before.model.sha256 != told.model.sha256:
+        return "another model is judged"
     if before.baseline and told.baseline and before.baseline.since != told.baseline.since:
         return "there is a new baseline"
     if _was_broken_data(old, before, told):

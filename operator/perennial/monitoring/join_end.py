@@ -9,6 +9,8 @@ import msgspec
 
 from perennial.kube.plan import Manifest
 from perennial.pods.creation import awaited
+from perennial.pods.jobs import failed, succeeded
+from perennial.pods.statuses import holding, tail
 from perennial.wire.join import Joined
 
 from .join_job import CONTAINER
@@ -26,14 +28,10 @@ class Failed:
 
 def ended(job: Manifest, pods: Sequence[Manifest]) -> Joined | Failed | None:
     """The result or the failure; None while the Job goes on, or its pod's last words are not here."""
-    if condition(job, "Complete"):
+    if succeeded(job):
         return next((told for pod in pods if (told := _told(pod)) and told.failure is None), None)
-    failed = condition(job, "Failed")
-    return Failed(_why(failed, pods)) if failed else None
-
-
-def is_over(job: Manifest) -> bool:
-    return bool(condition(job, "Complete") or condition(job, "Failed"))
+    failure = failed(job)
+    return Failed(_why(failure, pods)) if failure else None
 
 
 def waits_for(pods: Iterable[Manifest]) -> str | None:
@@ -41,7 +39,7 @@ def waits_for(pods: Iterable[Manifest]) -> str | None:
     for pod in pods:
         if pod.get("status", {}).get("phase") != "Pending":
             return None
-        scheduled = condition(pod, "PodScheduled", "False")
+        scheduled = holding(pod, "PodScheduled", "False")
         waiting = next((state for state in _states(pod, "waiting") if state.get("reason") != "ContainerCreating"), None)
         if scheduled:
             return str(scheduled.get("message") or scheduled.get("reason", ""))
@@ -51,19 +49,14 @@ def waits_for(pods: Iterable[Manifest]) -> str | None:
     return None
 
 
-def condition(manifest: Manifest, kind: str, status: str = "True") -> Manifest | None:
-    conditions: Iterable[Manifest] = manifest.get("status", {}).get("conditions") or ()
-    return next((each for each in conditions if each["type"] == kind and each["status"] == status), None)
-
-
-def _why(failed: Manifest, pods: Sequence[Manifest]) -> str:
+def _why(failure: Manifest, pods: Sequence[Manifest]) -> str:
     for pod in reversed(pods):
         told = _told(pod)
         if told and told.failure:
             return f"{told.failure.reason}: {told.failure.message}"
         for ended in _states(pod, "terminated"):
             return _crashed(ended)
-    words = f"{failed.get('reason', 'Failed')}: {failed.get('message', 'the Job failed')}"
+    words = f"{failure.get('reason', 'Failed')}: {failure.get('message', 'the Job failed')}"
     waiting = waits_for(pods)
     return f"{words}; {waiting}" if waiting else words
 
@@ -71,7 +64,7 @@ def _why(failed: Manifest, pods: Sequence[Manifest]) -> str:
 def _crashed(ended: Manifest) -> str:
     if ended.get("reason") == "OOMKilled":
         return "OOMKilled: the Job used more memory than it may: raise spec.labels.resources.limits.memory"
-    last = ended.get("message", "").strip()[-LINES_LIMIT:]
+    last = tail(ended.get("message", ""), LINES_LIMIT)
     said = f"; its last lines: {last}" if last else ""
     return f"the container exited with code {ended.get('exitCode')}{said}"
 

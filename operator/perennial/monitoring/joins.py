@@ -16,11 +16,12 @@ from perennial.api.driftmonitor import LabelTable
 from perennial.kube.plan import Child, Deletion, Manifest
 from perennial.kube.resources import JOBS
 from perennial.pods.creation import QUIET
-from perennial.pods.jobs import trial_pod
+from perennial.pods.jobs import ended_at, finished, trial_pod
+from perennial.pods.statuses import holding
 from perennial.wire.join import DIGEST, MAX_FILES, Joined
 
 from .checkpoint import Joins
-from .join_end import Failed, condition, ended, is_over, waits_for
+from .join_end import Failed, ended, waits_for
 from .join_job import TABLE, asked_of, join_job, table_of, told_to
 from .observed import Observed
 
@@ -74,9 +75,9 @@ def _of_job(observed: Observed, labels: LabelTable, job: Manifest, joins: Joins,
         if isinstance(result, Failed):
             return Joining(_failed(accounted, labels, result, now))
         return Joining(_taken(observed, labels, job, result, accounted, now))
-    if not is_over(job):
+    if not finished(job):
         return _going(observed, job, joins, now)
-    left = datetime.fromisoformat(_completed(job)) + CACHE_GRACE - now
+    left = datetime.fromisoformat(ended_at(job) or job["metadata"]["creationTimestamp"]) + CACHE_GRACE - now
     if left > timedelta(0):
         return Joining(joins, going=name, recheck=left.total_seconds())
     # Its last words are lost with its pod: it is done again, which changes nothing that was counted.
@@ -93,7 +94,7 @@ def _going(observed: Observed, job: Manifest, joins: Joins, now: datetime) -> Jo
         return Joining(joins, going=name, recheck=quiet)
     if observed.join_pods:
         return Joining(joins, going=name, waiting=waits_for(observed.join_pods))
-    trial = () if condition(job, "Suspended") else (trial_pod(job),)
+    trial = () if holding(job, "Suspended") else (trial_pod(job),)
     return Joining(joins, trial, going=name, waiting="its Job has no pod yet", recheck=QUIET.total_seconds())
 
 
@@ -145,7 +146,3 @@ def _every(labels: LabelTable) -> float:
 
 def _table(job: Manifest) -> str:
     return str((job["metadata"].get("annotations") or {}).get(TABLE, ""))
-
-
-def _completed(job: Manifest) -> str:
-    return str(job.get("status", {}).get("completionTime") or job["metadata"]["creationTimestamp"])

@@ -19,18 +19,20 @@ from perennial.wire.counts import Epochs
 from perennial.wire.layout import CutKind, Ints, Layout, layout_of, reference_cells
 from perennial.wire.reference import Reference
 
+from . import anchor as anchors
 from . import baseline as baselines
+from .anchor import Anchor
 from .baseline import Baseline
 from .checkpoint import Checkpoint, Judged, Open, Tally
 from .counts import fold
 from .dispersion import Dispersion
 from .faults import Finding, finding, unexplained
 from .harm import Harm, game, step
-from .history import Bucket, lengths, push, pushed, stretches
+from .history import Bucket, hours, lengths, push, pushed, rows, stretches
 from .scan import Normal, Peak, Scan, looks_in
 from .sight import sight
 from .suspicion import bet_on_scores, why_not
-from .triage import CLEAN, Triage, skew, triage, triage_harm
+from .triage import CLEAN, Triage, anchored, skew, triage, triage_harm
 
 DRIFT_SHARE, FAULT_SHARE, SUSPICION_SHARE, HARM_SHARE = 1 / 4, 1 / 8, 1 / 8, 1 / 2
 """How the allowed false alarms are divided. The scan's bounds hardly notice; a bet's delay grows with the log of its
@@ -39,7 +41,7 @@ share."""
 TALLIES = 4
 """Models that are remembered, the judged one included."""
 
-_REBASED: tuple[str, ...] = ("open", "history", "windows", "opened", "closed", "triage", "calm", "sight", "suspicion")
+_REBASED: tuple[str, ...] = ("open", "history", "windows", "opened", "closed", "calm", "sight", "suspicion")
 
 
 def begin(checkpoint: Checkpoint, model: Judged, reference: Reference | None) -> Checkpoint:
@@ -48,7 +50,9 @@ def begin(checkpoint: Checkpoint, model: Judged, reference: Reference | None) ->
     # One that comes back is judged by the labels from here on, as its windows are.
     tally = tallies.pop(model.sha256, Tally())
     tallies[model.sha256] = msgspec.structs.replace(tally, harm=None).from_here
-    begun = msgspec.structs.replace(_rebased(checkpoint), model=model, reference=None, tallies=tallies)
+    begun = msgspec.structs.replace(
+        _rebased(checkpoint), model=model, reference=None, tallies=tallies, anchor=_told(checkpoint)
+    )
     return refer(begun, reference) if reference else begun
 
 
@@ -64,7 +68,9 @@ def release(checkpoint: Checkpoint, token: str) -> Checkpoint:
     governor = msgspec.structs.replace(
         checkpoint.governor, retrains=0, rollbacks=0, cooldown_until=0.0, rollback_after=0.0
     )
-    fresh = msgspec.structs.replace(_rebased(checkpoint), governor=governor, released=token)
+    fresh = msgspec.structs.replace(
+        _rebased(checkpoint), governor=governor, released=token, anchor=None, triage=Triage()
+    )
     if not fresh.model:
         return fresh
     tally = msgspec.structs.replace(fresh.tally, harm=None, waiting=[]).from_here
@@ -82,7 +88,7 @@ def advance(checkpoint: Checkpoint, spec: DriftMonitorSpec, answers: Mapping[str
         others = {pod: answer for pod, answer in answers.items() if not _serves(answer, checkpoint.model)}
         return fold(checkpoint, others, cells=0)
     cells = sum(column.cells for column in reference.columns)
-    checkpoint = fold(_based(checkpoint, spec, now), answers, cells=cells)
+    checkpoint = fold(_based(_anchored(checkpoint, reference, spec, now), spec, now), answers, cells=cells)
     window = checkpoint.open
     if window and _is_full(window, spec):
         checkpoint = _judge(checkpoint, window, reference, spec)
@@ -120,7 +126,30 @@ def _serves(answer: Epochs, model: Judged | None) -> bool:
 def _rebased(checkpoint: Checkpoint) -> Checkpoint:
     empty = Checkpoint()
     fresh = {name: getattr(empty, name) for name in _REBASED}
-    return msgspec.structs.replace(checkpoint, baseline=None, **fresh)
+    return msgspec.structs.replace(checkpoint, baseline=None, triage=checkpoint.triage.of_versions, **fresh)
+
+
+def _told(checkpoint: Checkpoint) -> Anchor | None:
+    """The anchor without what is known to have drifted."""
+    drift, anchor = checkpoint.triage.of("Drift"), checkpoint.anchor
+    return anchor.without({feature.name for feature in drift.features}) if anchor and drift else anchor
+
+
+def _anchored(checkpoint: Checkpoint, reference: Reference, spec: DriftMonitorSpec, now: float) -> Checkpoint:
+    """Once for each version: compared with the anchor, which goes on under it."""
+    model, anchor = checkpoint.model, checkpoint.anchor
+    if model is None or (anchor and anchor.model == reference.model):
+        return checkpoint
+    carried = anchors.carried(anchor, reference, model.version, now)
+    moved = anchors.moved(
+        carried,
+        reference,
+        exclude=spec.features.exclude,
+        materiality=spec.materiality,
+        looks=looks(spec, DRIFT_SHARE),
+    )
+    found = anchored(checkpoint.triage, moved, model=model.sha256, found=now)
+    return msgspec.structs.replace(checkpoint, anchor=carried, triage=found)
 
 
 def _based(checkpoint: Checkpoint, spec: DriftMonitorSpec, now: float) -> Checkpoint:
@@ -145,13 +174,13 @@ def _judge(checkpoint: Checkpoint, window: Open, reference: Reference, spec: Dri
     if baseline is None:
         return checkpoint
     layout = layout_of(reference)
-    bucket = Bucket(1, window.rows, window.opened, window.closed, window.cells)
+    bucket = Bucket(1, window.rows, window.opened, window.closed, window.cells, window.hours)
     closed = msgspec.structs.replace(
         checkpoint, open=None, windows=checkpoint.windows + 1, opened=window.opened, closed=window.closed
     )
     if baseline.complete:
         return _scan(closed, bucket, baseline, layout, spec)
-    return _learn(closed, bucket, baseline, layout, reference, spec)
+    return _learn(closed, bucket, window.by_hour, baseline, layout, reference, spec)
 
 
 def _scan(
@@ -163,14 +192,14 @@ def _scan(
     if not (found.of("Drift") or found.of("DataFault")):
         settled = max(found.quiet.values(), default=0.0)
         fresh = [pair for pair in pairs if pair[0].opened >= settled]
-        baseline = baselines.compare(baseline, layout, fresh, scan.normal.dispersion)
+        baseline = baselines.compare(baseline, layout, fresh, scan.normal)
     baseline = baselines.weighed(baseline, layout, scan.normal.dispersion, bucket.rows)
     looked = msgspec.structs.replace(checkpoint, history=history, triage=found, baseline=baseline)
     scanned = _mended(looked, checkpoint.triage)
     judged = _suspected(scanned, bucket, layout, _of_scores(scan, bucket), spec)
     acting = ("DataFault", "Drift", "HarmSuspected", "Harm")
     calm = 0 if any(verdict.state in acting for verdict in judged.triage.verdicts) else checkpoint.calm + 1
-    seen = (sight(scan, sum(bucket.rows for bucket in history)), sight(scan, math.inf))
+    seen = (sight(scan, rows(history), hours(history)[-1]), sight(scan, math.inf))
     return msgspec.structs.replace(judged, calm=calm, sight=seen)
 
 
@@ -223,6 +252,7 @@ def _suspected(
 def _learn(
     checkpoint: Checkpoint,
     bucket: Bucket,
+    by_hour: Mapping[int, bytes],
     baseline: Baseline,
     layout: Layout,
     reference: Reference,
@@ -236,7 +266,8 @@ def _learn(
         fault = found.of("DataFault")
         if fault and not fault.clean:
             return checkpoint
-    learned = baselines.learn(baseline, layout, bucket, of=spec.baseline.rows)
+    period = spec.baseline.period.seconds if spec.baseline.period else 0.0
+    learned = baselines.learn(baseline, layout, bucket, of=spec.baseline.rows, by_hour=by_hour, period=period)
     checkpoint = msgspec.structs.replace(checkpoint, baseline=learned)
     return _compared_with_training(checkpoint, learned, layout, spec) if learned.complete else checkpoint
 
@@ -251,7 +282,7 @@ def _compared_with_training(
     scan = scanner(layout, Normal(reference_cells(reference.columns), dispersion), spec)
     served = np.asarray(baseline.cells)[None, :]
     found = unexplained(
-        finding(scan, peak, served[0], n=baseline.rows, since=baseline.since, materiality=spec.materiality)
+        finding(scan, peak, served[0], {}, since=baseline.since, materiality=spec.materiality)
         for peak in scan.peaks(scan.statistics(served))
     )
     verdict = skew(found, model=model.sha256, closed=checkpoint.closed, since=baseline.since, n=baseline.rows)
@@ -267,16 +298,16 @@ def _triaged(
     only_faults: bool = False,
 ) -> Triage:
     summed = stretches(history)
-    statistics = scan.statistics(summed)
+    when = hours(history)
+    statistics = scan.statistics(summed, when)
     windows = lengths(history)
-    rows = np.cumsum([bucket.rows for bucket in history])
 
     def at(peak: Peak) -> Finding:
         return finding(
             scan,
             peak,
             _counts(summed, peak.stretch),
-            n=int(rows[peak.stretch]),
+            when[peak.stretch],
             since=history[peak.stretch].opened,
             materiality=spec.materiality,
         )

@@ -35,23 +35,28 @@ class Back(msgspec.Struct, frozen=True):
         return f"version {self.version}" if self.version is not None else f"model {self.sha256[:12]}"
 
 
-class Request(msgspec.Struct, frozen=True):
-    """What is asked for, for the model with digest `model`: a retrain of a TrainingJob, when version `accepted` was its
-    newest accepted one (0: none was), or a rollback. Times are Unix seconds."""
+class Intent(msgspec.Struct, frozen=True, kw_only=True):
+    """An action for the model with digest `model`: a retrain of a TrainingJob, or a rollback where it says what to go
+    `back` to. Times are Unix seconds."""
 
     id: str
     training_job: str | None
     model: str
     reason: str
     created: float
-    expires: float
-    accepted: int = 0
-    state: Literal["Pending", "Taken", "Expired", "Superseded"] = "Pending"
     back: Back | None = None
 
     @property
     def action(self) -> Action:
         return "Rollback" if self.back else "Retrain"
+
+
+class Request(Intent, frozen=True, kw_only=True):
+    """What is asked for; a retrain when version `accepted` was the TrainingJob's newest accepted one (0: none was)."""
+
+    expires: float
+    accepted: int = 0
+    state: Literal["Pending", "Taken", "Expired", "Superseded"] = "Pending"
 
     @property
     def words(self) -> str:
@@ -60,19 +65,8 @@ class Request(msgspec.Struct, frozen=True):
         return f"asked TrainingJob {self.training_job} for a retrain (request {self.id})"
 
 
-class Proposal(msgspec.Struct, frozen=True):
+class Proposal(Intent, frozen=True, kw_only=True):
     """What waits for a person's yes; its id becomes the request's."""
-
-    id: str
-    training_job: str | None
-    model: str
-    reason: str
-    created: float
-    back: Back | None = None
-
-    @property
-    def action(self) -> Action:
-        return "Rollback" if self.back else "Retrain"
 
     @property
     def words(self) -> str:

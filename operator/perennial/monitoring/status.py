@@ -9,6 +9,7 @@ from perennial.api.driftmonitor import DriftMonitorSpec
 from perennial.api.driftmonitor_status import (
     ActionProposal,
     ActionRequest,
+    AnchorStatus,
     BaselineStatus,
     DriftMonitorStatus,
     GovernorStatus,
@@ -31,6 +32,9 @@ from .suspicion import mean_loss, why_not
 from .verdict import Verdict
 from .verdict_status import verdict_status
 from .words import digits, moment
+
+ANCHORS = 10
+"""Versions shown that features are anchored at."""
 
 
 def status(
@@ -68,6 +72,7 @@ def status(
         training_job=observed.deployment.training_job if observed.deployment else None,
         model=JudgedModel(version=judged.version, sha256=judged.sha256) if judged else None,
         baseline=_baseline(checkpoint, spec),
+        anchors=_anchors(checkpoint),
         rows=tally.rows if judged else None,
         labels=tally.labels if judged else None,
         label_coverage=round(tally.labels / tally.rows, 4) if judged and tally.rows else None,
@@ -117,6 +122,16 @@ def _baseline(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> Baseline
             "since": moment(baseline.since),
             "assumes": assumptions(baseline, spec.window.period.seconds),
         }
+    )
+
+
+def _anchors(checkpoint: Checkpoint) -> tuple[AnchorStatus, ...]:
+    points = checkpoint.anchor.points if checkpoint.anchor else []
+    return tuple(
+        AnchorStatus(
+            version=anchored.version, since=moment(anchored.since), promotions=anchored.promotions, features=features
+        )
+        for anchored, features in points[:ANCHORS]
     )
 
 

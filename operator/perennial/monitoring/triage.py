@@ -40,6 +40,11 @@ class Triage(msgspec.Struct, frozen=True):
     def of(self, state: State) -> Verdict | None:
         return next((verdict for verdict in self.verdicts if verdict.state == state), None)
 
+    @property
+    def of_versions(self) -> Triage:
+        """What another baseline does not end: it was not found by one."""
+        return Triage(tuple(verdict for verdict in self.verdicts if verdict.state == "AnchorDrift"))
+
     def replace(self, state: State, verdict: Verdict | None) -> Triage:
         others = tuple(other for other in self.verdicts if other.state != state)
         return Triage((*others, verdict) if verdict else others, self.quiet)
@@ -87,6 +92,16 @@ def skew(findings: Iterable[Finding], *, model: str, closed: float, since: float
         return None
     verdict = Verdict(identify(model, "TrainServeSkew", closed), "TrainServeSkew", since, closed, n)
     return _with(verdict, material)
+
+
+def anchored(before: Triage, findings: Sequence[Finding], *, model: str, found: float) -> Triage:
+    """The verdicts after one more version was compared with the anchor: a whole answer each time, so nothing latches,
+    and what lasts from version to version is one verdict."""
+    if not findings:
+        return before.replace("AnchorDrift", None)
+    since = min(finding.since for finding in findings)
+    known = before.of("AnchorDrift") or Verdict(identify(model, "AnchorDrift", found), "AnchorDrift", since, found, 0)
+    return before.replace("AnchorDrift", _with(msgspec.structs.replace(known, since=since, features=()), findings))
 
 
 def _again(after: Triage, known: Verdict, found: Sequence[Finding], recent: Sequence[Finding], opened: float) -> Triage:

@@ -10,7 +10,7 @@ import msgspec
 
 from .faults import Finding
 
-State = Literal["DataFault", "TrainServeSkew", "MinorDrift", "Drift", "HarmSuspected", "Harm"]
+State = Literal["DataFault", "TrainServeSkew", "MinorDrift", "AnchorDrift", "Drift", "HarmSuspected", "Harm"]
 
 
 class Loss(msgspec.Struct, frozen=True):

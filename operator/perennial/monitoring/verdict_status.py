@@ -13,7 +13,7 @@ from .faults import Finding
 from .objections import Decision
 from .observed import Observed
 from .triage import CLEAN
-from .verdict import Verdict
+from .verdict import State, Verdict
 from .words import at, digits, moment, span
 
 _TIMES = {"Cooldown": " at", "Braked": "; one is possible at"}
@@ -34,7 +34,7 @@ def verdict_status(
         id=verdict.id,
         state=verdict.state,
         since=moment(verdict.since),
-        features=tuple(_feature(feature) for feature in verdict.features),
+        features=tuple(_feature(feature, verdict.state) for feature in verdict.features),
         samples=verdict.n,
         loss=LossChange(reference=digits(loss.reference), now=digits(loss.now)) if loss else None,
         previous=previous,
@@ -70,6 +70,9 @@ def _course(
         return "automatic training is held", f"{over}; if it is no fault, annotate perennial.dev/release"
     if verdict.state == "TrainServeSkew":
         return None, "compare how the features are made in training and in serving"
+    if verdict.state == "AnchorDrift":
+        learned = "nothing is done, since the versions have learned it; over with one that is like the anchor again"
+        return None, f"{learned}, or once perennial.dev/release takes the present one for normal"
     if verdict.state == "MinorDrift":
         return None, f"nothing is done below spec.materiality; {over}"
     if verdict.state == "HarmSuspected":
@@ -97,14 +100,15 @@ def _when(decision: Decision) -> str:
     return f"{_TIMES.get(decision.kind, ' until')} {at(decision.until)}"
 
 
-def _feature(finding: Finding) -> FeatureDrift:
+def _feature(finding: Finding, state: State) -> FeatureDrift:
+    alike = state != "AnchorDrift"
     return FeatureDrift(
         name=finding.name,
         effect=round(finding.effect, 3),
         statistic=round(finding.statistic, 1),
         kind=finding.kind,
-        psi=round(finding.psi, 3),
-        jensen_shannon=round(finding.divergence, 4),
+        psi=round(finding.psi, 3) if alike else None,
+        jensen_shannon=round(finding.divergence, 4) if alike else None,
         wasserstein=None if finding.wasserstein is None else digits(finding.wasserstein),
         together=finding.together[:TOGETHER],
     )

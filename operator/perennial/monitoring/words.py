@@ -64,9 +64,13 @@ def describe(verdict: Verdict) -> str:
         counted = f"{verdict.n} {'rows' if suspected else 'labels'} since {at(verdict.since)}"
         tolerated = f"the reference's is {loss.reference:.3g}, up to {loss.tolerated:.3g} is tolerated"
         return f"{found} {counted}; {tolerated}"
-    named = "; ".join(_feature(feature) for feature in verdict.features[:NAMED])
+    over_versions = verdict.state == "AnchorDrift"
+    least = "at least " if over_versions else ""
+    named = "; ".join(_feature(feature, least) for feature in verdict.features[:NAMED])
     more = len(verdict.features) - NAMED
     others = f" and {more} more" if more > 0 else ""
+    if over_versions:
+        return f"{named}{others}, found on {verdict.n} held-out rows"
     return f"{named}{others}, since {at(verdict.since)}, found on {verdict.n} rows"
 
 
@@ -80,6 +84,6 @@ def beside(previous: PreviousLoss | None) -> str | None:
     return f"{title} has {losses}, on {previous.samples:,} rows labelled since; {proof} to be better"
 
 
-def _feature(finding: Finding) -> str:
+def _feature(finding: Finding, least: str) -> str:
     certain = f"{abs(finding.statistic):.0f} standard errors"
-    return f"{finding.name}: {finding.words} ({finding.effect:.2f} of cumulative probability, {certain})"
+    return f"{finding.name}: {finding.words} ({least}{finding.effect:.2f} of cumulative probability, {certain})"

@@ -7,7 +7,7 @@ this.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -75,9 +75,9 @@ def boolean_cells(column: Categorical, values: ArrayLike) -> Cells:
     return cells
 
 
-def top_categories(counted: dict[str, int], known: Iterable[str]) -> tuple[list[str], list[str]]:
-    """The most frequent of `known` by `counted`, at most MAX_CATEGORIES, and the others. Ties go by name."""
-    ranked = sorted((text for text in known if text != MISSING_TEXT), key=lambda text: (-counted.get(text, 0), text))
+def top_categories(counted: Mapping[str, int]) -> tuple[list[str], list[str]]:
+    """The most frequent ones, at most MAX_CATEGORIES, and the others. Ties go by name."""
+    ranked = sorted((text for text in counted if text != MISSING_TEXT), key=lambda text: (-counted[text], text))
     return ranked[:MAX_CATEGORIES], ranked[MAX_CATEGORIES:]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from perennial.api.modeldeployment import Analysis
@@ -35,9 +35,6 @@ LOSS_INDIFFERENCE = 0.02
 this; a loss's is this many points of the mean: to tell a model from one that is 2% worse takes some 100,000 labels."""
 
 
-_NO_PAIRS = Pairs()
-
-
 @dataclass(frozen=True, slots=True)
 class Totals:
     """What a revision's pods counted, added up since they started. `compared` are rows that both models scored."""
@@ -46,7 +43,7 @@ class Totals:
     errors: int = 0
     compared: int = 0
     disagreed: int = 0
-    pairs: Pairs = _NO_PAIRS
+    pairs: Pairs = field(default_factory=Pairs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +69,7 @@ def total(samples: Iterable[Stats], companion: str | None) -> Totals:
             errors=added.errors + stats.errors,
             compared=added.compared + found.compared,
             disagreed=added.disagreed + found.disagreed,
-            pairs=added.pairs + found.pairs,
+            pairs=added.pairs + found,
         )
     return added
 

@@ -14,6 +14,7 @@ from perennial.api.conditions import ConditionType, Finding, find, health
 from perennial.api.reasons import CommonReason, Reason
 from perennial.api.reasons import ModelDeploymentReason as MdReason
 from perennial.kube.plan import Problem
+from perennial.pods.statuses import holding
 
 from .moves import Keep
 from .observe import Observed
@@ -162,9 +163,8 @@ def _trouble(observed: Observed, now: datetime) -> str | None:
         if (trouble := pod.trouble_at(now)) and not pod.ending:
             return f"pod {pod.name}: {trouble}"
     for deployment in observed.deployments.values():
-        for condition in (deployment.get("status") or {}).get("conditions") or []:
-            if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
-                return str(condition.get("message"))
+        if refused := holding(deployment, "ReplicaFailure"):
+            return str(refused.get("message"))
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from perennial.api.labels import MANAGED_BY, MODELDEPLOYMENT, REVISION, ROLE
 from perennial.kube.ownership import owner_reference
@@ -12,7 +13,9 @@ from perennial.wire import places
 SERVER = "server"
 FETCH = "fetch"
 
-VERBS = {
+Verb: TypeAlias = Literal["release", "abort", "promote"]
+
+VERBS: dict[Verb, str] = {
     "release": "perennial.dev/release",
     "abort": "perennial.dev/abort",
     "promote": "perennial.dev/promote",

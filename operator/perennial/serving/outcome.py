@@ -8,8 +8,9 @@ from perennial.api.reasons import ModelDeploymentReason
 from perennial.kube.plan import Problem
 
 from .moves import Keep, Move, Start
+from .names import Verb
 from .scaling import Wanted
-from .situation import Situation, Verb
+from .situation import Situation
 
 
 @dataclass(frozen=True, slots=True)

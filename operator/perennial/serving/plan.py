@@ -24,7 +24,7 @@ from .digest import is_known, server_digest
 from .events import events
 from .fleet import Group, Replicas, advance
 from .moves import Keep, Move, Start, applied, roles, with_records
-from .names import VERBS
+from .names import VERBS, Verb
 from .observe import Observed
 from .outcome import Outcome
 from .pods import group
@@ -33,7 +33,7 @@ from .revision import Revision
 from .rollback import NOTHING_ASKED, Asked, asked, previous
 from .rollout import decide
 from .scaling import wanted
-from .situation import Situation, Target, Verb, goal
+from .situation import Situation, Target, goal
 from .source import source_of
 from .split import pods_bound
 from .status import invalid_status, status
@@ -134,12 +134,9 @@ def _verb(observed: Observed) -> Verb | None:
     """The first annotation with a token that was not taken. Without a status nobody knows which were: none is new."""
     if observed.status.observed_generation < 0:
         return None
-    handled = observed.status.handled
-    taken = {"release": handled.release, "abort": handled.abort, "promote": handled.promote}
-    verbs: tuple[Verb, ...] = ("release", "abort", "promote")
-    for verb in verbs:
-        token = observed.annotations.get(VERBS[verb])
-        if token is not None and token != taken[verb]:
+    for verb, annotation in VERBS.items():
+        token = observed.annotations.get(annotation)
+        if token is not None and token != getattr(observed.status.handled, verb):
             return verb
     return None
 

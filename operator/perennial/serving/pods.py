@@ -10,6 +10,7 @@ from typing import Any
 from perennial.api.labels import REVISION
 from perennial.kube.plan import Manifest
 from perennial.pods.creation import QUIET, awaited
+from perennial.pods.statuses import holding
 
 from .builders.deployment import MIN_READY_SECONDS
 from .fleet import Group
@@ -59,8 +60,7 @@ _CREATING = ("ContainerCreating", "PodInitializing")
 
 def read_pod(manifest: Manifest) -> ServerPod:
     metadata, status = manifest["metadata"], manifest.get("status") or {}
-    ready = _condition(status, "Ready")
-    is_ready = ready is not None and ready.get("status") == "True"
+    ready = holding(manifest, "Ready")
     ended = status.get("phase") in ("Succeeded", "Failed")
     return ServerPod(
         uid=metadata["uid"],
@@ -68,9 +68,9 @@ def read_pod(manifest: Manifest) -> ServerPod:
         revision=(metadata.get("labels") or {}).get(REVISION, ""),
         created=_time(metadata["creationTimestamp"]),
         ip=status.get("podIP"),
-        ready_since=_time(ready["lastTransitionTime"]) if is_ready and ready else None,
+        ready_since=_time(ready["lastTransitionTime"]) if ready else None,
         ending=ended or "deletionTimestamp" in metadata,
-        trouble=None if is_ready else _trouble(status),
+        trouble=None if ready else _trouble(manifest),
         awaited=awaited(manifest) if _is_being_created(status) else None,
     )
 
@@ -87,10 +87,10 @@ def group(pods: Iterable[ServerPod], asked: int, now: datetime) -> Group:
     )
 
 
-def _trouble(status: dict[str, Any]) -> str | None:
-    scheduled = _condition(status, "PodScheduled")
-    if scheduled and scheduled.get("status") == "False":
+def _trouble(manifest: Manifest) -> str | None:
+    if scheduled := holding(manifest, "PodScheduled", "False"):
         return f"{scheduled.get('reason', 'Unschedulable')}: {scheduled.get('message', '')}".strip()
+    status = manifest.get("status") or {}
     for container in status.get("initContainerStatuses") or []:
         if trouble := _trouble_of(container):
             return f"container {container['name']}: {trouble}"
@@ -127,10 +127,6 @@ def _is_being_created(status: dict[str, Any]) -> bool:
 def _last_words(log: str | None) -> str:
     """The last line that says something: the message of a container that leaves none is the end of its log."""
     return next((line.strip() for line in reversed((log or "").splitlines()) if line.strip()), "")
-
-
-def _condition(status: dict[str, Any], kind: str) -> dict[str, Any] | None:
-    return next((one for one in status.get("conditions") or [] if one.get("type") == kind), None)
 
 
 def _time(text: str) -> datetime:

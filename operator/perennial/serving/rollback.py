@@ -61,10 +61,10 @@ def previous(stable: Revision | None, revisions: Mapping[str, Revision]) -> Revi
     return max(earlier, key=lambda revision: revision.record.promotion, default=None)
 
 
-def is_compared(stable: Revision, before: Revision) -> bool:
-    """Whether the stable revision's pods score the model of the one before too."""
-    companion = stable.record.companion
-    return companion is not None and companion.sha256 == before.model.sha256
+def is_compared(revision: Revision, other: Revision) -> bool:
+    """Whether a revision's pods score the model of another one too."""
+    companion = revision.record.companion
+    return companion is not None and companion.sha256 == other.model.sha256
 
 
 def asked(

@@ -18,8 +18,8 @@ from perennial.api.reasons import ModelDeploymentReason as Reason
 
 from .analysis import is_failed, is_inconclusive
 from .moves import End, GoBack, GoTo, Keep, Move, Note, Promote, Release, Start, attempts
-from .revision import Record, Revision, Setback
-from .rollback import of_harmful
+from .revision import Revision, Setback
+from .rollback import is_compared, of_harmful
 from .situation import Situation, Target, asked_split, is_reached
 from .split import pods_needed
 
@@ -216,7 +216,7 @@ def _companion_in_use(s: Situation) -> Move | None:
     if s.target is None or s.stable is None or s.spec.analysis is None:
         return None
     known = s.revisions.get(s.target.name)
-    if known and s.target.name in s.groups and not _compares_with_stable(known.record, s.stable):
+    if known and s.target.name in s.groups and not is_compared(known, s.stable):
         return Keep(Reason.ROLLING_OUT, "waits until the revision's former pods are gone")
     return None
 
@@ -292,7 +292,3 @@ def _backoff(s: Situation) -> timedelta:
     base = timedelta(seconds=s.spec.progress_deadline_seconds)
     doubled: timedelta = max(base, timedelta(minutes=1)) * 2 ** min(attempts(s), 10)
     return min(doubled, LONGEST_BACKOFF)
-
-
-def _compares_with_stable(record: Record, stable: Revision) -> bool:
-    return record.companion is not None and record.companion.sha256 == stable.model.sha256

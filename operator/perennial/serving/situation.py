@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, TypeAlias
 
 from perennial.api.modeldeployment import Rollout, Step
 
 from .analysis import Finding, Totals
 from .fleet import Group
+from .names import Verb
 from .revision import ModelRef, Progress, Revision
 from .rollback import NOTHING_ASKED, Asked, went_back_to
 from .split import Split, exact_split, inexact_split
-
-Verb: TypeAlias = Literal["release", "abort", "promote"]
 
 
 @dataclass(frozen=True, slots=True)

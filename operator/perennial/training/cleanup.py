@@ -10,9 +10,10 @@ from datetime import datetime, timedelta
 
 from perennial.kube.plan import Deletion, Manifest, Resource
 from perennial.kube.resources import CONTROLLERREVISIONS, JOBS
+from perennial.pods.jobs import finished
 
 from .history import history_of
-from .observe import Observed, RunSeen, finished
+from .observe import Observed, RunSeen
 from .record import Record, from_manifest
 
 JOBS_KEPT = 3

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from perennial.kube.plan import Manifest
+from perennial.pods.statuses import container_statuses
 
-from .failures import container_statuses
 from .quantity import to_number
 from .record import Cost
 

@@ -8,6 +8,7 @@ from typing import Any
 from perennial.api.reasons import TrainingJobReason as Reason
 from perennial.kube.plan import Manifest
 from perennial.pods.jobs import BAD_INPUT
+from perennial.pods.statuses import container_statuses, holding, tail
 
 from .record import Failure
 
@@ -36,8 +37,8 @@ def _evicted(pod: Manifest) -> Failure | None:
 def _disrupted(pod: Manifest) -> Failure | None:
     if pod.get("status", {}).get("phase") != "Failed":
         return None
-    condition = condition_of(pod, "DisruptionTarget")
-    if condition is None or condition["status"] != "True":
+    condition = holding(pod, "DisruptionTarget")
+    if condition is None:
         return None
     reason = Reason.PREEMPTED if condition.get("reason") == _PREEMPTED else Reason.EVICTED
     return _failure(pod, reason, f"{condition.get('reason')}: {condition.get('message', '').strip()}")
@@ -65,29 +66,6 @@ def _pod_failed(pod: Manifest) -> Failure | None:
 
 
 _LOOKS: tuple[Callable[[Manifest], Failure | None], ...] = (_evicted, _disrupted, _container_failed, _pod_failed)
-
-
-def container_statuses(pod: Manifest) -> list[dict[str, Any]]:
-    """The statuses of all containers, in the order in which they run."""
-    status = pod.get("status", {})
-    return [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
-
-
-def condition_of(manifest: Manifest, kind: str) -> dict[str, Any] | None:
-    conditions = manifest.get("status", {}).get("conditions", [])
-    return next((condition for condition in conditions if condition["type"] == kind), None)
-
-
-def tail(text: str, limit: int) -> str:
-    """The end of the text, where an error stands, in at most `limit` characters."""
-    text = text.strip()
-    return text if len(text) <= limit else f"…{text[-(limit - 1) :]}"
-
-
-def head(text: str, limit: int) -> str:
-    """The beginning of the text, in at most `limit` characters."""
-    text = text.strip()
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def _out_of_memory(pod: Manifest, container: str) -> str:

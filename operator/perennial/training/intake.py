@@ -15,19 +15,20 @@ from perennial.api.timestamp import to_text
 from perennial.api.trainingjob_status import RunState
 from perennial.kube.plan import Manifest
 from perennial.pods.creation import QUIET
+from perennial.pods.jobs import ended_at, failed, finished
+from perennial.pods.statuses import holding
 from perennial.wire.progress import Progress
 from perennial.wire.result import Result
 
 from .cost import cost_of
-from .failures import condition_of, why_failed
+from .failures import why_failed
 from .names import Identity
-from .observe import Bucket, RunSeen, failed, finished
+from .observe import Bucket, RunSeen
 from .origin import Origin
 from .pending import Wait, why_pending
 from .progress import PERIOD, tells
 from .record import Failure, Record
 from .results import (
-    ended_at,
     exit_code,
     failed_result,
     failure_in,
@@ -99,8 +100,7 @@ def take_in(run: RunSeen, context: Context) -> Going | Ended:
 
 def _going(run: RunSeen, context: Context) -> Going | Ended:
     assert run.job is not None
-    suspended = condition_of(run.job, "Suspended")
-    if suspended and suspended["status"] == "True":
+    if holding(run.job, "Suspended"):
         return Going(run, "Suspended", "the Job is suspended: a queue, or a person, lets it go on")
     if not run.pods:
         return _without_pods(run, run.job, context)

@@ -17,11 +17,11 @@ from perennial.api.trainingjob import TrainingJobSpec
 from perennial.api.trainingjob_status import Run, TrainingJobStatus
 from perennial.api.validation import InvalidSpecError, parse_spec, parse_status, text_at, value_at
 from perennial.kube.plan import Manifest
+from perennial.pods.jobs import finished
 from perennial.settings import Settings
 from perennial.wire.progress import Progress
 
 from . import origin, record
-from .failures import condition_of
 from .names import Identity
 from .origin import Origin
 from .record import Record
@@ -162,21 +162,6 @@ def quarantined_models(deployment: Manifest) -> frozenset[str]:
     entries = value_at(deployment, "status", "quarantined")
     found = (entry.get("sha256") for entry in entries if isinstance(entry, dict)) if isinstance(entries, list) else ()
     return frozenset(digest for digest in found if isinstance(digest, str))
-
-
-def finished(job: Manifest) -> bool:
-    return succeeded(job) or failed(job) is not None
-
-
-def succeeded(job: Manifest) -> bool:
-    condition = condition_of(job, "Complete")
-    return condition is not None and condition["status"] == "True"
-
-
-def failed(job: Manifest) -> Manifest | None:
-    """The condition by which the Job failed."""
-    condition = condition_of(job, "Failed")
-    return condition if condition and condition["status"] == "True" else None
 
 
 def _spec(manifest: Manifest) -> tuple[TrainingJobSpec | None, str | None]:

@@ -13,8 +13,7 @@ from datetime import datetime
 from perennial.api.reasons import Reason, TrainingJobReason
 from perennial.kube.plan import Manifest
 from perennial.pods.creation import awaited
-
-from .failures import condition_of, container_statuses
+from perennial.pods.statuses import condition_of, container_statuses
 
 _IMAGE = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "RegistryUnavailable"}
 _HOPELESS = {"InvalidImageName"}

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from perennial.api.reasons import Reason, TrainingJobReason
 from perennial.kube.plan import Child, Event, Plan, Problem
-from perennial.pods.jobs import trial_pod
+from perennial.pods.jobs import finished, trial_pod
 from perennial.wire.run import Accepted
 
 from .champion import champion
@@ -23,7 +23,7 @@ from .history import History, history_of
 from .holds import Hold, Situation, hold, reason_of
 from .intake import Context, Ended, Going, take_in
 from .names import Identity
-from .observe import Bucket, Observed, RunSeen, finished
+from .observe import Bucket, Observed, RunSeen
 from .origin import Origin, Trigger
 from .origins import origin_of
 from .record import Record, to_child

@@ -8,10 +8,11 @@ import msgspec
 
 from perennial.api.reasons import TrainingJobReason as Reason
 from perennial.kube.plan import Manifest
+from perennial.pods.statuses import container_statuses, tail
 from perennial.wire import result as wire
 from perennial.wire.result import Result
 
-from .failures import LINES_LIMIT, container_statuses, tail
+from .failures import LINES_LIMIT
 from .names import PUBLISHER, REPORT, TRAINER
 from .record import Failure, State
 
@@ -79,15 +80,6 @@ def image_that_trained(job: Manifest, pods: Iterable[Manifest]) -> str | None:
     told = [status for pod in pods for status in container_statuses(pod) if status["name"] == name]
     found = [status["imageID"] for status in told if status.get("imageID")]
     return str(found[-1]) if found else None
-
-
-def ended_at(job: Manifest) -> str | None:
-    """When the Job finished."""
-    status = job.get("status", {})
-    if moment := status.get("completionTime"):
-        return str(moment)
-    ends = [c for c in status.get("conditions", []) if c["type"] in ("Complete", "Failed") and c["status"] == "True"]
-    return str(ends[0]["lastTransitionTime"]) if ends else None
 
 
 def _decoded(message: str, version: int) -> Result | None:

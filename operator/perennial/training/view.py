@@ -20,10 +20,10 @@ from perennial.api.trainingjob_status import (
     SearchResult,
 )
 from perennial.api.trainingjob_status import Trigger as TriggerName
+from perennial.pods.statuses import head, tail
 from perennial.wire.progress import Progress
 from perennial.wire.result import Gate, Result, Searched, Tracked
 
-from .failures import head, tail
 from .intake import Going
 from .origin import Origin, Trigger
 from .record import Failure, Record

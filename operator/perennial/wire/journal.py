@@ -52,7 +52,7 @@ class Keys(msgspec.Struct):
     rows: bytes = b""
 
 
-class Pair(msgspec.Struct, array_like=True):
+class Match(msgspec.Struct, array_like=True):
     """A label for prediction number `at`, which has this key. `mark` names the label's row in its table: a pod that is
     sent a row again, since its answer was lost, knows it by that."""
 
@@ -62,11 +62,11 @@ class Pair(msgspec.Struct, array_like=True):
     label: float | Class
 
 
-class Pairs(msgspec.Struct):
+class Matches(msgspec.Struct):
     """Labels, in the order in which they count."""
 
     name: str
-    pairs: list[Pair]
+    matches: list[Match]
 
 
 class Outcome(IntEnum):
@@ -84,7 +84,7 @@ class Outcome(IntEnum):
 
 
 class Outcomes(msgspec.Struct):
-    """The answer, in the order of the pairs. `rejected` says why of the first that was rejected."""
+    """The answer, in the order of the matches. `rejected` says why of the first that was rejected."""
 
     outcomes: bytes
     rejected: str | None = None

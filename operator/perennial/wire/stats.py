@@ -35,21 +35,13 @@ class Pairs(msgspec.Struct, frozen=True, omit_defaults=True):
         )
 
 
-class Comparison(msgspec.Struct):
+class Comparison(Pairs, frozen=True, kw_only=True, omit_defaults=False):
     """The model against its companion on the same rows: how many were scored by both, and what the labelled ones
     came to."""
 
     companion: str
     compared: int = 0
     disagreed: int = 0
-    labelled: int = 0
-    loss: float = 0.0
-    companion_loss: float = 0.0
-    loss_difference_squares: float = 0.0
-
-    @property
-    def pairs(self) -> Pairs:
-        return Pairs(self.labelled, self.loss, self.companion_loss, self.loss_difference_squares)
 
 
 class Stats(msgspec.Struct):

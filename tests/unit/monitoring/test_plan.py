@@ -154,6 +154,8 @@ def test_ready(case: Observed, ready: tuple[str, str], stalled: str) -> None:
         (("HarmSuspected",), {"Harmful": ("Unknown", "HarmSuspected"), "Drifting": ("False", "NoDrift")}),
         (("HarmSuspected", "Harm"), {"Harmful": ("True", "Harm")}),
         (("TrainServeSkew",), {"Drifting": ("False", "NoDrift"), "DataFault": ("False", "NoFault")}),
+        (("AnchorDrift",), {"Drifting": ("False", "NoDrift"), "DataFault": ("False", "NoFault")}),
+        (("AnchorDrift", "Drift"), {"Drifting": ("True", "Drift")}),
     ],
 )
 def test_what_was_found(states: tuple[State, ...], conditions: dict[str, tuple[str, str]]) -> None:
@@ -256,6 +258,7 @@ PINNED = Deployment(DEPLOYMENT.status, "flights", pinned=3)
         (observed(with_verdicts("Drift")), False, "nothing is asked for"),
         (observed(with_verdicts("Drift"), spec=RETRAIN_ON_DRIFT), True, "takes the request until"),
         (observed(with_verdicts("MinorDrift"), spec=RETRAIN_ON_DRIFT), False, "below spec.materiality"),
+        (observed(with_verdicts("AnchorDrift"), spec=RETRAIN_ON_DRIFT), False, "once perennial.dev/release takes"),
         (observed(with_verdicts("HarmSuspected")), False, "labels prove or clear it"),
         (observed(suspectable("HarmSuspected"), spec=RETRAIN_ON_SUSPICION), True, "takes the request until"),
         (observed(with_verdicts("Harm", "DataFault")), False, "held until the DataFault is over"),
@@ -408,7 +411,15 @@ def test_an_event_says_what_broken_data_were_the_cause_of() -> None:
 
 def test_promotion_begins_anew_and_keeps_what_the_old_model_is_owed() -> None:
     memory = with_verdicts("Harm")
-    governor = Governor(requests=(Request("r1", "flights", worlds.MODEL, "Harm", 0, NOW.timestamp() + 60),))
+    request = Request(
+        id="r1",
+        training_job="flights",
+        model=worlds.MODEL,
+        reason="Harm",
+        created=0.0,
+        expires=NOW.timestamp() + 60,
+    )
+    governor = Governor(requests=(request,))
     memory = msgspec.structs.replace(memory, governor=governor)
     promoted = Deployment(
         ModelDeploymentStatus.model_validate({"stable": {**STABLE, "version": 4, "sha256": worlds.OTHER_MODEL}}),

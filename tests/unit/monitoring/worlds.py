@@ -31,9 +31,11 @@ class Alike(Dispersion):
         return np.full((len(rows), self._shape), self._phi)
 
 
-def numeric(name: str, rng: np.random.Generator, rows: int = 5000, missing: float = 0.0, bins: int = 32) -> Numeric:
-    """A standard normal column, binned as a training run does."""
-    values = np.sort(rng.normal(size=rows))
+def numeric(
+    name: str, rng: np.random.Generator, rows: int = 5000, missing: float = 0.0, bins: int = 32, shift: float = 0.0
+) -> Numeric:
+    """A standard normal column moved by `shift`, binned as a training run does."""
+    values = np.sort(rng.normal(size=rows)) + shift
     inner = np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1])
     edges = np.concatenate([values[:1], inner, [np.nextafter(values[-1], np.inf)]])
     counts = np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 2)

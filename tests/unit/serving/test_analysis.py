@@ -120,7 +120,9 @@ def test_every_measure_asked_for_is_found() -> None:
 
 def stats(requests: int, companion: str | None) -> Stats:
     pairs = (
-        Comparison(companion, compared=10, disagreed=1, labelled=4, loss=1.0, companion_loss=2.0) if companion else None
+        Comparison(companion=companion, compared=10, disagreed=1, labelled=4, loss=1.0, companion_loss=2.0)
+        if companion
+        else None
     )
     return Stats("i", "m", 0.0, requests=requests, errors=1, comparison=pairs)
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from perennial.kube.plan import Child, Deletion, Event, Manifest, Plan, Problem
 from perennial.serving.autoscaler import Load, Sample
 from perennial.serving.observe import Observed, observe
@@ -160,9 +162,9 @@ class World:
         """Requests that the first pod of a revision answers; `pairs` are fields of Comparison."""
         pod = next(pod for pod in self.pods if pod.revision == revision)
         stable = self.status["stable"]["sha256"]
-        before = pod.stats.comparison or Comparison(stable)
-        compared = Comparison(
-            stable, **{name: getattr(before, name) + pairs.get(name, 0) for name in Comparison.__struct_fields__[1:]}
+        before = pod.stats.comparison or Comparison(companion=stable)
+        compared = msgspec.structs.replace(
+            before, companion=stable, **{name: getattr(before, name) + more for name, more in pairs.items()}
         )
         pod.stats = Stats(
             "i",

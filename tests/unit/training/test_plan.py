@@ -282,6 +282,26 @@ class TestMonitors:
         world.settle()
         assert "handled" not in world.status
 
+    def test_a_data_fault_holds_the_first_run_too(self) -> None:
+        world = World()
+        world.monitor("drift", fault=True)
+        world.settle()
+        assert not world.starts
+        world.monitors.clear()
+        world.settle()
+        assert world.status["runs"][0]["trigger"] == "FirstRun"
+
+    def test_a_request_that_a_data_fault_held_becomes_a_run_when_that_is_over(self) -> None:
+        world = trained()
+        world.monitor("drift", requests=[("r1", 1)], fault=True)
+        world.settle()
+        assert len(world.starts) == 1
+        assert world.status["pending"]["trigger"] == "DriftMonitor"
+        world.monitors.clear()
+        world.monitor("drift", requests=[("r1", 1)])
+        world.settle()
+        assert world.status["runs"][0]["trigger"] == "DriftMonitor"
+
     def test_a_data_fault_holds_automatic_runs_and_not_a_person(self) -> None:
         world = trained()
         world.monitor("drift", fault=True)

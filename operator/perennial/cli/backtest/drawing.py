@@ -12,7 +12,7 @@ from perennial.monitoring.words import at
 
 from .replay import Replay
 
-LANES = ("DataFault", "TrainServeSkew", "MinorDrift", "Drift", "HarmSuspected", "Harm")
+LANES = ("DataFault", "TrainServeSkew", "MinorDrift", "AnchorDrift", "Drift", "HarmSuspected", "Harm")
 FEATURES = 8
 _NAME = 18
 _BARS = "▁▂▃▄▅▆▇█"

@@ -26,7 +26,7 @@ svg .reference { fill: none; stroke: var(--before); stroke-width: 1.5; }
 svg .limit { fill: none; stroke: var(--bad); stroke-width: 1.5; stroke-dasharray: 6 4; }
 svg .limit-text { fill: var(--bad); }
 svg .Harm, svg .DataFault { fill: var(--bad); }
-svg .Drift, svg .TrainServeSkew, svg .HarmSuspected { fill: var(--busy); }
+svg .Drift, svg .AnchorDrift, svg .TrainServeSkew, svg .HarmSuspected { fill: var(--busy); }
 svg .MinorDrift { fill: var(--minor); } svg .mark { fill: var(--ink); }
 svg .shade1 { fill: var(--shade1); } svg .shade2 { fill: var(--shade2); }
 svg .shade3 { fill: var(--shade3); } svg .shade4 { fill: var(--shade4); }

@@ -22,7 +22,7 @@ _GAP = 26.0
 _COLUMNS = 400
 """Places that are told apart on the axis of time: more windows than that share them."""
 
-STATES = ("DataFault", "TrainServeSkew", "MinorDrift", "Drift", "HarmSuspected", "Harm")
+STATES = ("DataFault", "TrainServeSkew", "MinorDrift", "AnchorDrift", "Drift", "HarmSuspected", "Harm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +131,7 @@ _SAID = {
     "DataFault": "data fault",
     "TrainServeSkew": "train-serve skew",
     "MinorDrift": "minor drift",
+    "AnchorDrift": "drift from the anchor",
     "Drift": "drift",
     "HarmSuspected": "harm suspected",
     "Harm": "harm",

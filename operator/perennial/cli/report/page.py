@@ -31,14 +31,15 @@ p { margin: 4px 0; } .faint { color: var(--faint); } .small { font-size: 13px; }
 .verdict { margin: 20px 0 0; padding: 18px 22px; border-left: 6px solid var(--good); background: var(--card); }
 .verdict strong { display: block; font-size: 26px; line-height: 1.25; }
 .verdict.Harm, .verdict.DataFault { border-color: var(--bad); }
-.verdict.Drift, .verdict.TrainServeSkew, .verdict.HarmSuspected { border-color: var(--busy); }
+.verdict.Drift, .verdict.AnchorDrift, .verdict.TrainServeSkew, .verdict.HarmSuspected { border-color: var(--busy); }
 .verdict.MinorDrift { border-color: var(--minor); } .verdict.Unsure { border-color: var(--line); }
 .found { margin: 10px 0; padding: 10px 16px; border-left: 4px solid var(--line); background: var(--card); }
 .found.Harm, .found.DataFault { border-color: var(--bad); }
-.found.Drift, .found.TrainServeSkew, .found.HarmSuspected { border-color: var(--busy); }
+.found.Drift, .found.AnchorDrift, .found.TrainServeSkew, .found.HarmSuspected { border-color: var(--busy); }
 .found.MinorDrift { border-color: var(--minor); }
 .tag { font-weight: 600; } .tag.Harm, .tag.DataFault { color: var(--bad); }
-.tag.Drift, .tag.TrainServeSkew, .tag.HarmSuspected { color: var(--busy); } .tag.MinorDrift { color: var(--minor); }
+.tag.Drift, .tag.AnchorDrift, .tag.TrainServeSkew, .tag.HarmSuspected { color: var(--busy); }
+.tag.MinorDrift { color: var(--minor); }
 table { border-collapse: collapse; width: 100%; font-size: 14px; }
 th, td { text-align: left; padding: 5px 12px 5px 0; border-bottom: 1px solid var(--grid); vertical-align: top; }
 th { font-weight: 600; color: var(--faint); font-size: 13px; }

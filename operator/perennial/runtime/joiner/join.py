@@ -20,7 +20,7 @@ from perennial.runtime.trainer.failures import InputError
 from perennial.runtime.trainer.reading import examine
 from perennial.runtime.trainer.sources import Fetched, Source, find
 from perennial.wire.join import DIGEST, FILES_A_JOIN, MAX_FILES, Join, Joined
-from perennial.wire.journal import Outcome, Pair
+from perennial.wire.journal import Match, Outcome
 from perennial.wire.places import CONTROL_PORT
 
 from .labels import Labels, labels_in
@@ -28,7 +28,7 @@ from .predictions import Index, Predictions
 from .servers import Pod, Unreachable
 
 FIELD = "spec.labels.uri"
-PAIRS = 500
+LABELS_A_REQUEST = 500
 """Labels of one request: some milliseconds, in which the pod answers nobody else."""
 
 Say = Callable[[str], None]
@@ -116,11 +116,11 @@ class _Work:
 
     def do(self, labels: Labels, name: str, digest: bytes) -> None:
         best = np.zeros(len(labels), np.uint8)
-        pairs = self.index.pairs(labels)
+        matching = self.index.matching(labels)
         for number, pod in enumerate(self.pods):
-            of, at = pairs.of(number)
-            for start in range(0, len(of), PAIRS):
-                part = slice(start, start + PAIRS)
+            of, at = matching.of(number)
+            for start in range(0, len(of), LABELS_A_REQUEST):
+                part = slice(start, start + LABELS_A_REQUEST)
                 outcomes = self._send(pod, labels, of[part].tolist(), at[part].tolist(), name, digest)
                 np.maximum.at(best, of[part], outcomes)
         counts = Counter(Outcome(outcome) for outcome in best.tolist())
@@ -166,17 +166,17 @@ class _Work:
     def _send(
         self, pod: Pod, labels: Labels, of: list[int], at: list[int], name: str, digest: bytes
     ) -> np.typing.NDArray[np.uint8]:
-        pairs = [
-            Pair(number, labels.keys[label].tobytes(), _mark(digest, int(labels.rows[label])), labels.values[label])
+        matches = [
+            Match(number, labels.keys[label].tobytes(), _mark(digest, int(labels.rows[label])), labels.values[label])
             for label, number in zip(of, at, strict=True)
         ]
         try:
-            answer = pod.label(pairs)
+            answer = pod.label(matches)
         except Unreachable as error:
             self._miss(str(error))
             answer = None
         if answer is None:
-            return np.zeros(len(pairs), np.uint8)
+            return np.zeros(len(matches), np.uint8)
         outcomes = np.frombuffer(answer.outcomes, np.uint8)
         if answer.rejected and not self.notes:
             row = int(labels.rows[of[int(np.argmax(outcomes == Outcome.REJECTED))]])

@@ -15,7 +15,7 @@ _ENTRY = np.dtype([("key", "<u8"), ("issued", "<u4"), ("server", "<u4"), ("at", 
 
 
 @dataclass(frozen=True, slots=True)
-class Pairs:
+class Matching:
     """Which label (`label`, its place) is for which prediction: number `at` of pod number `server`, in the order of the
     labels."""
 
@@ -58,15 +58,15 @@ class Index:
         """When the oldest one was made; None where there is none."""
         return int(self.entries["issued"].min()) if len(self.entries) else None
 
-    def pairs(self, labels: Labels) -> Pairs:
+    def matching(self, labels: Labels) -> Matching:
         """A label is for every prediction of its key that was made before it was known."""
         keys = self.entries["key"]
         first = np.searchsorted(keys, labels.keys, side="left")
         count = np.searchsorted(keys, labels.keys, side="right") - first
         label = np.repeat(np.arange(len(labels)), count)
-        # The i-th prediction of each label's: where its key begins, and how far this pair is behind its label's first.
+        # The i-th prediction of each label's: where its key begins, and how far this match is behind its label's first.
         behind = np.arange(len(label)) - np.repeat(np.cumsum(count) - count, count)
         entries = self.entries[np.repeat(first, count) + behind]
         before = entries["issued"] <= labels.known[label]
         label, entries = label[before], entries[before]
-        return Pairs(label, entries["server"], entries["at"])
+        return Matching(label, entries["server"], entries["at"])

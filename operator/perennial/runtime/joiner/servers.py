@@ -10,7 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from perennial.wire.join import Server
-from perennial.wire.journal import KEYS_PATH, LABELS_PATH, Keys, Outcomes, Page, Pair, Pairs
+from perennial.wire.journal import KEYS_PATH, LABELS_PATH, Keys, Match, Matches, Outcomes, Page
 
 ATTEMPTS = 4
 PAUSE_SECONDS = 1.0
@@ -39,9 +39,9 @@ class Pod:
         answer = self._ask(KEYS_PATH, Page(after), Keys)
         return answer if answer is not None and answer.name == self._deployment else None
 
-    def label(self, pairs: list[Pair]) -> Outcomes | None:
+    def label(self, matches: list[Match]) -> Outcomes | None:
         """What became of these labels; None as above. Raises Unreachable."""
-        return self._ask(LABELS_PATH, Pairs(self._deployment, pairs), Outcomes)
+        return self._ask(LABELS_PATH, Matches(self._deployment, matches), Outcomes)
 
     def _ask(self, path: str, question: object, answer: type[AnswerT]) -> AnswerT | None:
         body = msgspec.msgpack.encode(question)

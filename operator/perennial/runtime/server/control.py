@@ -38,8 +38,8 @@ from perennial.wire.journal import (
     Keep,
     Kept,
     Keys,
+    Matches,
     Page,
-    Pairs,
     Records,
 )
 from perennial.wire.stats import STATS_PATH
@@ -54,7 +54,7 @@ KEYS = 2**18
 _decode_take = msgspec.json.Decoder(Take).decode
 _decode_keep = msgspec.json.Decoder(Keep).decode
 _decode_page = msgspec.msgpack.Decoder(Page).decode
-_decode_pairs = msgspec.msgpack.Decoder(Pairs).decode
+_decode_matches = msgspec.msgpack.Decoder(Matches).decode
 _decode_records = msgspec.msgpack.Decoder(Records).decode
 _decode_basis = msgspec.msgpack.Decoder(Basis).decode
 pack = msgspec.msgpack.encode
@@ -159,11 +159,11 @@ class ControlApp:
 
     def _labels(self, body: bytes) -> Reply:
         predictor, counting = self._loaded()
-        journal, pairs = self._open(counting), _decoded(_decode_pairs, body)
-        self._check_name(pairs.name)
+        journal, given = self._open(counting), _decoded(_decode_matches, body)
+        self._check_name(given.name)
         if journal is None:
             raise Refusal(409, "no predictions are remembered here")
-        return Reply(pack(Joining(counting.book, journal, predictor.model.digest)(pairs.pairs)), content_type=BINARY)
+        return Reply(pack(Joining(counting.book, journal, predictor.model.digest)(given.matches)), content_type=BINARY)
 
     def _records(self, body: bytes) -> Reply:
         """Another pod's, which ends. The key comes with them: an operator that is down has told it to nobody."""

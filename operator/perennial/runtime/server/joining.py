@@ -7,7 +7,7 @@ from __future__ import annotations
 from perennial.runtime.server.counts.epochs import Book
 from perennial.runtime.server.counts.journal import Journal
 from perennial.runtime.server.feedback import check_class, judge
-from perennial.wire.journal import Outcome, Outcomes, Pair
+from perennial.wire.journal import Match, Outcome, Outcomes
 
 
 class Joining:
@@ -18,26 +18,26 @@ class Joining:
         self._journal = journal
         self._model = model
 
-    def __call__(self, pairs: list[Pair]) -> Outcomes:
+    def __call__(self, matches: list[Match]) -> Outcomes:
         """What became of each. A label that is nonsense spoils no other."""
         outcomes, rejected = bytearray(), None
-        for pair in pairs:
+        for match in matches:
             try:
-                outcomes.append(self._take(pair))
+                outcomes.append(self._take(match))
             except ValueError as error:
                 outcomes.append(Outcome.REJECTED)
                 rejected = rejected or str(error)
         return Outcomes(bytes(outcomes), rejected)
 
-    def _take(self, pair: Pair) -> Outcome:
-        record = self._journal.find(pair.at, pair.key)
+    def _take(self, match: Match) -> Outcome:
+        record = self._journal.find(match.at, match.key)
         if record is None:
             return Outcome.GONE
         counted = Outcome.COUNTED if record.receipt.model.hex() == self._model else Outcome.LATE
         if record.mark:
-            return counted if record.mark == pair.mark else Outcome.DUPLICATE
-        check_class(pair.label, record.classes)
+            return counted if record.mark == match.mark else Outcome.DUPLICATE
+        check_class(match.label, record.classes)
         # A crash between the two leaves a label that is counted and not marked: the ledger knows it then.
-        self._book.label(judge(record.receipt, pair.label))
-        self._journal.mark(pair.at, pair.mark)
+        self._book.label(judge(record.receipt, match.label))
+        self._journal.mark(match.at, match.mark)
         return counted

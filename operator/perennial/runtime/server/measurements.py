@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import msgspec
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
@@ -48,15 +49,11 @@ def stats(predictor: Predictor, counting: Counting, meter: Meter) -> Stats:
 def _comparison(predictor: Predictor, counting: Counting, totals: PodTotals) -> Comparison | None:
     if predictor.companion is None:
         return None
-    pairs = counting.book.totals.pairs
     return Comparison(
         companion=predictor.companion.digest,
         compared=totals.compared,
         disagreed=totals.disagreed,
-        labelled=pairs.labelled,
-        loss=pairs.loss,
-        companion_loss=pairs.companion_loss,
-        loss_difference_squares=pairs.loss_difference_squares,
+        **msgspec.structs.asdict(counting.book.totals.pairs),
     )
 
 

@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
     run: Run | None = None
     try:
         run = _run()
-        result = _tracked(run, _command(arguments)(run))
+        result = _tracked(run, _command(arguments)(run), started)
     except Exception as error:  # the one place where a run's every end is told
         return _failed(run, error, started)
     say(f"version {result.version}: {result.outcome}")
@@ -65,12 +65,12 @@ def _command(arguments: list[str]) -> Callable[[Run], Result]:
     raise RunError("InvalidCommand", f"{' '.join(arguments)}: the commands are publish and report, or none to train")
 
 
-def _tracked(run: Run, result: Result) -> Result:
+def _tracked(run: Run, result: Result, started: datetime) -> Result:
     if run.mlflow is None:
         return result
     from .tracking import tracked
 
-    return tracked(run, run.mlflow, result, say)
+    return tracked(run, run.mlflow, result, started, say)
 
 
 def _run() -> Run:
@@ -94,16 +94,8 @@ def _failed(run: Run | None, error: Exception, started: datetime) -> int:
     # Before the tracker is told, which may take a minute in which the pod can be ended.
     termination.write(result)
     if run is not None and not isinstance(error, NoVersionError):
-        termination.write(_failure_tracked(run, result, started))
+        termination.write(_tracked(run, result, started))
     return code
-
-
-def _failure_tracked(run: Run, result: Result, started: datetime) -> Result:
-    if run.mlflow is None:
-        return result
-    from .tracking import failure_tracked
-
-    return failure_tracked(run, run.mlflow, result, started, say)
 
 
 def _told(error: Exception) -> tuple[int, Failure]:

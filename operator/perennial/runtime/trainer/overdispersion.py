@@ -1,7 +1,8 @@
-"""How much more a column's counts vary from chunk to chunk than independent rows would: what the drift scan divides by.
+"""How much more losses vary from chunk to chunk than those of independent rows would: what the rows behind the bounds
+of a loss are divided by.
 
-Rows close in time resemble one another, so that a window of n rows tells less than n independent ones. phi is the
-Pearson dispersion over time-ordered chunks of the held-out rows (McCullagh and Nelder, Generalized Linear Models, 4.5),
+Rows close in time resemble one another, so that n of them tell less than n independent ones. phi is the Pearson
+dispersion over time-ordered chunks of the held-out rows (McCullagh and Nelder, Generalized Linear Models, 4.5),
 at its upper confidence bound: dispersion * (M - 1) / chi2.ppf(0.1, M - 1).
 """
 
@@ -17,11 +18,12 @@ _LEAST_ROWS = 10
 
 
 def phi(cells: NDArray[np.intp], length: int, *, ordered: bool) -> float:
-    """Overdispersion of a column, at least 1. `cells` [rows] in time order, each below `length`.
+    """The overdispersion, at least 1. `cells` [rows] in time order, each below `length`.
 
-    Ordered cells (a numeric column's, the last one missing) are compared at up to 15 cuts of their cumulative counts,
-    others one against the rest.
+    Ordered cells are compared at up to 15 cuts of their cumulative counts, others one against the rest.
     """
+    from scipy.stats import chi2
+
     chunks = min(CHUNKS, len(cells) // _LEAST_ROWS)
     if chunks < 2:
         return 1.0
@@ -36,15 +38,7 @@ def phi(cells: NDArray[np.intp], length: int, *, ordered: bool) -> float:
     expected = sizes * share[telling]
     variance = expected * (1.0 - share[telling])
     dispersion = ((hits[:, telling] - expected) ** 2 / variance).sum(axis=0) / (chunks - 1)
-    return max(1.0, float(np.median(dispersion)) * (chunks - 1) / chi2_low()[chunks - 2])
-
-
-def chi2_low(degrees: int = 64) -> list[float]:
-    """chi2.ppf(0.1, k) for k = 1..degrees."""
-    from scipy.stats import chi2
-
-    quantiles: list[float] = chi2.ppf(LOW, np.arange(1, degrees + 1)).tolist()
-    return quantiles
+    return max(1.0, float(np.median(dispersion)) * (chunks - 1) / float(chi2.ppf(LOW, chunks - 1)))
 
 
 def _counts(cells: NDArray[np.intp], length: int, chunks: int) -> NDArray[np.float64]:
@@ -54,7 +48,7 @@ def _counts(cells: NDArray[np.intp], length: int, chunks: int) -> NDArray[np.flo
 
 
 def _below_cuts(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Counts below up to 15 cuts, spread evenly, and of missing values."""
+    """Counts below up to 15 cuts, spread evenly, and in the last cell."""
     below = np.cumsum(counts[:, :-1], axis=1)[:, :-1]
     step = max(1, -(-below.shape[1] // CUTS))
     return np.concatenate([below[:, ::step], counts[:, -1:]], axis=1)

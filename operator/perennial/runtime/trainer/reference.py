@@ -100,7 +100,7 @@ def _categorical(name: str, values: Iterable[str], known: Counter[str]) -> tuple
     """The commonest of `known` have a cell each. The held-out rows do not choose: what happens to be common among them
     would be chosen, and be less common ever after."""
     texts = list(values)
-    top, others = binning.top_categories(known, known)
+    top, others = binning.top_categories(known)
     column = Categorical(name, top, [], others[:MAX_OTHERS])
     return _counted(column, binning.text_cells(column, texts))
 

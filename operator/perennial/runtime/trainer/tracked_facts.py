@@ -29,9 +29,17 @@ FAILURE = "perennial.failure"
 
 
 @dataclass(frozen=True, slots=True)
+class Registration:
+    """The registered model that an accepted version is one of, and the version's place in the store."""
+
+    name: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
-    """A run as a tracker has it. `key` are tags that no other run has together; times are in milliseconds since 1970.
-    `registered_as` is the registered model that an accepted version is one of, `model` where it is."""
+    """A run as a tracker has it. `key` are tags that no other run has together; times are in milliseconds since
+    1970."""
 
     name: str
     key: dict[str, str]
@@ -41,8 +49,7 @@ class Facts:
     ended: int
     status: Literal["FINISHED", "FAILED"] = "FINISHED"
     metrics: dict[str, float] = field(default_factory=dict)
-    registered_as: str | None = None
-    model: Model | None = None
+    registration: Registration | None = None
 
 
 def facts_of(run: Run, model: Model, version: Version) -> Facts:
@@ -52,8 +59,7 @@ def facts_of(run: Run, model: Model, version: Version) -> Facts:
     result = version.manifest.result
     return Facts(
         name=_name(run),
-        registered_as=f"{run.namespace}.{run.name}" if result.outcome == "Accepted" else None,
-        model=model,
+        registration=Registration(f"{run.namespace}.{run.name}", model.uri) if result.outcome == "Accepted" else None,
         key=_key(run),
         tags=_tags(run, model, result, lineage)
         | {"mlflow.note.content": _cut(version.read(CARD_FILE).decode(), _TAG_LIMIT)},

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from perennial.wire.result import Result, Tracked
 from perennial.wire.run import Mlflow, Run
 
 from .mlflow import MlflowError, Server
-from .tracked_facts import FAILURE, Facts, facts_of, facts_of_failure
+from .tracked_facts import FAILURE, Facts, Registration, facts_of, facts_of_failure
 
 PATIENCE_SECONDS = 60.0
 """What a run may take longer for it, whatever the server does: one that answers slowly is waited for."""
@@ -38,50 +39,27 @@ def tracked(
     run: Run,
     mlflow: Mlflow,
     result: Result,
-    say: Callable[[str], None],
-    secret: Path = Path(places.TRACKING_SECRET),
-    patience: float = PATIENCE_SECONDS,
-) -> Result:
-    """The result with what the server has of its version, and why not where it has not. Raises nothing."""
-
-    def facts() -> Facts:
-        assert result.model is not None
-        return facts_of(run, result.model, open_version(result.model.uri, seal=result.model.seal))
-
-    return _told(mlflow, result, facts, say, secret, patience)
-
-
-def failure_tracked(
-    run: Run,
-    mlflow: Mlflow,
-    result: Result,
     started: datetime,
     say: Callable[[str], None],
     secret: Path = Path(places.TRACKING_SECRET),
     patience: float = PATIENCE_SECONDS,
 ) -> Result:
-    """The same of a run that failed, as far as one can tell before the last attempt: one that comes to a version makes
-    it good."""
-    ended = datetime.now(UTC)
+    """The result with what the server has of it, and why not where it has not. Raises nothing.
 
-    def facts() -> Facts:
-        assert result.failure is not None
-        return facts_of_failure(run, result.failure, started, ended)
-
-    return _told(mlflow, result, facts, say, secret, patience)
-
-
-def _told(
-    mlflow: Mlflow,
-    result: Result,
-    facts: Callable[[], Facts],
-    say: Callable[[str], None],
-    secret: Path,
-    patience: float,
-) -> Result:
+    Of a failure it is told as far as one can tell before the last attempt, the one that began at `started`: one that
+    comes to a version makes it good.
+    """
+    facts = partial(_facts, run, result, started, datetime.now(UTC))
     told = _within(patience, lambda: _attempts(mlflow, facts, secret, min(patience, _OUTAGE_SECONDS)))
     say(f"MLflow: run {told.run} in {mlflow.experiment!r}" if told.problem is None else f"MLflow: {told.problem}")
     return msgspec.structs.replace(result, tracked=told)
+
+
+def _facts(run: Run, result: Result, started: datetime, ended: datetime) -> Facts:
+    if result.model is not None:
+        return facts_of(run, result.model, open_version(result.model.uri, seal=result.model.seal))
+    assert result.failure is not None
+    return facts_of_failure(run, result.failure, started, ended)
 
 
 def _within(patience: float, work: Callable[[], Tracked]) -> Tracked:
@@ -126,8 +104,8 @@ def _logged(server: Server, experiment_name: str, facts: Facts) -> str:
     # fail any more.
     if status != "FINISHED":
         _complete_run(server, run_id, facts, {FAILURE: ""} if status == "FAILED" else {})
-    if facts.registered_as:
-        _register(server, facts.registered_as, run_id, facts)
+    if facts.registration:
+        _register(server, facts.registration, run_id, facts)
     return str(run_id)
 
 
@@ -181,8 +159,9 @@ def _complete_run(server: Server, run_id: str, facts: Facts, outdated: Mapping[s
     server.post("runs/update", run_id=run_id, status=facts.status, end_time=facts.ended)
 
 
-def _register(server: Server, name: str, run_id: str, facts: Facts) -> None:
+def _register(server: Server, registration: Registration, run_id: str, facts: Facts) -> None:
     """The version in the model registry, under the TrainingJob's name; it points to the store."""
+    name = registration.name
     found = server.get("model-versions/search", filter=f"run_id = '{run_id}'").get("model_versions", [])
     if any(version["name"] == name for version in found):
         return
@@ -191,9 +170,8 @@ def _register(server: Server, name: str, run_id: str, facts: Facts) -> None:
     except MlflowError as error:
         if error.code != _EXISTS:
             raise
-    assert facts.model is not None
     told = facts.key | {name: value for name, value in facts.tags.items() if name.startswith("perennial.")}
-    server.post("model-versions/create", name=name, source=facts.model.uri, run_id=run_id, tags=_pairs(told))
+    server.post("model-versions/create", name=name, source=registration.source, run_id=run_id, tags=_pairs(told))
 
 
 def _pairs(told: dict[str, Any]) -> list[dict[str, Any]]:

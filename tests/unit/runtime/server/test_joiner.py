@@ -252,7 +252,7 @@ def test_a_table_of_too_many_files_is_refused(scene: Scene, monkeypatch: pytest.
         scene.join()
 
 
-def test_pairs_of_no_predictions_are_none(scene: Scene) -> None:
+def test_of_no_predictions_there_is_no_oldest_one() -> None:
     assert Predictions().sealed().since is None
 
 

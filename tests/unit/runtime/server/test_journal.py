@@ -26,7 +26,7 @@ from perennial.runtime.server.counts.journal import Basis, Journal
 from perennial.runtime.server.engine import Answers
 from perennial.runtime.server.raw import RawTensor
 from perennial.runtime.server.receipt import Receipt
-from perennial.wire.journal import Keys, Outcome, Outcomes, Pair, Pairs
+from perennial.wire.journal import Keys, Match, Matches, Outcome, Outcomes
 
 JOURNAL, KEYS = "/perennial/v1/journal", "/perennial/v1/journal/keys"
 LABELS, RECORDS = "/perennial/v1/journal/labels", "/perennial/v1/journal/records"
@@ -49,9 +49,9 @@ def remembered(served: Served) -> list[bytes]:
     return [row["key"].tobytes() for row in np.frombuffer(keys(served).rows, ROW)]
 
 
-def label(served: Served, *pairs: tuple[int, Any, int, Any]) -> list[Outcome]:
+def label(served: Served, *matches: tuple[int, Any, int, Any]) -> list[Outcome]:
     """Outcomes of labels: prediction number, key, mark, label."""
-    sent = Pairs("flights", [Pair(at, digest_of(key), mark, label) for at, key, mark, label in pairs])
+    sent = Matches("flights", [Match(at, digest_of(key), mark, label) for at, key, mark, label in matches])
     answer = served.operate(LABELS, pack(sent), "POST")
     assert answer.status == 200, answer.body
     return [Outcome(each) for each in msgspec.msgpack.decode(answer.raw, type=Outcomes).outcomes]
@@ -262,7 +262,7 @@ def test_a_pod_that_ends_gives_away_what_it_remembers(kept: Served, newer: Serve
     assert label(newer, (0, "a", 7, "no"), (1, "b", 7, "no")) == [Outcome.DUPLICATE, Outcome.LATE]
     models = newer.operate("/perennial/v1/epochs", {}).body["epochs"][-1]["models"]
     assert models[kept.predictor.model.digest]["labels"]["loss"] == [0, 1]
-    assert kept.operate(LABELS, pack(Pairs("flights", [])), "POST").status == 503
+    assert kept.operate(LABELS, pack(Matches("flights", [])), "POST").status == 503
 
 
 def test_models_that_no_record_is_of_are_left_behind(tmp_path: Path) -> None:
@@ -316,8 +316,8 @@ def test_what_was_sent_and_not_answered_is_not_sent_twice(kept: Served, monkeypa
     [
         (JOURNAL, b"{}", 400),
         (KEYS, b"\xc1", 400),
-        (LABELS, pack({"name": "flights", "pairs": [[1]]}), 400),
-        (LABELS, pack({"name": "others", "pairs": []}), 404),
+        (LABELS, pack({"name": "flights", "matches": [[1]]}), 400),
+        (LABELS, pack({"name": "others", "matches": []}), 404),
         (RECORDS, pack({"name": "flights", "key": "flight", "models": [], "records": b"x" * 56}), 400),
         (RECORDS, pack({"name": "flights", "key": "flight", "models": [], "records": b"x"}), 400),
         (RECORDS, pack({"name": "flights", "key": "other", "models": [], "records": b""}), 409),
@@ -348,18 +348,18 @@ def test_a_server_that_is_killed_while_labels_come_counts_each_once(
     x = {"name": "x", "shape": [rows, 2], "datatype": "FP64", "data": [0.1, 0] * rows}
     key = {"name": "flight", "shape": [rows], "datatype": "INT64", "data": list(range(rows))}
     assert server.ask(server.port, "/v2/models/flights/infer", {"inputs": [x, key]})[0] == 200
-    pairs = [Pair(at, digest_of(at), at + 1, "no") for at in range(rows)]
+    matches = [Match(at, digest_of(at), at + 1, "no") for at in range(rows)]
     dying = threading.Timer(0.05, server.process.kill)
     dying.start()
     try:
         for _ in range(10_000):
             for first in range(0, rows, 10):
-                sent(server.control, LABELS, Pairs("flights", pairs[first : first + 10]))
+                sent(server.control, LABELS, Matches("flights", matches[first : first + 10]))
     except (OSError, http.client.HTTPException):
         server.process.wait()
     dying.join()
     again = start(model)
     again.wait_ready()
-    told = msgspec.msgpack.decode(sent(again.control, LABELS, Pairs("flights", pairs)), type=Outcomes)
+    told = msgspec.msgpack.decode(sent(again.control, LABELS, Matches("flights", matches)), type=Outcomes)
     assert set(told.outcomes) == {Outcome.COUNTED}
     assert again.ask(again.control, "/perennial/v1/stats")[1]["labels"] == rows

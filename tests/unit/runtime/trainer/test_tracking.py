@@ -17,7 +17,7 @@ from perennial.runtime.trainer import tracking
 from perennial.runtime.trainer.__main__ import _failed as ended_by
 from perennial.runtime.trainer.failures import RunError
 from perennial.runtime.trainer.mlflow import Server
-from perennial.runtime.trainer.tracking import failure_tracked, tracked
+from perennial.runtime.trainer.tracking import tracked
 from perennial.wire import places
 from perennial.wire.result import Failure, Result, Tracked
 from perennial.wire.run import Bound, Mlflow, Run
@@ -58,7 +58,7 @@ def told(
     run: Run, result: Result, uri: str, secret: Path, experiment: str = "flights", patience: float = 20
 ) -> Tracked:
     lines: list[str] = []
-    made = tracked(run, Mlflow(uri, experiment), result, lines.append, secret, patience)
+    made = tracked(run, Mlflow(uri, experiment), result, datetime.now(UTC), lines.append, secret, patience)
     assert msgspec.structs.replace(made, tracked=None) == result
     assert made.tracked is not None
     assert (made.tracked.problem or made.tracked.run or "nothing") in lines[-1]
@@ -170,11 +170,7 @@ def test_a_rejected_version_is_logged_and_not_registered(
 
 def failed(run: Run, uri: str, secret: Path, experiment: str, reason: str = "DataRejected") -> Tracked:
     result = Result(run.version, "Failed", failure=Failure(reason, f"it was {reason}"))
-    begun = datetime.now(UTC)
-    made = failure_tracked(run, Mlflow(uri, experiment), result, begun, lambda _: None, secret, 20)
-    assert msgspec.structs.replace(made, tracked=None) == result
-    assert made.tracked is not None
-    return made.tracked
+    return told(run, result, uri, secret, experiment)
 
 
 def test_a_run_that_failed_is_there_with_its_reason_until_an_attempt_comes_to_a_version(
@@ -210,7 +206,7 @@ def test_a_run_that_fails_ends_the_same_with_an_mlflow_server_or_without(
     world: World, server: MlflowServer, secret: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PERENNIAL_TERMINATION_LOG", str(world.root / "message"))
-    monkeypatch.setattr(failure_tracked, "__defaults__", (secret, 20.0))
+    monkeypatch.setattr(tracked, "__defaults__", (secret, 20.0))
     monkeypatch.setattr(tracking, "_OUTAGE_SECONDS", 0)
     ends = []
     for mlflow in (Mlflow(server.uri, "ends"), Mlflow("http://127.0.0.1:1", "ends"), None):

@@ -1,0 +1,135 @@
+"""What each feature looked like when it was first watched, kept through promotions: the training reference of then.
+
+Each promotion begins with a new baseline, so a drift that is slow beside the retrains would be normal every day anew.
+The held-out rows of each new version are therefore compared with the anchor's: like with like, however much what is
+served differs from both, and over the hours and days that training data span. A feature whose drift was told is
+anchored anew by the version that follows: nobody needs to hear twice of a change that is being learned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from itertools import groupby
+
+import msgspec
+import numpy as np
+
+from perennial.wire.layout import CutKind, binned, layout_of
+from perennial.wire.reference import Categorical, Column, Reference
+
+from .apart import Worth, apart, comparable, cuts
+from .dispersion import Dispersion
+from .faults import Finding
+from .history import STRETCHES
+from .scan import bound
+from .words import at, count
+
+
+class Anchored(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A feature's column in the reference of `version`, first watched at `since` (Unix seconds), so many `promotions`
+    ago. `values` and `missing` are the overdispersion of its rows."""
+
+    since: float
+    column: Column
+    version: int | None = None
+    promotions: int = 0
+    values: float = 1.0
+    missing: float = 1.0
+
+    @property
+    def worth(self) -> Worth:
+        return Worth(self.column, self.values, self.missing)
+
+
+class Anchor(msgspec.Struct, frozen=True):
+    """The features of the model that was last compared, by its digest."""
+
+    model: str
+    features: tuple[Anchored, ...] = ()
+
+    def without(self, names: Collection[str]) -> Anchor:
+        """Features that the next version shall anchor anew."""
+        return Anchor(self.model, tuple(each for each in self.features if each.column.name not in names))
+
+    @property
+    def points(self) -> list[tuple[Anchored, int]]:
+        """Each version that features are anchored at, by one of these, and how many they are; the oldest first."""
+        alike = (list(those) for _, those in groupby(sorted(self.features, key=_since), key=_since))
+        return [(those[0], len(those)) for those in alike]
+
+
+def carried(anchor: Anchor | None, reference: Reference, version: int | None, since: float) -> Anchor:
+    """The anchor under the next version: features that are new to it, or of another kind now, begin here."""
+    known = {each.column.name: each for each in anchor.features} if anchor else {}
+    return Anchor(
+        reference.model,
+        tuple(
+            msgspec.structs.replace(before, promotions=before.promotions + 1)
+            if (before := known.get(now.column.name)) and comparable(before.column, now.column)
+            else Anchored(since, now.column, version, values=now.values, missing=now.missing)
+            for now in _features(reference)
+        ),
+    )
+
+
+def moved(
+    anchor: Anchor, reference: Reference, *, exclude: Collection[str], materiality: float, looks: float
+) -> list[Finding]:
+    """The features whose held-out rows surely and materially differ from the anchor's.
+
+    One comparison is one stretch of one look, of which a scan has so many, on average, before a false alarm; the first
+    look after a promotion, with one window only, leaves more than that unused.
+    """
+    pairs = [
+        (before, now)
+        for before, now in zip(anchor.features, _features(reference), strict=True)
+        if before.promotions and now.column.name not in exclude
+    ]
+    furthest = bound(looks, STRETCHES * sum(cuts(before.column, now.column) for before, now in pairs))
+    return [
+        Finding(
+            state="Drift",
+            name=now.column.name,
+            kind=found.kind,
+            effect=found.size,
+            divergence=0.0,
+            statistic=found.statistic,
+            words=f"{found.words} since {_named(before)}, {count(before.promotions, 'promotion')} ago",
+            n=reference.rows,
+            since=before.since,
+        )
+        for before, now in pairs
+        if (found := apart(before.worth, now, bound=furthest, materiality=materiality))
+    ]
+
+
+def _named(anchored: Anchored) -> str:
+    model = "the model" if anchored.version is None else f"version {anchored.version}"
+    return f"{model} of {at(anchored.since)[:10]}"
+
+
+def _since(anchored: Anchored) -> tuple[float, int]:
+    return anchored.since, anchored.version or 0
+
+
+def _features(reference: Reference) -> list[Worth]:
+    """The features with what the order of their held-out rows tells of how much these waver."""
+    layout = layout_of(reference)
+    rows = np.array([float(reference.rows)])
+    dispersion = Dispersion(layout, trained=reference.differences).at(rows)[0]
+    missing = layout.kind == CutKind.MISSING
+    return [
+        Worth(
+            _lean(column),
+            float(dispersion[(layout.column == place) & ~missing].max(initial=1.0)),
+            float(dispersion[(layout.column == place) & missing].max(initial=1.0)),
+        )
+        for place, column in enumerate(reference.features)
+    ]
+
+
+def _lean(column: Column) -> Column:
+    """Without what only a scan needs."""
+    if isinstance(column, Categorical):
+        return Categorical(column.name, column.categories, column.counts)
+    return binned(column)
