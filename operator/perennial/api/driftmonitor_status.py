@@ -34,7 +34,7 @@ class BaselineStatus(Status):
     since: Timestamp | None = None
     """When it was begun."""
     assumes: tuple[str, ...] = ()
-    """What is taken for granted: how far windows differ when nothing has changed, and that there is no season."""
+    """What is taken for granted: how far windows differ when nothing has changed, and what is known of the season."""
 
 
 class AnchorStatus(Status):
