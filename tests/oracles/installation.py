@@ -70,6 +70,7 @@ class Installation:
                 self.caches,
                 children,
                 self.told.tell,
+                lambda key, name=name: self.may_wait(name, key),
                 clock=lambda: self.now,
             )
         self.heard = dict.fromkeys((resource.plural for resource in self.caches), self.listed)
@@ -143,6 +144,10 @@ class Installation:
             if not await self.step() and not self.server.act() and not self.hear():
                 return
         raise AssertionError(f"it never comes to rest: {self.server.writes[-10:]}")
+
+    def may_wait(self, name: str, key: Key) -> bool:
+        """Whether a status is left to the next reconcile; only where there will be one."""
+        return False
 
     def enqueue_all(self) -> None:
         """What a resync of everything would do."""
