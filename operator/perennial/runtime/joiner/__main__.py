@@ -10,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 
+from perennial.runtime.failures import INTERNAL_EXIT, TRANSIENT_EXIT, RunError
 from perennial.runtime.limits import limit_threads
-from perennial.runtime.trainer.failures import INTERNAL_EXIT, TRANSIENT_EXIT, RunError
 from perennial.runtime.trainer.termination import PATH, PATH_ENV
 from perennial.wire.join import JOIN_ENV, Join, Joined
 from perennial.wire.places import DATA_SECRET

@@ -16,9 +16,9 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from perennial.runtime.trainer.failures import InputError
-from perennial.runtime.trainer.reading import examine
-from perennial.runtime.trainer.sources import Fetched, Source, find
+from perennial.runtime.failures import InputError
+from perennial.runtime.tables.reading import examine
+from perennial.runtime.tables.sources import Fetched, Source, find
 from perennial.wire.join import DIGEST, FILES_A_JOIN, MAX_FILES, Join, Joined
 from perennial.wire.journal import Match, Outcome
 from perennial.wire.places import CONTROL_PORT

@@ -16,13 +16,13 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from perennial.runtime.failures import INTERNAL_EXIT, TRANSIENT_EXIT, NoVersionError, RunError
 from perennial.runtime.limits import limit_threads
 from perennial.wire.places import RUN_ENV
 from perennial.wire.result import Failure, Result
 from perennial.wire.run import Run
 
 from . import termination
-from .failures import INTERNAL_EXIT, TRANSIENT_EXIT, NoVersionError, RunError
 
 _TRACEBACK_LINES = 30
 

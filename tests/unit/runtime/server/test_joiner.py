@@ -12,12 +12,12 @@ import msgspec
 import pandas as pd
 import pytest
 
+from perennial.runtime.failures import InputError
 from perennial.runtime.joiner import join as joining
 from perennial.runtime.joiner.join import join, shortened
 from perennial.runtime.joiner.predictions import Predictions
 from perennial.runtime.joiner.servers import Pod
 from perennial.runtime.keys import digest_of
-from perennial.runtime.trainer.failures import InputError
 from perennial.wire.join import Join, Joined, Server
 from perennial.wire.result import Failure
 
