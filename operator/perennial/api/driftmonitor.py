@@ -32,6 +32,9 @@ class Baseline(Model):
     held-out rows."""
     rows: Annotated[int, Ge(100), Le(100000000)] = 10000
     """How many rows a baseline from serving takes, from ten windows or more."""
+    period: Duration | None = None
+    """How long a baseline from serving takes at least. From two weeks on (14d) it knows the hours of the week, so that
+    what differs by them is not told as drift."""
 
 
 class Features(Model):

@@ -34,7 +34,7 @@ class BaselineStatus(Status):
     since: Timestamp | None = None
     """When it was begun."""
     assumes: tuple[str, ...] = ()
-    """What is taken for granted: how far windows differ when nothing has changed, and that there is no season."""
+    """What is taken for granted: how far windows differ when nothing has changed, and what is known of the season."""
 
 
 class AnchorStatus(Status):
@@ -242,7 +242,7 @@ class DriftMonitorStatus(Status):
     anchors: tuple[AnchorStatus, ...] = ()
     """What promotions do not begin anew: the versions that slow drift is measured from, the oldest ten. Features are
     anchored at the first version that was watched with them, after `perennial.dev/release` at the one of then, and
-    those whose Drift was told at the one that followed."""
+    those whose Drift was told at the one that has learned it."""
     rows: int | None = None
     """Rows counted for this model."""
     labels: int | None = None

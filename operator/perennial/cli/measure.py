@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.monitoring.faults import DOUBT
+from perennial.monitoring.history import History, hours, stretches
 from perennial.monitoring.scan import Peak, Scan
-from perennial.wire.layout import CutKind, Floats, Ints, Layout
+from perennial.wire.layout import Counts, CutKind, Floats, Ints, Layout
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,10 @@ def alarming(layout: Layout, largest: Floats) -> list[int]:
     return [place for place in found if not explained_by(layout, place, changed)]
 
 
-def measure(scan: Scan, stretches: Ints) -> Measured:
-    """Counts of shape (stretches, cells), as the scan takes them, against its baseline."""
-    statistics = scan.statistics(stretches)
+def measure(scan: Scan, history: History) -> Measured:
+    """The stretches of a history, as the scan takes them, against its baseline."""
+    when = hours(history)
+    statistics = scan.statistics(stretches(history), when)
     excess = np.abs(statistics) / scan.bounds
     best = excess.argmax(axis=0)
     cuts = np.arange(len(best))
@@ -61,7 +63,8 @@ def measure(scan: Scan, stretches: Ints) -> Measured:
     )
     stretch = best[cut]
     statistic = statistics[stretch, cut]
-    difference = _differences(scan, stretches)[stretch, cut]
+    expected = np.array([scan.expected(each) for each in when])
+    difference = _differences(scan, stretches(history), expected)[stretch, cut]
     return Measured(
         stretch=stretch,
         cut=cut,
@@ -71,10 +74,10 @@ def measure(scan: Scan, stretches: Ints) -> Measured:
     )
 
 
-def _differences(scan: Scan, stretches: Ints) -> Floats:
+def _differences(scan: Scan, counts: Ints, expected: Counts) -> Floats:
     """How far the share of rows at each cut is off: shape (stretches, cuts). Where a whole column is cut in part, the
     furthest of its plain cuts."""
-    difference = np.abs(_shares(scan, stretches) - _shares(scan, scan.normal.cells[None, :]))
+    difference = np.abs(_shares(scan, counts) - _shares(scan, expected))
     plain = np.where(scan.layout.kind == CutKind.VALUE, difference, 0.0)
     for cut in np.flatnonzero(scan.layout.is_whole):
         of_column = scan.layout.column == scan.layout.column[cut]
@@ -82,7 +85,7 @@ def _differences(scan: Scan, stretches: Ints) -> Floats:
     return difference
 
 
-def _shares(scan: Scan, cells: Ints) -> Floats:
+def _shares(scan: Scan, cells: Counts) -> Floats:
     """Of each cut, the share of rows on its first side: shape (..., cuts)."""
     inside, n = scan.layout.cut_counts(cells)
     shares: Floats = inside / np.maximum(n, 1.0)

@@ -7,7 +7,7 @@ stretches, which are seen when the history merges them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Literal
 
@@ -19,8 +19,10 @@ from perennial.wire.layout import Ints, Layout, reference_cells
 from perennial.wire.reference import Differences, Reference
 
 from .dispersion import Dispersion
+from .expectation import Expectation
 from .history import LONGEST, Bucket, History, Pair, adjoining, pushed
 from .scan import Normal
+from .season import SPAN, Making, Season, week
 
 FEWEST_WINDOWS = 10
 """Of a baseline from serving: fewer say too little of how windows differ."""
@@ -33,8 +35,10 @@ class Baseline(msgspec.Struct, frozen=True):
     """A baseline, whole or in the making.
 
     `trained` are the differences of the run's held-out rows, `served` those of windows served, by how often their
-    stretches doubled. `recent` are the windows of a baseline in the making. `worth` is how many independent rows those
-    of the last window that was judged and of the longest stretch tell as much as, `of` how many they were.
+    stretches doubled. `recent` are the windows of a baseline in the making, and `making` what their hours were like;
+    where that came to a `season` once it was whole, `served` is of what the season leaves. `closed` is when the last
+    window did that was learned from. `worth` is how many independent rows those of the last window that was judged and
+    of the longest stretch tell as much as, `of` how many they were.
     """
 
     source: Literal["Serving", "Training"]
@@ -46,6 +50,9 @@ class Baseline(msgspec.Struct, frozen=True):
     trained: list[Differences] = []
     served: list[Differences] = []
     recent: History = ()
+    making: Making = Making()
+    season: Season | None = None
+    closed: float = 0.0
     of: list[int] = []
     worth: list[int] = []
 
@@ -67,40 +74,94 @@ def from_serving(layout: Layout, since: float) -> Baseline:
     return Baseline(source="Serving", since=since, cells=[0] * layout.cells)
 
 
-def learn(baseline: Baseline, layout: Layout, window: Bucket, *, of: int) -> Baseline:
-    """The baseline with one more window; whole once it has `of` rows from at least ten windows."""
+def learn(
+    baseline: Baseline,
+    layout: Layout,
+    window: Bucket,
+    *,
+    of: int,
+    by_hour: Mapping[int, bytes] | None = None,
+    period: float = 0.0,
+) -> Baseline:
+    """The baseline with one more window, whose packed counts are also given by hour of the week; whole once it has `of`
+    rows from at least ten windows and has taken at least a `period` in seconds."""
     recent, pairs = pushed(baseline.recent, window)
+    number = week(baseline.since, window.opened)
     learned = msgspec.structs.replace(
-        compare(baseline, layout, pairs),
+        baseline,
         rows=baseline.rows + window.rows,
         windows=baseline.windows + 1,
         cells=(np.asarray(baseline.cells) + np.asarray(window.cells)).tolist(),
         recent=recent,
+        making=baseline.making.plus(by_hour or {}, number),
+        closed=window.closed,
     )
-    if learned.rows < of or learned.windows < FEWEST_WINDOWS:
+    learned = _differed(learned, layout, pairs, number)
+    if learned.rows < of or learned.windows < FEWEST_WINDOWS or learned.closed - learned.since < period:
         return learned
-    compared = compare(learned, layout, adjoining(recent))
-    return msgspec.structs.replace(compared, complete=True, recent=())
+    return _whole(_differed(learned, layout, adjoining(recent), number), layout)
 
 
-def compare(
-    baseline: Baseline, layout: Layout, pairs: Sequence[Pair], dispersion: Dispersion | None = None
-) -> Baseline:
-    """The baseline after pairs of neighbouring stretches, each pair of one length, were compared.
+def compare(baseline: Baseline, layout: Layout, pairs: Sequence[Pair], normal: Normal) -> Baseline:
+    """The whole baseline after pairs of neighbouring stretches, each pair of one length, were compared.
 
-    By what `dispersion` lets expect, no pair counts for much more: a change too small to be found yet must not pass
-    for wavering.
+    By what is `normal`, no pair counts for much more than is to be expected: a change too small to be found yet must
+    not pass for wavering.
     """
-    served = list(baseline.served)
+    season = normal.season
+    if season:
+        pairs = [pair for pair in pairs if season.knows(pair[0].hours) and season.knows(pair[1].hours)]
+    served = _compared(baseline.served, layout, pairs, normal.dispersion, season)
+    return msgspec.structs.replace(baseline, served=served)
+
+
+def _differed(baseline: Baseline, layout: Layout, pairs: Sequence[Pair], number: int) -> Baseline:
+    """The baseline in the making after pairs of stretches were compared: with each other, and as far as they lie in the
+    present week also with what was between their hours in the weeks before."""
+    served = _compared(baseline.served, layout, pairs)
+    making = baseline.making
+    for pair in pairs:
+        here = all(week(baseline.since, each.opened) == number for each in pair)
+        before = making.before(pair[0].hours.keys() | pair[1].hours.keys(), number) if here else None
+        if before is None:
+            continue
+        season = Expectation(layout, before, np.asarray(baseline.cells))
+        making = msgspec.structs.replace(
+            making, differences=_compared(making.differences, layout, [pair], season=season)
+        )
+    return msgspec.structs.replace(baseline, served=served, making=making)
+
+
+def _whole(baseline: Baseline, layout: Layout) -> Baseline:
+    """Complete: with a season if two weeks have shown one, and without what only the making needs."""
+    done = msgspec.structs.replace(
+        baseline, complete=True, recent=(), making=Making(too_large=baseline.making.too_large)
+    )
+    if baseline.closed - baseline.since < SPAN:
+        return done
+    season = baseline.making.whole(layout, baseline.rows)
+    return msgspec.structs.replace(done, season=season, served=baseline.making.differences) if season else done
+
+
+def _compared(
+    known: Sequence[Differences],
+    layout: Layout,
+    pairs: Sequence[Pair],
+    dispersion: Dispersion | None = None,
+    season: Expectation | None = None,
+) -> list[Differences]:
+    """Differences by how often stretches doubled, after some more pairs."""
+    found = list(known)
     for length, alike in groupby(sorted(pairs, key=_length), key=_length):
-        if length > len(served):
+        if length > len(found):
             continue
         earlier, later = zip(*alike, strict=True)
         expected = dispersion.between(sum(each.rows for each in later) / len(later)) if dispersion else None
         most = None if expected is None else SURPRISING * expected
-        found = between(layout, _cells(earlier), _cells(later), most)
-        served[length : length + 1] = [served[length].plus(found) if length < len(served) else found]
-    return msgspec.structs.replace(baseline, served=served)
+        normally = season.normally([each.hours for each in earlier], [each.hours for each in later]) if season else None
+        more = between(layout, _cells(earlier), _cells(later), most, normally)
+        found[length : length + 1] = [found[length].plus(more) if length < len(found) else more]
+    return found
 
 
 def weighed(baseline: Baseline, layout: Layout, dispersion: Dispersion, rows: int) -> Baseline:
@@ -123,4 +184,5 @@ def _cells(buckets: Sequence[Bucket]) -> Ints:
 def normal(baseline: Baseline, layout: Layout) -> Normal:
     """What the scan compares with."""
     cells = np.asarray(baseline.cells, dtype=np.int64)
-    return Normal(cells, Dispersion(layout, baseline.served, baseline.trained))
+    season = Expectation(layout, baseline.season, cells) if baseline.season else None
+    return Normal(cells, Dispersion(layout, baseline.served, baseline.trained), season)

@@ -20,7 +20,7 @@ from perennial.wire.stats import Pairs
 from .anchor import Anchor
 from .baseline import Baseline
 from .harm import Harm
-from .history import History
+from .history import History, Hours
 from .requests import Governor
 from .triage import Triage
 
@@ -70,12 +70,15 @@ class Tally(msgspec.Struct, frozen=True):
 
 
 class Open(msgspec.Struct, frozen=True):
-    """The window that is filling."""
+    """The window that is filling. `hours` are its rows by hour of the week, `by_hour` its counts, packed, as long as
+    the baseline is learned."""
 
     opened: float
     closed: float
     rows: int
     cells: list[int]
+    hours: Hours = {}
+    by_hour: dict[int, bytes] = {}
 
 
 class Judged(msgspec.Struct, frozen=True):

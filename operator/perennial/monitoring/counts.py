@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 import msgspec
+import numpy as np
 
 from perennial.wire.counts import Epoch, Epochs, Labels, ModelCounts
+from perennial.wire.season import HOUR, hour, pack, spread, unpack
 from perennial.wire.stats import Pairs
 
 from .checkpoint import Checkpoint, Mark, Open, Tally
+from .history import add_hours
 
 MODELS = 8
 """Models that are counted at a time: the judged one, those before it and candidates."""
@@ -96,15 +99,24 @@ def _fold_epoch(checkpoint: Checkpoint, epoch: Epoch, cells: int) -> Checkpoint:
 
 
 def _filled(checkpoint: Checkpoint, epoch: Epoch, counts: ModelCounts) -> Open:
-    window = checkpoint.open
-    if window is None:
-        return Open(max(epoch.opened, checkpoint.closed), epoch.closed, counts.rows, list(counts.cells))
+    window = checkpoint.open or Open(max(epoch.opened, checkpoint.closed), epoch.closed, 0, [0] * len(counts.cells))
+    # Of a longer one nobody knows which rows came when.
+    one = hour((epoch.opened + epoch.closed) / 2) if epoch.closed - epoch.opened <= HOUR else None
+    hours = spread(epoch.opened, epoch.closed, counts.rows) if one is None else {one: counts.rows}
+    is_learned = checkpoint.baseline is not None and not checkpoint.baseline.complete
     return Open(
         opened=window.opened,
         closed=max(window.closed, epoch.closed),
         rows=window.rows + counts.rows,
         cells=[a + b for a, b in zip(window.cells, counts.cells, strict=True)],
+        hours=add_hours(window.hours, hours),
+        by_hour=window.by_hour if one is None or not is_learned else _by_hour(window.by_hour, one, counts.cells),
     )
+
+
+def _by_hour(known: dict[int, bytes], one: int, cells: list[int]) -> dict[int, bytes]:
+    counted = np.array(cells, dtype=np.int64)
+    return {**known, one: pack(counted + unpack(known[one]) if one in known else counted)}
 
 
 def _tallied(tally: Tally, counts: ModelCounts) -> Tally:

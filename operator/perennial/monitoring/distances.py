@@ -10,13 +10,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from perennial.wire.layout import Floats, Ints
+from perennial.wire.layout import Counts, Floats
 
 HALF = 0.5
 """A row added to each cell by half, so that an empty one makes no logarithm infinite (Jeffreys)."""
 
 
-def population_stability(now: Ints, before: Ints) -> float:
+def population_stability(now: Counts, before: Counts) -> float:
     """Population stability index: (p - q) ln(p / q) over the cells. 0.1 is customarily some change, 0.25 a large
     one."""
     if len(now) < 2:

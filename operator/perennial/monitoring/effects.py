@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from perennial.wire.layout import CutKind, Floats, Ints, Layout, bin_counts
+from perennial.wire.layout import Counts, CutKind, Floats, Ints, Layout, bin_counts
 from perennial.wire.reference import Categorical, Numeric
 
 from .distances import jensen_shannon, population_stability, wasserstein
@@ -49,7 +49,7 @@ class Effect:
     wasserstein: float | None = None
 
 
-def effect(layout: Layout, peak: Peak, now: Ints, before: Ints, dispersion: float = 1.0) -> Effect:
+def effect(layout: Layout, peak: Peak, now: Ints, before: Counts, dispersion: float = 1.0) -> Effect:
     """The effect behind a peak. `now` are the counts of its stretch and `before` the baseline's, all columns of
     both; `dispersion` is that of so long a stretch at the peak's cut."""
     column = layout.columns[peak.column]
@@ -70,33 +70,33 @@ def effect(layout: Layout, peak: Peak, now: Ints, before: Ints, dispersion: floa
     )
 
 
-def _share(kind: Kind, what: str, now: Ints, before: Ints, cell: int) -> Effect:
+def _share(kind: Kind, what: str, now: Ints, before: Counts, cell: int) -> Effect:
     p, q = _shares(now), _shares(before)
     difference = float(p[cell] - q[cell])
     words = f"{_percent(q[cell])} -> {_percent(p[cell])} {what}"
     return _measured(Effect(kind, abs(difference), difference > 0, words), now, before)
 
 
-def _measured(found: Effect, now: Ints, before: Ints) -> Effect:
+def _measured(found: Effect, now: Counts, before: Counts) -> Effect:
     apart = jensen_shannon(_shares(now), _shares(before))
     return replace(found, psi=population_stability(now, before), divergence=apart)
 
 
-def _unseen(column: Categorical, now: Ints, before: Ints) -> Effect:
+def _unseen(column: Categorical, now: Ints, before: Counts) -> Effect:
     found = _share("Unseen", "of no known category", now, before, -1)
     if column.closed and found.rises:
         return replace(found, kind="Forbidden", broken=True, words=f"{found.words}, which data.expect forbids")
     return replace(found, broken=found.rises and found.size >= UNKNOWN_COLUMN)
 
 
-def _numeric(column: Numeric, now: Ints, before: Ints) -> Effect:
+def _numeric(column: Numeric, now: Ints, before: Counts) -> Effect:
     away = wasserstein(column.edges, _shares(now), _shares(before))
-    now, before = (bin_counts(column, np.append(cells, 0))[:-1] for cells in (now, before))
-    moved = replace(_moved(_shares(now), _shares(before)), wasserstein=away)
-    return _measured(moved, now, before)
+    bins, bins_before = (bin_counts(column, np.append(cells, 0))[:-1] for cells in (now, before))
+    moved = replace(_moved(_shares(bins), _shares(bins_before)), wasserstein=away)
+    return _measured(moved, bins, bins_before)
 
 
-def _forbidden(column: Numeric, now: Ints, before: Ints, found: Effect) -> Effect | None:
+def _forbidden(column: Numeric, now: Ints, before: Counts, found: Effect) -> Effect | None:
     """Where most of a change is that values came which `data.expect` forbids."""
     p, q = _shares(now), _shares(before)
     size, words = 0.0, []
@@ -119,7 +119,7 @@ def _outlawed(column: Numeric) -> Iterator[tuple[str, float, slice]]:
         yield "above", column.greatest, slice(bisect_right(column.edges, column.greatest) + 1, None)
 
 
-def _unit(column: Numeric, now: Ints, before: Ints, dispersion: float, found: Effect) -> Effect:
+def _unit(column: Numeric, now: Ints, before: Counts, dispersion: float, found: Effect) -> Effect:
     words = changed_unit(column, now, before, dispersion)
     return found if words is None else replace(found, kind="Unit", rises=True, broken=True, words=words)
 
@@ -144,7 +144,7 @@ def _joint(features: Sequence[str], found: Effect) -> Effect:
     return replace(found, kind="Joint", words=f"{named} otherwise than before: {found.words}")
 
 
-def _categorical(column: Categorical, now: Ints, before: Ints) -> Effect:
+def _categorical(column: Categorical, now: Ints, before: Counts) -> Effect:
     apart = _shares(now) - _shares(before)
     names = [*(repr(name) for name in column.categories), "of the rarer categories", "of no known category"]
     largest, *others = np.argsort(-np.abs(apart), kind="stable")[:CATEGORIES].tolist()
@@ -156,8 +156,8 @@ def _categorical(column: Categorical, now: Ints, before: Ints) -> Effect:
     return replace(found, words="; ".join(words))
 
 
-def _shares(cells: Ints) -> Floats:
-    shares: Floats = cells / max(int(cells.sum()), 1)
+def _shares(cells: Counts) -> Floats:
+    shares: Floats = cells / max(float(cells.sum()), 1.0)
     return shares
 
 

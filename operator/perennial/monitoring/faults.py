@@ -16,6 +16,7 @@ import msgspec
 from perennial.wire.layout import SCORE, Ints
 
 from .effects import Effect, effect
+from .history import Hours
 from .scan import Peak, Scan
 
 FindingState = Literal["DataFault", "Drift", "MinorDrift"]
@@ -54,9 +55,9 @@ def meaning(found: Effect, statistic: float, materiality: float) -> FindingState
     return "DataFault" if found.broken else "Drift"
 
 
-def finding(scan: Scan, peak: Peak, stretch: Ints, *, n: int, since: float, materiality: float) -> Finding:
-    """A peak as what it means. `stretch` are the counts of the peak's stretch."""
-    found = effect(scan.layout, peak, stretch, scan.normal.cells, scan.dispersion(peak, stretch))
+def finding(scan: Scan, peak: Peak, stretch: Ints, hours: Hours, *, since: float, materiality: float) -> Finding:
+    """A peak as what it means. `stretch` are the counts of the peak's stretch, `hours` when its rows came."""
+    found = effect(scan.layout, peak, stretch, scan.expected(hours), scan.dispersion(peak, stretch))
     if abs(peak.statistic) < scan.fault_bound:
         found = replace(found, broken=False)
     return Finding(
@@ -67,7 +68,7 @@ def finding(scan: Scan, peak: Peak, stretch: Ints, *, n: int, since: float, mate
         divergence=found.divergence,
         statistic=peak.statistic,
         words=found.words,
-        n=n,
+        n=int(scan.layout.rows(stretch)),
         since=since,
         psi=found.psi,
         wasserstein=found.wasserstein,

@@ -6,8 +6,8 @@ that began anywhere in the last 32 windows is met by a stretch that covers most 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
 
 import msgspec
 import numpy as np
@@ -21,14 +21,19 @@ STRETCHES = 9
 """The most buckets that there are, at any time: the scan's bound pays for so many."""
 
 
+Hours = dict[int, int]
+"""Rows by hour of the week (`wire/season.py`)."""
+
+
 class Bucket(msgspec.Struct, frozen=True):
-    """One or several windows in a row. `opened` and `closed` are Unix seconds."""
+    """One or several windows in a row. `opened` and `closed` are Unix seconds; `hours` say when the rows came."""
 
     windows: int
     rows: int
     opened: float
     closed: float
     cells: list[int]
+    hours: Hours = {}
 
 
 History = tuple[Bucket, ...]
@@ -71,6 +76,11 @@ def stretches(history: History) -> Ints:
     return np.cumsum(cells, axis=0)
 
 
+def hours(history: History) -> list[Hours]:
+    """When the rows of each stretch came."""
+    return list(accumulate((bucket.hours for bucket in history), add_hours))
+
+
 def lengths(history: History) -> list[int]:
     """How many windows each stretch has."""
     return [int(length) for length in np.cumsum([bucket.windows for bucket in history])]
@@ -91,6 +101,10 @@ def rows(buckets: Sequence[Bucket]) -> int:
     return sum(bucket.rows for bucket in buckets)
 
 
+def add_hours(one: Mapping[int, int], other: Mapping[int, int]) -> Hours:
+    return {hour: one.get(hour, 0) + other.get(hour, 0) for hour in one.keys() | other.keys()}
+
+
 def _merge(newer: Bucket, older: Bucket) -> Bucket:
     return Bucket(
         windows=newer.windows + older.windows,
@@ -98,4 +112,5 @@ def _merge(newer: Bucket, older: Bucket) -> Bucket:
         opened=older.opened,
         closed=newer.closed,
         cells=[a + b for a, b in zip(newer.cells, older.cells, strict=True)],
+        hours=add_hours(newer.hours, older.hours),
     )

@@ -28,7 +28,7 @@ from .counts import fold
 from .dispersion import Dispersion
 from .faults import Finding, finding, unexplained
 from .harm import Harm, game, step
-from .history import Bucket, lengths, push, pushed, stretches
+from .history import Bucket, hours, lengths, push, pushed, rows, stretches
 from .scan import Normal, Peak, Scan, looks_in
 from .sight import sight
 from .suspicion import bet_on_scores, why_not
@@ -130,9 +130,12 @@ def _rebased(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def _told(checkpoint: Checkpoint) -> Anchor | None:
-    """The anchor without what is known to have drifted."""
-    drift, anchor = checkpoint.triage.of("Drift"), checkpoint.anchor
-    return anchor.without({feature.name for feature in drift.features}) if anchor and drift else anchor
+    """The anchor, with what is known to have drifted."""
+    drift, anchor, reference = checkpoint.triage.of("Drift"), checkpoint.anchor, checkpoint.reference
+    if not (drift and anchor and reference):
+        return anchor
+    names = {feature.name for feature in drift.features}
+    return msgspec.structs.replace(anchor, told=tuple(each for each in reference.features if each.name in names))
 
 
 def _anchored(checkpoint: Checkpoint, reference: Reference, spec: DriftMonitorSpec, now: float) -> Checkpoint:
@@ -140,14 +143,9 @@ def _anchored(checkpoint: Checkpoint, reference: Reference, spec: DriftMonitorSp
     model, anchor = checkpoint.model, checkpoint.anchor
     if model is None or (anchor and anchor.model == reference.model):
         return checkpoint
-    carried = anchors.carried(anchor, reference, model.version, now)
-    moved = anchors.moved(
-        carried,
-        reference,
-        exclude=spec.features.exclude,
-        materiality=spec.materiality,
-        looks=looks(spec, DRIFT_SHARE),
-    )
+    rules = anchors.Rules(spec.materiality, looks(spec, DRIFT_SHARE), spec.features.exclude)
+    carried = anchors.carried(anchor, reference, model.version, now, rules)
+    moved = anchors.moved(carried, reference, rules)
     found = anchored(checkpoint.triage, moved, model=model.sha256, found=now)
     return msgspec.structs.replace(checkpoint, anchor=carried, triage=found)
 
@@ -174,13 +172,13 @@ def _judge(checkpoint: Checkpoint, window: Open, reference: Reference, spec: Dri
     if baseline is None:
         return checkpoint
     layout = layout_of(reference)
-    bucket = Bucket(1, window.rows, window.opened, window.closed, window.cells)
+    bucket = Bucket(1, window.rows, window.opened, window.closed, window.cells, window.hours)
     closed = msgspec.structs.replace(
         checkpoint, open=None, windows=checkpoint.windows + 1, opened=window.opened, closed=window.closed
     )
     if baseline.complete:
         return _scan(closed, bucket, baseline, layout, spec)
-    return _learn(closed, bucket, baseline, layout, reference, spec)
+    return _learn(closed, bucket, window.by_hour, baseline, layout, reference, spec)
 
 
 def _scan(
@@ -192,14 +190,14 @@ def _scan(
     if not (found.of("Drift") or found.of("DataFault")):
         settled = max(found.quiet.values(), default=0.0)
         fresh = [pair for pair in pairs if pair[0].opened >= settled]
-        baseline = baselines.compare(baseline, layout, fresh, scan.normal.dispersion)
+        baseline = baselines.compare(baseline, layout, fresh, scan.normal)
     baseline = baselines.weighed(baseline, layout, scan.normal.dispersion, bucket.rows)
     looked = msgspec.structs.replace(checkpoint, history=history, triage=found, baseline=baseline)
     scanned = _mended(looked, checkpoint.triage)
     judged = _suspected(scanned, bucket, layout, _of_scores(scan, bucket), spec)
     acting = ("DataFault", "Drift", "HarmSuspected", "Harm")
     calm = 0 if any(verdict.state in acting for verdict in judged.triage.verdicts) else checkpoint.calm + 1
-    seen = (sight(scan, sum(bucket.rows for bucket in history)), sight(scan, math.inf))
+    seen = (sight(scan, rows(history), hours(history)[-1]), sight(scan, math.inf))
     return msgspec.structs.replace(judged, calm=calm, sight=seen)
 
 
@@ -252,6 +250,7 @@ def _suspected(
 def _learn(
     checkpoint: Checkpoint,
     bucket: Bucket,
+    by_hour: Mapping[int, bytes],
     baseline: Baseline,
     layout: Layout,
     reference: Reference,
@@ -265,7 +264,8 @@ def _learn(
         fault = found.of("DataFault")
         if fault and not fault.clean:
             return checkpoint
-    learned = baselines.learn(baseline, layout, bucket, of=spec.baseline.rows)
+    period = spec.baseline.period.seconds if spec.baseline.period else 0.0
+    learned = baselines.learn(baseline, layout, bucket, of=spec.baseline.rows, by_hour=by_hour, period=period)
     checkpoint = msgspec.structs.replace(checkpoint, baseline=learned)
     return _compared_with_training(checkpoint, learned, layout, spec) if learned.complete else checkpoint
 
@@ -280,7 +280,7 @@ def _compared_with_training(
     scan = scanner(layout, Normal(reference_cells(reference.columns), dispersion), spec)
     served = np.asarray(baseline.cells)[None, :]
     found = unexplained(
-        finding(scan, peak, served[0], n=baseline.rows, since=baseline.since, materiality=spec.materiality)
+        finding(scan, peak, served[0], {}, since=baseline.since, materiality=spec.materiality)
         for peak in scan.peaks(scan.statistics(served))
     )
     verdict = skew(found, model=model.sha256, closed=checkpoint.closed, since=baseline.since, n=baseline.rows)
@@ -296,16 +296,16 @@ def _triaged(
     only_faults: bool = False,
 ) -> Triage:
     summed = stretches(history)
-    statistics = scan.statistics(summed)
+    when = hours(history)
+    statistics = scan.statistics(summed, when)
     windows = lengths(history)
-    rows = np.cumsum([bucket.rows for bucket in history])
 
     def at(peak: Peak) -> Finding:
         return finding(
             scan,
             peak,
             _counts(summed, peak.stretch),
-            n=int(rows[peak.stretch]),
+            when[peak.stretch],
             since=history[peak.stretch].opened,
             materiality=spec.materiality,
         )

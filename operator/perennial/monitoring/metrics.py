@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from perennial.api.conditions import ConditionType, find
 from perennial.api.driftmonitor_status import DriftMonitorStatus, FeatureDrift
+from perennial.api.reasons import DriftMonitorReason
 from perennial.kube.plan import Key
 
 STATES = ("DataFault", "TrainServeSkew", "MinorDrift", "AnchorDrift", "Drift", "HarmSuspected", "Harm")
@@ -31,6 +33,7 @@ class Metrics(Collector):
         yield self._plain("rows", "Rows counted for the judged model.", "rows")
         yield self._plain("labels", "Labels counted for the judged model.", "labels")
         yield self._plain("coverage", "Share of the served rows that was counted.", "coverage")
+        yield self._joined()
         yield self._windows()
         yield self._verdicts()
         yield self._losses()
@@ -45,6 +48,16 @@ class Metrics(Collector):
             value = getattr(status, attribute)
             if value is not None:
                 family.add_metric((key.namespace, key.name), value)
+        return family
+
+    def _joined(self) -> Metric:
+        text = "1 while labels are joined from their table, 0 while a join fails or cannot begin."
+        family = GaugeMetricFamily("perennial_drift_labels_joined", text, labels=_MONITOR)
+        for key, status in self._statuses.items():
+            joined = find(status.conditions, ConditionType.LABELS_JOINED)
+            # A second monitor leaves it to the first, and before the first join nobody knows.
+            if joined and joined.status != "Unknown" and joined.reason != DriftMonitorReason.SECOND_MONITOR.value:
+                family.add_metric((key.namespace, key.name), float(joined.status == "True"))
         return family
 
     def _windows(self) -> Metric:

@@ -7,13 +7,14 @@ which is close to standard normal even far out in the tail (Barndorff-Nielsen an
 quantile for all looks, cuts and stretches within the time that the user allows per false alarm (Bonferroni), so that
 one knob holds however often one looks; half of the allowance is for the cuts that stand for a column, which are few.
 Counts are divided by the overdispersion of so long a stretch first: rows of one hour are more alike than independent
-ones.
+ones. Where the baseline knows the season, each stretch is compared with a baseline of its own: what rows of its hours
+of the week should be like.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import NormalDist
@@ -21,10 +22,11 @@ from statistics import NormalDist
 import numpy as np
 
 from perennial.wire.differences import units
-from perennial.wire.layout import CutKind, Floats, Ints, Layout
+from perennial.wire.layout import Counts, CutKind, Floats, Ints, Layout
 
 from .dispersion import Dispersion
-from .history import STRETCHES
+from .expectation import Expectation
+from .history import STRETCHES, Hours
 
 STANDING_SHARE = 1 / 2
 """Of the allowance for drift, to the few cuts that stand for their column: level and spread of a number, the categories
@@ -56,7 +58,7 @@ twice Pearson's chi-squared, since log x <= x - 1."""
 
 def standardised(inside: Floats, n: Floats, reference_inside: Floats, reference_n: Floats) -> Floats:
     """`signed_root` where that is notable, and else Pearson's statistic, of shares of shape (stretches, cuts) and the
-    reference's [cuts]."""
+    reference's, of the same shape or of one row."""
     total, pooled = n + reference_n, inside + reference_inside
     chance = total - pooled
     chance *= pooled
@@ -66,8 +68,10 @@ def standardised(inside: Floats, n: Floats, reference_inside: Floats, reference_
     # Where there is no chance of a difference there is none, but for rounding: what that makes is looked at below.
     root *= np.sqrt(total / np.maximum(chance, _LITTLE))
     stretch, cut = np.nonzero(np.abs(root) >= NOTABLE / math.sqrt(2))
-    far = signed_root(inside[stretch, cut], n[stretch, cut], reference_inside[cut], reference_n[cut])
-    root[stretch, cut] = far
+    own = stretch if len(reference_n) > 1 else 0
+    root[stretch, cut] = signed_root(
+        inside[stretch, cut], n[stretch, cut], reference_inside[own, cut], reference_n[own, cut]
+    )
     return root
 
 
@@ -78,10 +82,12 @@ def bound(looks: float, tests: int) -> float:
 
 @dataclass(frozen=True)
 class Normal:
-    """What is normal: the baseline's counts, and how much more than chance blocks of rows differ."""
+    """What is normal: the baseline's counts, by hour of the week too where it knows a `season`, and how much more than
+    chance blocks of rows differ."""
 
     cells: Ints
     dispersion: Dispersion
+    season: Expectation | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,16 @@ class Peak:
     cut: int
     statistic: float
     bound: float
+
+
+@dataclass(frozen=True)
+class Against:
+    """What stretches are compared with, all of them or each with its own [stretches or 1, cuts]: counts at the cuts as
+    independent rows, and how much less a row varies than one that lies on either side wholly."""
+
+    parts: Floats
+    inside: Floats
+    n: Floats
 
 
 class Scan:
@@ -118,7 +134,7 @@ class Scan:
         left_out = set(exclude)
         names = [{column.name, *layout.joint.get(column.name, ())} for column in layout.columns]
         watched = np.array([left_out.isdisjoint(each) for each in names], dtype=bool)[layout.column]
-        fault, whole = layout.fault, layout.is_whole
+        fault = layout.fault
         standing = np.zeros(len(layout.cuts), dtype=bool)
         standing[units(layout)[0]] = True
         self.fault_bound = bound(fault_looks, int(watched.sum()) * STRETCHES)
@@ -128,37 +144,54 @@ class Scan:
             self.bounds[watched & family] = bound(drift_looks / part, int((watched & family).sum()) * STRETCHES)
         self.drift_bound = float(self.bounds[watched & ~fault].max(initial=0.0))
         self._groups = _groups(layout)
-        inside, n = layout.cut_counts(normal.cells)
-        share = inside / np.maximum(n, 1.0)
-        # A row that lies on the first side in part tells more of a share than one that does wholly or not.
-        self._parts = np.where(whole, layout.variance(inside, n) / np.maximum(share * (1 - share), _TINY), 1.0)
-        self._parts[~(self._parts > 0)] = 1.0
-        dispersion = self.dispersions(layout.rows(normal.cells[None, :]))[0]
-        # The reference's smallest and greatest row made the outermost edges: counted as one row on the far side, or
-        # every new extreme would be a surprise.
-        self._inside = (inside + (layout.outside < 0)) / dispersion
-        self._n = (n + (layout.outside != 0)) / dispersion
+        rows = np.array([float(layout.rows(normal.cells))])
+        self._always = self._against(*layout.cut_counts(normal.cells), rows)
 
-    def statistics(self, stretches: Ints) -> Floats:
-        """Signed roots of shape (stretches, cuts) for counts of shape (stretches, cells)."""
+    def statistics(self, stretches: Ints, hours: Sequence[Hours] = ()) -> Floats:
+        """Signed roots of shape (stretches, cuts) for counts of shape (stretches, cells). `hours` [stretches] say when
+        their rows came, which a baseline that knows the season asks."""
         inside, n = self.layout.cut_counts(stretches)
-        return self.compared(inside, n, self.dispersions(self.layout.rows(stretches)))
+        against = self._always
+        if self.normal.season:
+            expected = self.normal.season.expected(hours)
+            against = self._against(expected.inside, expected.n, expected.weekly)
+        return self.compared(inside, n, self.dispersions(self.layout.rows(stretches), against), against)
 
-    def compared(self, inside: Floats, n: Floats, dispersions: Floats) -> Floats:
+    def compared(self, inside: Floats, n: Floats, dispersions: Floats, against: Against | None = None) -> Floats:
         """Signed roots of stretches by their cut counts and by how much less their rows tell than independent ones, all
         of shape (stretches, cuts)."""
-        return standardised(inside / dispersions, n / dispersions, self._inside, self._n)
+        against = against or self._always
+        return standardised(inside / dispersions, n / dispersions, against.inside, against.n)
 
-    def dispersions(self, rows: Ints) -> Floats:
+    def dispersions(self, rows: Ints, against: Against | None = None) -> Floats:
         """How much less than independent ones the rows of stretches of so many tell at each cut: shape (stretches,
         cuts)."""
-        dispersions: Floats = self.normal.dispersion.at(rows.astype(np.float64)) * self._parts
+        parts = (against or self._always).parts
+        dispersions: Floats = self.normal.dispersion.at(rows.astype(np.float64)) * parts
         return dispersions
+
+    def expected(self, hours: Hours) -> Counts:
+        """What a stretch of these hours is compared with [cells]."""
+        return self.normal.season.expected([hours]).cells[0] if self.normal.season else self.normal.cells
 
     def dispersion(self, peak: Peak, stretch: Ints) -> float:
         """How much less the rows of a peak's stretch [cells] tell than as many independent ones."""
         rows = np.array([float(self.layout.rows(stretch))])
         return float(self.normal.dispersion.at(rows)[0, peak.cut])
+
+    def _against(self, inside: Floats, n: Floats, rows: Floats) -> Against:
+        """To compare with counts at cuts of shape (..., cuts), which waver as blocks of so many rows do."""
+        layout = self.layout
+        share = inside / np.maximum(n, 1.0)
+        # A row that lies on the first side in part tells more of a share than one that does wholly or not.
+        chance = np.maximum(share * (1 - share), _TINY)
+        parts = np.where(layout.is_whole, layout.variance(inside, n) / chance, 1.0)
+        parts[~(parts > 0)] = 1.0
+        dispersion = self.normal.dispersion.at(rows) * parts
+        # The reference's smallest and greatest row made the outermost edges: counted as one row on the far side, or
+        # every new extreme would be a surprise.
+        outside = layout.outside
+        return Against(parts, (inside + (outside < 0)) / dispersion, (n + (outside != 0)) / dispersion)
 
     def excess(self, statistics: Floats) -> float:
         """How far the furthest statistic lies out, as a share of its bound: above 1 it alarms."""

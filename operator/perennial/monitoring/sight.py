@@ -8,12 +8,13 @@ import numpy as np
 
 from perennial.wire.layout import CutKind
 
+from .history import Hours
 from .scan import Scan
 
 
-def sight(scan: Scan, rows: float) -> float:
+def sight(scan: Scan, rows: float, hours: Hours | None = None) -> float:
     """The difference in cumulative probability, about the middle of a column, that alarms every other time in so many
-    rows.
+    rows, which came in these `hours`.
 
     The standard error of a difference of two shares about one half, times the bound; of `inf` rows it is what the
     baseline's own size leaves.
@@ -21,7 +22,7 @@ def sight(scan: Scan, rows: float) -> float:
     split = (scan.layout.kind == CutKind.VALUE) | (scan.layout.kind == CutKind.CATEGORY)
     if not split.any() or rows <= 0:
         return 1.0
-    _, baseline = scan.layout.cut_counts(scan.normal.cells)
+    _, baseline = scan.layout.cut_counts(scan.normal.cells if hours is None else scan.expected(hours))
     size = max(float(np.median(baseline[split])), 1.0)
     # The mean of ever more rows varies ever less, however they waver.
     variances = [

@@ -14,7 +14,7 @@ from itertools import compress
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.wire.layout import Floats, Ints
+from perennial.wire.layout import Counts, Floats, Ints
 from perennial.wire.reference import Numeric
 
 SMALLEST = 0.2
@@ -85,7 +85,7 @@ _ROUND = {
 }
 
 
-def changed_unit(column: Numeric, now: Ints, before: Ints, dispersion: float = 1.0) -> str | None:
+def changed_unit(column: Numeric, now: Ints, before: Counts, dispersion: float = 1.0) -> str | None:
     """What the column looks as if, in words; None where its unit seems to be the same. Counts are of all its cells."""
     if len(column.bounds) <= FEWEST_BINS or not now[:-1].sum() or not before[:-1].sum():
         return None
@@ -108,7 +108,7 @@ class _Seen:
     rows_before: float
 
     @classmethod
-    def of(cls, column: Numeric, now: Ints, before: Ints, dispersion: float) -> _Seen:
+    def of(cls, column: Numeric, now: Ints, before: Counts, dispersion: float) -> _Seen:
         below = [np.cumsum(cells[:-1])[:-1] / cells[:-1].sum() for cells in (now, before)]
         rows, rows_before = (float(cells[:-1].sum()) / dispersion for cells in (now, before))
         return cls(np.asarray(column.edges), below[0], below[1], rows, rows_before)
@@ -188,7 +188,7 @@ def _named(low: float, high: float) -> str:
     return f"about {(low * high) ** 0.5:,.2g}"
 
 
-def _elsewhere(column: Numeric, now: Ints, before: Ints) -> str | None:
+def _elsewhere(column: Numeric, now: Ints, before: Counts) -> str | None:
     """Where there is no shape: most values far outside, or close about zero and not on it."""
     edges = np.asarray(column.edges)
     low, high = edges[column.bounds[0]], edges[column.bounds[-1]]
@@ -211,6 +211,6 @@ def _elsewhere(column: Numeric, now: Ints, before: Ints) -> str | None:
     return None
 
 
-def _more(now: Ints, before: Ints, places: list[int]) -> float:
-    shares = [cells[:-1] / max(int(cells[:-1].sum()), 1) for cells in (now, before)]
+def _more(now: Ints, before: Counts, places: list[int]) -> float:
+    shares = [cells[:-1] / max(float(cells[:-1].sum()), 1.0) for cells in (now, before)]
     return float((shares[0] - shares[1])[places].sum())

@@ -9,6 +9,7 @@ monitor's to say.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
@@ -41,10 +42,22 @@ def units(layout: Layout) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     return chosen, kinds
 
 
-def between(layout: Layout, earlier: Ints, later: Ints, most: Floats | None = None) -> Differences:
-    """Of pairs of blocks of one length, of shape (pairs, cells) each; no unit's square counts for more than `most`
-    [units]."""
-    squares = _squares(layout, earlier, later)
+@dataclass(frozen=True)
+class Normally:
+    """How pairs of blocks differ with nothing changed, since they are of other hours: what either then holds, of shape
+    (pairs, cells) each, and the `error` [pairs] of that difference in parts of the variance of one row."""
+
+    earlier: Floats
+    later: Floats
+    error: Floats
+
+
+def between(
+    layout: Layout, earlier: Ints, later: Ints, most: Floats | None = None, normally: Normally | None = None
+) -> Differences:
+    """Of pairs of blocks of one length, of shape (pairs, cells) each, beyond what is `normally` between them; no unit's
+    square counts for more than `most` [units]."""
+    squares = _squares(layout, earlier, later, normally)
     if most is not None:
         squares = np.minimum(squares, most)
     rows = float((layout.rows(earlier) + layout.rows(later)).sum()) / 2
@@ -62,7 +75,7 @@ def of_blocks(layout: Layout, blocks: Ints) -> list[Differences]:
     return found
 
 
-def _squares(layout: Layout, earlier: Ints, later: Ints) -> Floats:
+def _squares(layout: Layout, earlier: Ints, later: Ints, normally: Normally | None) -> Floats:
     """Squared differences of the share at each unit, by their variance: Pearson's statistic of two samples."""
     chosen, _ = units(layout)
     inside, n = layout.cut_counts(earlier)
@@ -72,6 +85,16 @@ def _squares(layout: Layout, earlier: Ints, later: Ints) -> Floats:
     pooled, total = inside + inside_later, n + n_later
     telling = (np.minimum(pooled, total - pooled) >= TELLING) & (n > 0) & (n_later > 0)
     apart = inside / np.maximum(n, 1.0) - inside_later / np.maximum(n_later, 1.0)
-    chance = variance * (1 / np.maximum(n, 1.0) + 1 / np.maximum(n_later, 1.0))
+    parts = 1 / np.maximum(n, 1.0) + 1 / np.maximum(n_later, 1.0)
+    if normally is not None:
+        apart -= (_shares(layout, normally.earlier) - _shares(layout, normally.later)).take(chosen, axis=-1)
+        parts += normally.error[:, None]
+    chance = variance * parts
     squares: Floats = np.divide(apart**2, chance, out=np.ones_like(apart), where=telling & (chance > 0))
     return squares
+
+
+def _shares(layout: Layout, cells: Floats) -> Floats:
+    inside, n = layout.cut_counts(cells)
+    shares: Floats = np.divide(inside, n, out=np.zeros_like(n), where=n > 0)
+    return shares

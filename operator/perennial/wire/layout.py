@@ -23,6 +23,8 @@ from .reference import Categorical, Column, Joint, Numeric, Reference
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Counts = Ints | Floats
+"""Of rows; fractions where rows of several hours are mixed."""
 
 CUTS = 15
 """Cuts of a numeric column: more are so correlated that they only raise the threshold."""
@@ -116,10 +118,10 @@ class Layout:
         total: Ints = cells[..., self.slice(0)].sum(axis=-1)
         return total
 
-    def cut_counts(self, cells: Ints) -> tuple[Floats, Floats]:
+    def cut_counts(self, cells: Counts) -> tuple[Floats, Floats]:
         """For counts of shape (..., cells): rows on the first side of each cut, and of how many, both of shape (...,
         cuts)."""
-        summed = np.zeros((*cells.shape[:-1], self.cells + 1), dtype=np.int64)
+        summed: Counts = np.zeros((*cells.shape[:-1], self.cells + 1), dtype=np.result_type(cells, np.int64))
         np.cumsum(cells, axis=-1, out=summed[..., 1:])
         n = _between(summed, self._of_first, self._of_last)
         inside = _between(summed, self._first, self._last)
@@ -137,7 +139,7 @@ class Layout:
         return variance
 
 
-def _between(summed: Ints, first: Ints, last: Ints) -> Floats:
+def _between(summed: Counts, first: Ints, last: Ints) -> Floats:
     """Sums over the cells from `first` to `last` (exclusive), of cumulative ones. Integers add up exactly, and several
     times as fast."""
     counts: Floats = (summed.take(last, axis=-1) - summed.take(first, axis=-1)).astype(np.float64)
@@ -260,10 +262,10 @@ def binned(column: Numeric) -> Numeric:
     return Numeric(column.name, edges, bin_counts(column, np.asarray(column.counts)).tolist())
 
 
-def bin_counts(column: Numeric, cells: Ints) -> Ints:
+def bin_counts(column: Numeric, cells: Counts) -> Counts:
     """Counts of shape (..., cells of the column) as counts of its bins."""
     begins = [0, *(place + 1 for place in column.bounds), len(column.edges) + 1]
-    counts: Ints = np.add.reduceat(cells, begins, axis=-1)
+    counts: Counts = np.add.reduceat(cells, begins, axis=-1)
     return counts
 
 

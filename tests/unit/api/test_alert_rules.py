@@ -46,6 +46,8 @@ def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
     shown += [
         series(VERDICT.format("DataFault", "old"), "0 0 0 0"),
         series('perennial_drift_coverage{namespace="a", driftmonitor="m"}', "0.8x60"),
+        series('perennial_drift_labels_joined{namespace="a", driftmonitor="m"}', "1 0x90"),
+        series('perennial_drift_labels_joined{namespace="a", driftmonitor="n"}', "0x30 1 0x59"),
         series(f'{ERRORS}{{controller="trainingjob"}}', "0+30x60"),
         series("perennial_alerts_failures_total", "0+1x60"),
     ]
@@ -53,6 +55,8 @@ def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
         alert("PerennialHarm", 1),
         alert("PerennialHarm", 3, monitor | {"severity": "critical"}),
         alert("PerennialDataFault", 3),
+        alert("PerennialLabelsNotJoined", 59),
+        alert("PerennialLabelsNotJoined", 62, monitor | {"severity": "warning"}),
         alert("PerennialCountsLost", 20),
         alert("PerennialCountsLost", 40, monitor | {"severity": "warning"}),
         alert("PerennialReconcileErrors", 40, {"controller": "trainingjob", "severity": "warning"}),

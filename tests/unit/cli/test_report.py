@@ -212,6 +212,18 @@ def test_a_monitor_that_knows_little_says_so() -> None:
     assert Page(page(empty, NOW)).open == []
 
 
+def test_what_is_taken_for_granted_and_what_is_measured_from_are_there() -> None:
+    seen = Monitored(["delay", "distance"]).see(3)
+    baseline = {"from": "Training", "rows": 5000, "of": 5000, "state": "Complete", "assumes": ["no season: ..."]}
+    anchor = {"version": 3, "since": "2026-03-01T11:00:00Z", "promotions": 14, "features": 2}
+    status = DriftMonitorStatus.model_validate({"baseline": baseline, "anchors": [anchor]})
+    texts = Page(page(content("x", seen.spec, status, seen.checkpoint), NOW)).texts
+    assert texts[texts.index("Taken for granted") + 1] == "no season: ..."
+    assert texts[texts.index("Anchor") + 1] == (
+        "2 features as held out by version 3, watched from 2026-03-01T11:00:00Z on, 14 promotions ago"
+    )
+
+
 def test_every_state_has_its_words_and_its_lane() -> None:
     states = set(get_args(State))
     assert set(HEADLINES) == states

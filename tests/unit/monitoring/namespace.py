@@ -46,6 +46,8 @@ class ServerPod:
         self.key: str | None = None
         self.told: list[str | None] = []
         self.columns = reference.columns if reference else []
+        self.shift: dict[str, float] = {}
+        """By which columns are moved, by name."""
         self.rng = np.random.default_rng(len(uid))
 
     def serve(self, rows: int) -> None:
@@ -60,7 +62,11 @@ class ServerPod:
             self.kept = [epoch for epoch in self.kept if epoch.number > take.acknowledge]
         if self.open:
             self.number += 1
-            cells = [cell for column in self.columns for cell in worlds.draw(column, self.rng, self.open)]
+            cells = [
+                cell
+                for column in self.columns
+                for cell in worlds.draw(column, self.rng, self.open, shift=self.shift.get(column.name, 0.0))
+            ]
             self.kept.append(Epoch(self.number, now - 15, now, {self.model: ModelCounts(self.open, cells)}))
             self.open = 0
         return self._answer()

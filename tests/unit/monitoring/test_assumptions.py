@@ -31,7 +31,8 @@ def test_how_far_windows_differ_and_how_it_is_known(baseline: Baseline, said: st
 
 
 @pytest.mark.parametrize(
-    ("period", "said"), [(300.0, "no hours and no weekdays"), (86_400.0, "day of the week"), (604_800.0, "of the year")]
+    ("period", "said"),
+    [(300.0, "by the hour or the weekday"), (86_400.0, "day of the week"), (604_800.0, "of the year")],
 )
 def test_that_there_is_no_season(period: float, said: str) -> None:
     assert said in assumptions(BASE, period)[1]

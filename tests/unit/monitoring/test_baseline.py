@@ -80,7 +80,7 @@ def test_what_is_served_after_the_baseline_is_learned_on(rng: np.random.Generato
     for shift in rng.normal(size=40) * 0.2:
         cells = [cell for column in columns for cell in worlds.draw(column, rng, 500, shift=float(shift))]
         history, pairs = pushed(history, Bucket(1, 500, 0.0, 1.0, cells))
-        learned = baselines.compare(learned, layout, pairs, baselines.normal(learned, layout).dispersion)
+        learned = baselines.compare(learned, layout, pairs, baselines.normal(learned, layout))
     assert learned.rows == 5000
     assert _dispersion(columns, learned)[layout.is_whole].max() > 5
 

@@ -11,12 +11,14 @@ import pytest
 from prometheus_client import generate_latest
 
 from perennial.api.driftmonitor import DriftMonitorSpec
+from perennial.api.driftmonitor_status import DriftMonitorStatus
 from perennial.api.resources import DRIFTMONITORS, MODELDEPLOYMENTS, TRAININGJOBS
 from perennial.kube.ownership import owner_reference
 from perennial.kube.resources import CONFIGMAPS, PODS
 from perennial.monitoring import judge
 from perennial.monitoring.checkpoint import Checkpoint, Judged, encode
 from perennial.monitoring.look import ENDING_SECONDS, LONGEST
+from perennial.monitoring.metrics import Metrics
 from perennial.monitoring.triage import Triage
 from perennial.monitoring.verdict import Loss, Verdict
 from perennial.settings import Settings
@@ -275,3 +277,22 @@ def test_a_monitor_that_is_gone_is_forgotten() -> None:
     cluster.caches[DRIFTMONITORS].discard_uid("team-a", "flights", "uid-flights")
     assert asyncio.run(cluster.controller.observe(KEY)) is None
     assert "team-a" not in generate_latest(cluster.registry).decode()
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "shown"),
+    [
+        ("True", "Joined", ["1.0"]),
+        ("False", "JoinFailed", ["0.0"]),
+        ("False", "JoinPending", ["0.0"]),
+        ("Unknown", "JoinPending", []),
+        ("False", "SecondMonitor", []),
+    ],
+)
+def test_whether_labels_are_joined_is_a_metric(status: str, reason: str, shown: list[str]) -> None:
+    kind = {"type": "LabelsJoined", "status": status, "reason": reason, "message": ""}
+    told = {"conditions": [kind | {"observedGeneration": 1, "lastTransitionTime": "2026-03-01T12:00:00Z"}]}
+    metrics = Metrics()
+    metrics.show(KEY, DriftMonitorStatus.model_validate(told))
+    (family,) = [each for each in metrics.collect() if each.name == "perennial_drift_labels_joined"]
+    assert [str(sample.value) for sample in family.samples] == shown

@@ -54,7 +54,8 @@ def test_what_is_notable_is_never_missed(drawn: list[tuple[float, float, float, 
     """Pearson's statistic only stands for roots that are small, and both agree on the direction."""
     share, n, reference_share, reference_n = np.array(drawn).T
     exact = signed_root(share * n, n, reference_share * reference_n, reference_n)
-    quick = standardised((share * n)[None, :], n[None, :], reference_share * reference_n, reference_n)[0]
+    of_reference = (reference_share * reference_n)[None, :]
+    quick = standardised((share * n)[None, :], n[None, :], of_reference, reference_n[None, :])[0]
     notable = np.abs(exact) >= NOTABLE
     assert quick[notable] == pytest.approx(exact[notable])
     assert (np.abs(quick[~notable]) < NOTABLE + 1e-6).all()

@@ -1,6 +1,7 @@
 """Rows as the epochs of a pod that served them: counted by the server's own code, and closed as the controller looks.
 
-A quiet stretch is one epoch, up to a window's period: what is between two looks makes no difference to the policy.
+A quiet stretch is one epoch, up to a window's period and the end of the hour: what is between two looks makes no
+difference to the policy, but for the hour of the week.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from perennial.runtime.server.counts.tally import Coder, Tally
 from perennial.wire import counts as wire
 from perennial.wire.counts import Epoch, Epochs, ModelCounts
 from perennial.wire.reference import Categorical
+from perennial.wire.season import HOUR
 
 from .observations import Labels, Observations
 from .replay import Handed
@@ -45,7 +47,8 @@ def _looks(seconds: NDArray[np.float64], window: Window) -> Iterator[tuple[slice
     for end in ends:
         opened, closed = number[first] * pause, (number[end - 1] + 1) * pause
         following = number[end] if end < len(seconds) else np.inf
-        waits = end - first < enough and (following + 1) * pause - opened <= period
+        quiet = end - first < enough and (following + 1) * pause - opened <= period
+        waits = quiet and following * pause // HOUR == opened // HOUR
         if not waits:
             yield slice(first, end), float(opened), float(closed)
             first = end

@@ -18,7 +18,6 @@ from perennial.kube.plan import Event
 from perennial.monitoring import baseline as baselines
 from perennial.monitoring.checkpoint import Checkpoint
 from perennial.monitoring.events import events
-from perennial.monitoring.history import stretches
 from perennial.monitoring.judge import scanner
 from perennial.monitoring.objections import Decisions
 from perennial.monitoring.observed import Deployment, Look, Observed
@@ -196,7 +195,7 @@ def _measured(made: Replay, after: Checkpoint) -> Measured | None:
     if baseline is None or not baseline.complete or not after.history:
         return None
     scan = scanner(made.layout, baselines.normal(baseline, made.layout), made.spec)
-    return measure(scan, stretches(after.history))
+    return measure(scan, after.history)
 
 
 def _opened(handed: Handed) -> float:

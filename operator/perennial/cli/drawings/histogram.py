@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 
-from perennial.wire.layout import Ints
+from perennial.wire.layout import Counts
 from perennial.wire.reference import Categorical, Numeric
 
 from .svg import Scale, number_ticks, shortened, tag, text
@@ -29,7 +29,7 @@ _ROW = 30.0
 _NAMES = 116.0
 
 
-def histogram(column: Numeric | Categorical, before: Ints, now: Ints, label: str) -> str:
+def histogram(column: Numeric | Categorical, before: Counts, now: Counts, label: str) -> str:
     """Both counts [cells of the column] as shares of all rows. `label` says what it is to who cannot see it."""
     shares = [_shares(counts) for counts in (before, now)]
     if isinstance(column, Numeric):
@@ -179,8 +179,8 @@ def _picture(parts: Sequence[str], height: float, label: str) -> str:
     return tag("svg", *parts, viewBox=f"0 0 {WIDTH:g} {height:g}", width="100%", role="img", aria_label=label)
 
 
-def _shares(counts: Ints) -> list[float]:
-    total = max(int(counts.sum()), 1)
+def _shares(counts: Counts) -> list[float]:
+    total = max(float(counts.sum()), 1.0)
     return [count / total for count in counts.tolist()]
 
 

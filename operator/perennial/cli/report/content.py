@@ -9,7 +9,7 @@ import numpy as np
 
 from perennial.api.conditions import ConditionType, find
 from perennial.api.driftmonitor import DriftMonitorSpec
-from perennial.api.driftmonitor_status import DriftMonitorStatus
+from perennial.api.driftmonitor_status import AnchorStatus, DriftMonitorStatus
 from perennial.api.timestamp import to_text
 from perennial.cli.drawings.timeline import Bar, Heat, Point, Timeline
 from perennial.cli.measure import Measured, alarming, explained_by, measure
@@ -19,11 +19,11 @@ from perennial.monitoring.checkpoint import Checkpoint
 from perennial.monitoring.effects import effect
 from perennial.monitoring.faults import Finding
 from perennial.monitoring.harm import game
-from perennial.monitoring.history import STRETCHES, History, stretches
+from perennial.monitoring.history import STRETCHES, History, hours
 from perennial.monitoring.scan import Scan, looks_in
 from perennial.monitoring.verdict import Verdict
-from perennial.monitoring.words import at, beside, describe
-from perennial.wire.layout import SCORE, Ints, Layout, bin_counts, binned, layout_of
+from perennial.monitoring.words import at, beside, count, describe
+from perennial.wire.layout import SCORE, Counts, Layout, bin_counts, binned, layout_of
 from perennial.wire.reference import Column, Numeric
 
 HEAT = 24
@@ -71,8 +71,8 @@ class Feature:
     words: str
     since: float
     rows: int
-    before: Ints
-    now: Ints
+    before: Counts
+    now: Counts
 
     @property
     def name(self) -> str:
@@ -132,7 +132,7 @@ def features(checkpoint: Checkpoint, scan: Scan, verdicts: Sequence[Verdict]) ->
     """Every column, those of verdicts first, then by what has surely changed."""
     if not checkpoint.history:
         return []
-    measured = measure(scan, stretches(checkpoint.history))
+    measured = measure(scan, checkpoint.history)
     named: dict[str, tuple[str, Finding]] = {}
     for verdict in verdicts:
         for finding in verdict.features:
@@ -159,11 +159,12 @@ def _feature(
     layout = scan.layout
     column = layout.columns[place]
     since = named[1].since if named else 0.0
-    kept = [bucket for bucket in history if bucket.opened >= since] or list(history)
+    kept = tuple(bucket for bucket in history if bucket.opened >= since) or history
     now = np.sum([bucket.cells for bucket in kept], axis=0)
     watched = bool(np.isfinite(scan.bounds[measured.cut[place]]))
     peak = measured.peak(scan, place)
-    told = effect(layout, peak, now, scan.normal.cells, scan.dispersion(peak, now))
+    before = scan.expected(hours(kept)[-1])
+    told = effect(layout, peak, now, before, scan.dispersion(peak, now))
     if named:
         state, size, words = named[0], named[1].effect, named[1].words
     elif measured.excess[place] > 1:
@@ -174,7 +175,7 @@ def _feature(
         state, size, words = "", 0.0, "no evidence of a change" if watched else "not watched"
     if size and told.wasserstein and column.name not in (SCORE, *layout.joint):
         words = f"{words}; values moved by {told.wasserstein:.3g} on average"
-    cells = (scan.normal.cells[layout.slice(place)], now[layout.slice(place)])
+    cells = (before[layout.slice(place)], now[layout.slice(place)])
     if isinstance(column, Numeric):
         cells = (bin_counts(column, cells[0]), bin_counts(column, cells[1]))
         column = binned(column)
@@ -269,7 +270,7 @@ def _point(checkpoint: Checkpoint, opened: float, closed: float, cells: list[int
 
 def _heat(history: History, scan: Scan, materiality: float) -> Heat | None:
     """Each bucket by itself: what alarms only together with others does not show here."""
-    each = [measure(scan, np.array([bucket.cells], dtype=np.int64)) for bucket in reversed(history)]
+    each = [measure(scan, (bucket,)) for bucket in reversed(history)]
     effects = np.array([np.where(one.excess > 1, one.effect, 0.0) / materiality for one in each]).T
     columns = alarming(scan.layout, effects.max(axis=1))[:HEAT]
     if not columns:
@@ -292,6 +293,7 @@ def facts(
         *([("Last window closed", at(checkpoint.closed))] if checkpoint.closed else []),
         *([("Rows in the open window", f"{window.rows:,}")] if window else []),
         *_baseline(spec, checkpoint),
+        *_anchors(status),
     ]
     windows = looks_in(spec.false_alarm_every.seconds, spec.window.period.seconds)
     bounds = [
@@ -300,6 +302,7 @@ def facts(
         *(_bounds(scan) if scan else []),
         ("Material from", f"{spec.materiality:g} of cumulative probability"),
         *_harm(spec, status, checkpoint),
+        *(("Taken for granted", words) for words in (status.baseline.assumes if status.baseline else ())),
     ]
     return {"What was seen": seen, "What it is held against": bounds, "What may be done": _allowed(spec, status)}
 
@@ -311,6 +314,22 @@ def _baseline(spec: DriftMonitorSpec, checkpoint: Checkpoint) -> list[tuple[str,
     of = "" if baseline.complete else f" of {spec.baseline.rows:,}"
     source = "of the reference" if baseline.source == "Training" else f"served from {at(baseline.since)} on"
     return [("Baseline", f"{baseline.rows:,}{of} rows {source}")]
+
+
+def _anchors(status: DriftMonitorStatus) -> list[tuple[str, str]]:
+    """What slow drift is measured from."""
+    return [
+        (
+            "Anchor",
+            f"{count(each.features, 'feature')} as held out by {_version(each)}, "
+            f"watched from {to_text(each.since)} on, {count(each.promotions, 'promotion')} ago",
+        )
+        for each in status.anchors
+    ]
+
+
+def _version(anchor: AnchorStatus) -> str:
+    return "the model of then" if anchor.version is None else f"version {anchor.version}"
 
 
 def _bounds(scan: Scan) -> list[tuple[str, str]]:
