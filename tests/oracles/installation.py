@@ -11,6 +11,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from perennial.kube.cache import Cache, Caches, Change
@@ -70,7 +71,7 @@ class Installation:
                 self.caches,
                 children,
                 self.told.tell,
-                lambda key, name=name: self.may_wait(name, key),
+                partial(self.may_wait, name),
                 clock=lambda: self.now,
             )
         self.heard = dict.fromkeys((resource.plural for resource in self.caches), self.listed)
