@@ -27,12 +27,14 @@ _LITTLE = 1e-100
 @dataclass(frozen=True)
 class Expected:
     """Of blocks of rows: `cells` [blocks, cells] as a baseline would have counted them, `inside` and `n` [blocks, cuts]
-    at the cuts, and of how many rows a week that baseline is [blocks]."""
+    at the cuts, and of how many rows a week that baseline is [blocks]. `traffic` [blocks] is how many rows an hour the
+    baseline had in those hours, relative to all."""
 
     cells: Floats
     inside: Floats
     n: Floats
     weekly: Floats
+    traffic: Floats
 
 
 class Expectation:
@@ -45,6 +47,8 @@ class Expectation:
         self._rows = np.maximum(layout.rows(self._cells), 1).astype(np.float64)
         self._weeks = np.array([*season.weeks, max(season.weeks)], dtype=np.float64)
         self._shares = self._cells / self._rows[:, None]
+        an_hour = self._rows[:-1] / self._weeks[:-1]
+        self._traffic = np.append(an_hour / an_hour.mean(), 1.0)
         self._place = np.full(WEEK, len(season.hours))
         self._place[season.hours] = np.arange(len(season.hours))
 
@@ -55,7 +59,8 @@ class Expectation:
         cells = (weights @ self._shares) * rows[:, None]
         inside, n = self._layout.cut_counts(cells)
         fewer = self._fewer(weights, inside, n)
-        return Expected(cells, inside * fewer, n * fewer, rows / (weights @ self._weeks))
+        traffic = 1 / (weights @ (1 / self._traffic))
+        return Expected(cells, inside * fewer, n * fewer, rows / (weights @ self._weeks), traffic)
 
     def normally(self, earlier: Sequence[Hours], later: Sequence[Hours]) -> Normally:
         """How pairs of blocks of these hours differ. What both have in common has no error in their difference."""
@@ -63,7 +68,7 @@ class Expectation:
         return Normally(one @ self._shares, other @ self._shares, (one - other) ** 2 @ (1 / self._rows))
 
     def knows(self, hours: Hours) -> bool:
-        """Whether rows came in hours alone that were seen often enough."""
+        """Whether rows came in hours alone that were seen."""
         return all(self._place[hour] < len(self._rows) - 1 for hour in hours)
 
     def _weights(self, hours: Sequence[Hours]) -> Floats:

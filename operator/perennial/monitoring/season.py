@@ -17,7 +17,7 @@ from perennial.wire.reference import Differences
 from perennial.wire.season import HOUR, WEEK, pack, unpack
 
 PERIODS = 2
-"""Weeks that an hour must have been seen in."""
+"""Weeks that nearly all hours must have been seen in."""
 
 SPAN = PERIODS * WEEK * HOUR
 """Seconds that a baseline with a season takes at least."""
@@ -92,12 +92,12 @@ class Making(msgspec.Struct, frozen=True):
         return _season(known) if known else None
 
     def whole(self, layout: Layout, rows: int) -> Season | None:
-        """The season of all hours that were seen twice; None where those hold too few of the baseline's `rows`."""
-        known = {each: hour for each, hour in sorted(self.hours.items()) if hour.weeks >= PERIODS}
-        if not known:
+        """The season of all hours that were seen; None where those seen twice hold too few of the baseline's `rows`."""
+        if not self.hours:
             return None
-        season = _season(known)
-        return season if int(layout.rows(season.cells()).sum()) >= ENOUGH * rows else None
+        season = _season(dict(sorted(self.hours.items())))
+        twice = np.array(season.weeks) >= PERIODS
+        return season if int(layout.rows(season.cells())[twice].sum()) >= ENOUGH * rows else None
 
 
 def week(since: float, seconds: float) -> int:

@@ -181,6 +181,16 @@ def test_counts_that_are_too_large_are_given_up(rng: np.random.Generator) -> Non
     assert making == Making(too_large=True)
 
 
+@pytest.mark.parametrize(("rows", "known"), [((90, 10), True), ((80, 20), False)])
+def test_nearly_all_rows_must_be_of_hours_seen_twice(rows: tuple[int, int], known: bool) -> None:
+    twice, once = (pack(np.array([0, 0, each, 0, 0])) for each in rows)
+    half = pack(np.array([0, 0, rows[0] // 2, 0, 0]))
+    making = Making().plus({1: half, 2: once}, 0).plus({1: half}, 1)
+    season = making.whole(LAYOUT, 100)
+    assert season == (Season([1, 2], [2, 1], pack(np.array([unpack(twice), unpack(once)]))) if known else None)
+    assert Making().whole(LAYOUT, 100) is None
+
+
 class Swings:
     """Windows of an hour of two columns: the level of x swings by the hour, y does not."""
 
@@ -265,7 +275,11 @@ def test_small_changes_are_seen_through_the_swing(rng: np.random.Generator) -> N
         (Baseline("Serving", 0.0, closed=SPAN, complete=True), 300.0, "less than 90% of the baseline's rows"),
         (Baseline("Serving", 0.0, closed=86_400.0), 86_400.0, "day of the week"),
         (Baseline("Training", 0.0, complete=True), 300.0, "held-out rows are not known by their hours"),
-        (Baseline("Serving", 0.0, season=Season([3, 4], [2, 2], b"")), 300.0, "2 of 168 hours were seen in two weeks"),
+        (
+            Baseline("Serving", 0.0, season=Season([3, 4], [2, 1], b"")),
+            300.0,
+            "2 of 168 hours were seen, 1 of them in two weeks",
+        ),
     ],
 )
 def test_the_status_says_what_is_known_of_the_season(baseline: Baseline, period: float, said: str) -> None:
@@ -301,7 +315,7 @@ def test_nights_and_weekends_seen_twice_are_no_news_and_a_change_at_noon_is() ->
     assert "of the 14 days" in cluster.status["baseline"]["assumes"][1]
     assert looks(cluster, 2) == []
     assert cluster.status["baseline"]["state"] == "Complete"
-    assert "28 of 168 hours were seen in two weeks" in cluster.status["baseline"]["assumes"][1]
+    assert "28 of 168 hours were seen, 28 of them in two weeks" in cluster.status["baseline"]["assumes"][1]
     cluster.restart()
     assert looks(cluster, 30) == []
     assert looks(cluster, 3, moved=0.6) == ["Drift y"]
