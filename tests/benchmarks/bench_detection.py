@@ -1,12 +1,10 @@
 """How often drift is found where there is none, and how soon where there is, beside the rules that others use.
 
-python -m tests.benchmarks.bench_detection [--windows 90000] [--streams 20] [--quick] [--skip-peers]
+python -m tests.benchmarks.bench_detection [peers] [delays] [false-alarms] [--windows 90000] [--quick]
 
-False alarms are counted over many windows, so there counts are drawn instead of rows: a window of n rows of a
-continuous column falls into the bins of a reference as a multinomial, whose probabilities are the true distribution's
-between the edges; the edges are quantiles of a sample of 10,000, so that the reference's own error is in the result.
-As this holds for any continuous column, joint ones included, features with 32 bins, the twelve joint columns with 16
-and the score are drawn alike. What others use needs rows; it is asked of fewer windows.
+False alarms are counted over many windows, of which only the counts are drawn (`null_streams.py`), by the default
+allowance and by a larger one, which shows far more precisely whether it is kept. What others use needs rows; it is
+asked of fewer windows.
 
 Delays are of rows, counted by the server's tally and judged from epochs to verdicts; the peers see the same windows.
 """
@@ -17,182 +15,73 @@ import argparse
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 
-import msgspec
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import ndtr
 from scipy.stats import chi2
 
-from perennial.monitoring import baseline as baselines
 from perennial.monitoring import judge
-from perennial.monitoring.baseline import Baseline
-from perennial.monitoring.history import STRETCHES, Bucket, History, Pair, pushed
-from perennial.monitoring.scan import Scan
-from perennial.runtime.trainer.joint import BINS as JOINT_BINS
-from perennial.wire.layout import Layout
-from perennial.wire.reference import MAX_BINS, Numeric
+from perennial.monitoring.history import STRETCHES
 from tests.benchmarks import peers_drift
-from tests.benchmarks.drift_world import FEATURES, Change, Found, Watched, draw
+from tests.benchmarks.drift_world import FEATURES, REFERENCE_ROWS, Change, Found, Watched, draw
+from tests.benchmarks.null_streams import JOINT_COLUMNS, KINDS, Counts, alarms, keep_memory
 
-LOOKS = 90 * 24 * 12
-"""falseAlarmEvery: 90d with windows of 5 minutes."""
-REFERENCE_ROWS = 10_000
-JOINT_COLUMNS = 12
-SPREAD = 0.05
-"""Standard deviation of a window's mean where windows are not alike: a dispersion of 3.4 at n = 1,000."""
-KINDS: dict[str, float | None] = {
-    "alike": None,
-    "overdispersed": 0.0,
-    "dependent, 0.3": 0.3,
-    "dependent, 0.6": 0.6,
-    "dependent, 0.8": 0.8,
-    "dependent, 0.9": 0.9,
-}
-"""What windows are, and the correlation of a window's mean with the next one's; None where means do not waver."""
-BASELINE_ROWS = 10_000
-"""What a baseline from serving has by default, from ten windows or more."""
-AT_ONCE = 16
-KEPT = 80
-"""Windows: more than the longest stretch has."""
-
-Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-
-class Counts:
-    """Columns of a standard normal distribution, binned by a sample of it; windows as counts."""
-
-    def __init__(self, rng: np.random.Generator, features: int, kind: str) -> None:
-        self.rng = rng
-        self.kind = kind
-        bins = [*[MAX_BINS] * features, *[JOINT_BINS] * JOINT_COLUMNS, MAX_BINS]
-        self.edges = [_edges(rng, count) for count in bins]
-        self.layout = Layout([_column(place, edges) for place, edges in enumerate(self.edges)])
-        self._means = rng.normal(size=len(bins)) * SPREAD
-
-    def windows(self, n: int, count: int) -> Ints:
-        """The cells of so many windows of n rows."""
-        means = self._means_of(count)
-        blocks = [self._cells(edges, means[:, place], n) for place, edges in enumerate(self.edges)]
-        return np.concatenate(blocks, axis=1)
-
-    def _cells(self, edges: Floats, means: Floats, n: int) -> Ints:
-        below = ndtr(edges[None, :] - means[:, None])
-        ends = np.ones((len(means), 1))
-        shares = np.diff(np.concatenate([0 * ends, below, ends], axis=1))
-        counts = self.rng.multinomial(n, shares / shares.sum(axis=1, keepdims=True))
-        return np.concatenate([counts, np.zeros((len(means), 1), np.int64)], axis=1)
-
-    def _means_of(self, windows: int) -> Floats:
-        fresh = self.rng.normal(size=(windows, len(self.edges))) * SPREAD
-        persistence = KINDS[self.kind]
-        if persistence is None:
-            return fresh * 0.0
-        for means in fresh:
-            means *= np.sqrt(1 - persistence**2)
-            means += persistence * self._means
-            self._means = means.copy()
-        return fresh
+KNOBS = (90 * 24 * 12, 1000)
+"""Windows allowed per false alarm: falseAlarmEvery 90d with windows of 5 minutes, the default, and one at which as many
+windows as these hold enough alarms to tell a scan that keeps to its allowance from one that does not."""
+SCAN_SHARE = judge.DRIFT_SHARE + judge.FAULT_SHARE
+"""Of the allowance, to the scan; the rest is for the bets on harm."""
 
 
-def _edges(rng: np.random.Generator, bins: int) -> Floats:
-    values = np.sort(rng.normal(size=REFERENCE_ROWS))
-    return np.append(values[np.arange(bins) * REFERENCE_ROWS // bins], np.nextafter(values[-1], np.inf))
+@dataclass(frozen=True)
+class Stream:
+    """Windows of one kind against a reference of its own."""
+
+    features: int
+    kind: str
+    n: int
+    windows: int
+    seed: int
+
+    def alarms(self) -> list[int]:
+        """By each of KNOBS."""
+        keep_memory()
+        rng = np.random.default_rng([7000, self.features, self.n, self.seed])
+        return alarms(Counts(rng, self.features, self.kind), self.n, self.windows, KNOBS)
 
 
-def _column(place: int, edges: Floats) -> Numeric:
-    bins = len(edges) - 1
-    ranks = np.append(np.arange(bins) * REFERENCE_ROWS // bins, REFERENCE_ROWS)
-    return Numeric(f"column {place}", edges.tolist(), [0, *np.diff(ranks).tolist(), 0, 0])
+def false_alarms(windows: int, streams: int, features: list[int], processes: int) -> None:
+    allowed = " or ".join(f"{1000 / knob:.3f}" for knob in KNOBS)
+    print(f"\nFalse alarms per 1,000 windows with nothing changed: {allowed} are allowed, {SCAN_SHARE:.1%} to the scan")
+    columns = " | ".join(f"{f'{name} ({knob:,})':>16}" for knob in KNOBS for name in ("alarms", "at most 95%"))
+    print(f"| {'windows are':<14} | features | {'n':>5} | {'windows':>9} | {columns} |")
+    print(f"| --- |{' ---: |' * (3 + 2 * len(KNOBS))}")
+    every = windows // streams
+    cells = [*product(features, KINDS, (200, 500, 1000))]
+    drawn = [Stream(each, kind, n, every, seed) for each, kind, n in cells for seed in range(streams)]
+    total = dict.fromkeys(features, np.zeros(len(KNOBS), dtype=np.int64))
+    with ProcessPoolExecutor(processes) as pool:
+        found = pool.map(Stream.alarms, drawn)
+        for each, kind, n in cells:
+            counts = np.array([*islice(found, streams)]).sum(axis=0)
+            total[each] = total[each] + counts
+            _row(f"{kind:<14} | {each:>8} | {n:>5,}", every * streams, counts)
+    for each, counts in total.items():
+        _row(f"{'all':<14} | {each:>8} | {'':>5}", every * streams * len(cells) // len(features), counts)
 
 
-def alarms(drawn: Counts, n: int, count: int) -> int:
-    """How many alarms there are, with a baseline from serving, as is the default, when each one starts the history
-    anew. The monitor learns on what windows differ by, here every few windows, which are then scanned at once."""
-    baseline = _learned(drawn, n)
-    history: History = ()
-    found = 0
-    first, summed = 0, np.zeros((1, drawn.layout.cells), np.int64)
-    for at in range(0, count, AT_ONCE):
-        summed = np.concatenate([summed, summed[-1] + drawn.windows(n, AT_ONCE).cumsum(axis=0)])
-        normal = baselines.normal(baseline, drawn.layout)
-        scan = Scan(drawn.layout, normal, drift_looks=LOOKS / judge.DRIFT_SHARE, fault_looks=LOOKS / judge.FAULT_SHARE)
-        window = at
-        while window < at + AT_ONCE:
-            steps = _walk(history, range(window, at + AT_ONCE), n)
-            alarm = _first_alarm(scan, steps, summed, first)
-            taken = steps if alarm is None else steps[: alarm + 1]
-            merged = [pair for _, pairs in taken for pair in pairs]
-            pairs = [(_filled(older, summed, first), _filled(newer, summed, first)) for older, newer in merged]
-            baseline = baselines.compare(baseline, drawn.layout, pairs, normal)
-            found += alarm is not None
-            history = steps[-1][0] if alarm is None else ()
-            window += len(taken)
-        first, summed = first + len(summed[:-KEPT]), summed[-KEPT:]
-    return found
-
-
-def _walk(history: History, windows: range, n: int) -> list[tuple[History, list[Pair]]]:
-    """The history after each window and the pairs that it merged. Buckets hold no cells, but begin and end at places in
-    cumulative counts."""
-    steps = []
-    for window in windows:
-        history, pairs = pushed(history, Bucket(1, n, float(window), float(window + 1), []))
-        steps.append((history, pairs))
-    return steps
-
-
-def _first_alarm(scan: Scan, steps: list[tuple[History, list[Pair]]], summed: Ints, first: int) -> int | None:
-    """The first of the steps at which anything alarms."""
-    begins = [[int(bucket.opened) - first for bucket in history] for history, _ in steps]
-    ends = np.repeat([int(history[0].closed) - first for history, _ in steps], [len(each) for each in begins])
-    statistics = scan.statistics(summed[ends] - summed[np.concatenate(begins)])
-    beyond = (np.abs(statistics) > scan.bounds).any(axis=1)
-    alarming = np.repeat(np.arange(len(steps)), [len(each) for each in begins])[beyond]
-    return int(alarming[0]) if len(alarming) else None
-
-
-def _filled(bucket: Bucket, summed: Ints, first: int) -> Bucket:
-    cells = summed[int(bucket.closed) - first] - summed[int(bucket.opened) - first]
-    return msgspec.structs.replace(bucket, cells=cells.tolist())
-
-
-def _learned(drawn: Counts, n: int) -> Baseline:
-    learned = baselines.from_serving(drawn.layout, since=0.0)
-    while not learned.complete:
-        (window,) = drawn.windows(n, 1)
-        learned = baselines.learn(learned, drawn.layout, Bucket(1, n, 0.0, 0.0, window.tolist()), of=BASELINE_ROWS)
-    return learned
+def _row(name: str, windows: int, counts: Ints) -> None:
+    columns = [f"{count:>16} | {1000 * poisson_upper(int(count)) / windows:>16.4f}" for count in counts]
+    print(f"| {name} | {windows:>9,} | {' | '.join(columns)} |", flush=True)
 
 
 def poisson_upper(count: int) -> float:
     """The upper 95% confidence bound of a Poisson mean."""
     return float(chi2.ppf(0.95, 2 * count + 2) / 2)
-
-
-def false_alarms(windows: int, streams: int, features: list[int], processes: int) -> None:
-    scan = judge.DRIFT_SHARE + judge.FAULT_SHARE
-    print(
-        f"\nFalse alarms per 1,000 windows with nothing changed: {1000 / LOOKS:.3f} are allowed, {scan:.0%} to the scan"
-    )
-    print(f"| {'windows are':<14} | features | {'n':>5} | {'windows':>8} | alarms | per 1,000 | at most (95%) |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
-    for each in features:
-        for kind, n in product(KINDS, (200, 500, 1000)):
-            with ProcessPoolExecutor(processes) as pool:
-                tasks = [(each, kind, n, windows // streams, seed) for seed in range(streams)]
-                found = sum(pool.map(_null_stream, *zip(*tasks, strict=True)))
-            rate, most = 1000 * found / windows, 1000 * poisson_upper(found) / windows
-            row = f"| {kind:<14} | {each:>8} | {n:>5,} | {windows:>8,} | {found:>6} | {rate:>9.3f} | {most:>13.3f} |"
-            print(row, flush=True)
-
-
-def _null_stream(features: int, kind: str, n: int, windows: int, seed: int) -> int:
-    drawn = Counts(np.random.default_rng([7000, features, n, seed]), features, kind)
-    return alarms(drawn, n, windows)
 
 
 @dataclass(frozen=True)
@@ -319,28 +208,33 @@ def _rows(rng: np.random.Generator, n: int, change: Change | None) -> pd.DataFra
     return rows
 
 
+PARTS = ("peers", "delays", "false-alarms")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("parts", nargs="*", help=f"what to measure: {', '.join(PARTS)}; all of it unless said")
     parser.add_argument("--windows", type=int, default=90_000, help="windows per row of the table of false alarms")
     parser.add_argument("--streams", type=int, default=20, help="references, each with its own stream")
     parser.add_argument("--features", type=int, nargs="*", default=[20, 200], help="columns of the false alarms' table")
     parser.add_argument("--processes", type=int, default=2, help="that count false alarms at once")
-    parser.add_argument("--only-peers", action="store_true", help="the rules of others alone")
     parser.add_argument("--quick", action="store_true", help="a tenth of it all")
-    parser.add_argument("--skip-peers", action="store_true", help="ours alone, with nothing to install")
     arguments = parser.parse_args()
+    if unknown := set(arguments.parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
     share = 10 if arguments.quick else 1
     print(
         f"{FEATURES} features, {JOINT_COLUMNS} joint columns and the score; {STRETCHES} stretches of up to 46 windows"
     )
-    if not arguments.skip_peers:
-        peers(windows=200 // share, asked=max(20 // share, 1))
-    if arguments.only_peers:
-        return
-    started = time.monotonic()
-    delays(max(arguments.streams // share, 4))
-    false_alarms(arguments.windows // share, arguments.streams, arguments.features, arguments.processes)
-    print(f"\nDelays and false alarms took {(time.monotonic() - started) / 60:.0f} minutes")
+    for part in arguments.parts or PARTS:
+        started = time.monotonic()
+        if part == "peers":
+            peers(windows=200 // share, asked=max(20 // share, 1))
+        elif part == "delays":
+            delays(max(arguments.streams // share, 4))
+        else:
+            false_alarms(arguments.windows // share, arguments.streams, arguments.features, arguments.processes)
+        print(f"\nThat took {(time.monotonic() - started) / 60:.0f} minutes", flush=True)
 
 
 if __name__ == "__main__":

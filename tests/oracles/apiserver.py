@@ -9,7 +9,6 @@ can never be changed, and a garbage collector. It knows no schema and no admissi
 from __future__ import annotations
 
 import copy
-import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,10 +25,6 @@ Place = tuple[str, str, str]
 """Plural, namespace and name."""
 START = datetime(2026, 1, 1, tzinfo=UTC)
 _IMMUTABLE = {"controllerrevisions": ("data",), "jobs": ("spec", "template"), "deployments": ("spec", "selector")}
-
-
-class Killed(BaseException):
-    """The operator's process ends here: nothing may catch it."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,7 @@ class Told:
 class ApiServer(Client):
     """A client whose server is here, in a cluster where nothing happens but by the operator and by people.
 
-    `dies_after` so many writes the process that asks is killed, its write done; `dies_before` so many, not done.
+    `before` and `after` are called about each write that is asked for, with it.
     """
 
     def __init__(self) -> None:
@@ -62,29 +57,33 @@ class ApiServer(Client):
         self.objects: dict[Place, Manifest] = {}
         self.log: list[Told] = []
         self.writes: list[Write] = []
-        self.dies_after: int | None = None
-        self.dies_before: int | None = None
+        self.before: Callable[[Write], None] = lambda _: None
+        self.after: Callable[[Write], None] = lambda _: None
         self.refuse: Callable[[Write], ApiError | None] = lambda _: None
         self.admit: Callable[[Manifest], Manifest] = lambda manifest: manifest
-        self._versions = itertools.count(1)
+        self.version = 0
         self._made: dict[Place, int] = {}
         self._applied: dict[str, Manifest] = {}
 
     def fork(self) -> Self:
         """Another world that goes on from here."""
         other = copy.copy(self)
-        other.objects, other.log, other.writes = dict(self.objects), list(self.log), list(self.writes)
-        other._made, other._applied = dict(self._made), dict(self._applied)
-        other._versions = itertools.count(self.version + 1)
+        other.go_on_from(self)
         return other
+
+    def go_on_from(self, world: Self) -> None:
+        """Forget this world for another one, which is left as it is. What is in it is never changed, but replaced."""
+        self.now, self.version = world.now, world.version
+        self.objects, self.log, self.writes = dict(world.objects), list(world.log), list(world.writes)
+        self._made, self._applied = dict(world._made), dict(world._applied)
 
     # --- what tests do by hand
 
     def put(self, plural: str, manifest: Manifest) -> Manifest:
         """Somebody makes or changes an object."""
         place = (plural, manifest["metadata"].get("namespace", ""), manifest["metadata"]["name"])
-        old = self.objects.get(place)
-        return self._save(place, copy.deepcopy(manifest) if old is None else _merged(old, manifest))
+        old, mine = self.objects.get(place), copy.deepcopy(manifest)
+        return self._save(place, mine if old is None else _merged(old, mine))
 
     def act(self) -> bool:
         """What a cluster's own controllers do next. Whether that was anything."""
@@ -105,14 +104,10 @@ class ApiServer(Client):
     def clear_status(self, plural: str, namespace: str, name: str) -> None:
         """What a restore without status leaves."""
         place = (plural, namespace, name)
-        self._save(place, copy.deepcopy(self.objects[place]) | {"status": {"observedGeneration": -1}})
+        self._save(place, self.objects[place] | {"status": {"observedGeneration": -1}})
 
     def of(self, plural: str) -> list[Manifest]:
-        return [manifest for (of, _, _), manifest in sorted(self.objects.items()) if of == plural]
-
-    @property
-    def version(self) -> int:
-        return max((int(m.manifest["metadata"]["resourceVersion"]) for m in self.log), default=0)
+        return [self.objects[place] for place in sorted(place for place in self.objects if place[0] == plural)]
 
     # --- what the client asks
 
@@ -134,15 +129,15 @@ class ApiServer(Client):
             found = self._get((plural, namespace, name)) if name else self._list(plural, namespace)
             return msgspec.json.encode(found)
         write = Write(method, plural, name or sent["metadata"]["name"], subresource)
-        if query.get("dryRun") != "All":
-            if self.dies_before is not None and len(self.writes) >= self.dies_before:
-                raise Killed
+        dry_run = query.get("dryRun") == "All"
+        if not dry_run:
+            self.before(write)
             self.writes.append(write)
         if refusal := self.refuse(write):
             raise refusal
-        answer = self._carry_out(write, namespace, sent, content_type, dry_run=query.get("dryRun") == "All")
-        if self.dies_after is not None and len(self.writes) > self.dies_after:
-            raise Killed
+        answer = self._carry_out(write, namespace, sent, content_type, dry_run=dry_run)
+        if not dry_run:
+            self.after(write)
         return msgspec.json.encode(answer)
 
     def _carry_out(self, write: Write, namespace: str, sent: Any, content_type: str, *, dry_run: bool) -> Manifest:
@@ -174,9 +169,8 @@ class ApiServer(Client):
         return {"metadata": {"resourceVersion": str(self.version)}, "items": items}
 
     def _create(self, place: Place, sent: Manifest) -> Manifest:
-        made = copy.deepcopy(sent)
-        made["metadata"]["managedFields"] = [{"manager": "perennial", "operation": "Update"}]
-        return self._save(place, made)
+        by_us = {"managedFields": [{"manager": "perennial", "operation": "Update"}]}
+        return self._save(place, sent | {"metadata": sent["metadata"] | by_us})
 
     def _delete(self, place: Place, options: Manifest) -> Manifest:
         asked = options["preconditions"]["uid"]
@@ -188,12 +182,9 @@ class ApiServer(Client):
     def _replace(self, place: Place, sent: Manifest, subresource: str) -> Manifest:
         current = self._get(place)
         _expect(current, sent["metadata"])
-        wanted = copy.deepcopy(current)
         if subresource == "status":
-            wanted["status"] = sent["status"]
-        else:
-            wanted |= {key: value for key, value in sent.items() if key not in ("metadata", "status")}
-        return self._save(place, wanted)
+            return self._save(place, current | {"status": sent["status"]})
+        return self._save(place, current | {key: sent[key] for key in sent.keys() - {"metadata", "status"}})
 
     def _apply(self, place: Place, sent: Manifest) -> Manifest:
         current = self.objects.get(place)
@@ -201,10 +192,10 @@ class ApiServer(Client):
         if uid and (current is None or current["metadata"]["uid"] != uid):
             raise _error(409, "Conflict", "the UID in the precondition is another object's")
         if current is None:
-            return self._save(place, copy.deepcopy(sent))
+            return self._save(place, sent)
         owned = self._applied.get(current["metadata"]["uid"], {})
         wanted = _merged(_without(current, owned, sent), sent)
-        self._applied[current["metadata"]["uid"]] = copy.deepcopy(sent)
+        self._applied[current["metadata"]["uid"]] = sent
         return self._save(place, wanted)
 
     def _json_patch(self, place: Place, operations: list[Manifest]) -> Manifest:
@@ -217,7 +208,7 @@ class ApiServer(Client):
             node[last] = operation["value"]
         _expect(self._get(place), wanted["metadata"])
         if any(entry["operation"] == "Apply" for entry in wanted["metadata"].get("managedFields", [])):
-            self._applied.setdefault(wanted["metadata"]["uid"], copy.deepcopy(wanted))
+            self._applied.setdefault(wanted["metadata"]["uid"], wanted)
         return self._save(place, wanted)
 
     def _save(self, place: Place, wanted: Manifest) -> Manifest:
@@ -237,7 +228,7 @@ class ApiServer(Client):
             metadata["generation"] = current["metadata"]["generation"] + changed
             if (path := _IMMUTABLE.get(place[0])) and _at(current, path) != _at(wanted, path):
                 raise _error(422, "Invalid", f"{'.'.join(path)}: field is immutable")
-        metadata["resourceVersion"] = str(next(self._versions))
+        metadata["resourceVersion"] = self._next_version()
         self.objects[place] = wanted
         self.log.append(Told("ADDED" if current is None else "MODIFIED", place[0], wanted))
         if current is None and not self._has_owner(wanted):
@@ -249,12 +240,16 @@ class ApiServer(Client):
         return not owners or any(other["metadata"]["uid"] in owners for other in self.objects.values())
 
     def _drop(self, place: Place) -> None:
-        gone = copy.deepcopy(self.objects.pop(place))
-        gone["metadata"]["resourceVersion"] = str(next(self._versions))
+        gone = self.objects.pop(place)
+        gone = gone | {"metadata": gone["metadata"] | {"resourceVersion": self._next_version()}}
         self.log.append(Told("DELETED", place[0], gone))
         uid = gone["metadata"]["uid"]
         for other in [p for p, m in self.objects.items() if _is_owned(m, uid)]:
             self._collect(other)
+
+    def _next_version(self) -> str:
+        self.version += 1
+        return str(self.version)
 
     def _collect(self, place: Place) -> None:
         """What the garbage collector does with an object that has lost its owner."""
@@ -308,7 +303,7 @@ def _merged(base: Manifest, changes: Manifest) -> Manifest:
         elif isinstance(value, dict) and isinstance(result.get(key), dict):
             result[key] = _merged(result[key], value)
         else:
-            result[key] = copy.deepcopy(value)
+            result[key] = value
     return result
 
 

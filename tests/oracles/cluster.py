@@ -48,12 +48,11 @@ class Cluster(ApiServer):
         self.admit = _defaulted
         self._pods_made: dict[str, int] = {}
 
-    def fork(self) -> Self:
-        other = super().fork()
-        other.attempts, other.broken, other.store = dict(self.attempts), set(self.broken), dict(self.store)
-        other.ports = self.ports.fork(other._seconds)
-        other._pods_made = dict(self._pods_made)
-        return other
+    def go_on_from(self, world: Self) -> None:
+        super().go_on_from(world)
+        self.attempts, self.broken, self.store = dict(world.attempts), set(world.broken), dict(world.store)
+        self.ports = world.ports.fork(self._seconds)
+        self._pods_made = dict(world._pods_made)
 
     def seen(self, plural: str, manifest: Manifest) -> Manifest | None:
         """Pods are named by chance, and how many looks at them a checkpoint took is nobody's concern."""
@@ -169,8 +168,10 @@ class Cluster(ApiServer):
             self._tell(deployment, **counted)
 
     def _serve(self, pod: Manifest) -> None:
+        if _is_ready(pod):
+            return
         serve = msgspec.json.decode(_environment(pod["spec"]["containers"][0])[places.SERVE_ENV], type=Serve)
-        if _is_ready(pod) or serve.model.version in self.broken:
+        if serve.model.version in self.broken:
             return
         ready = {"type": "Ready", "status": "True", "lastTransitionTime": _text(self.now)}
         ip = pod["metadata"]["uid"]
@@ -234,9 +235,9 @@ class Cluster(ApiServer):
         return self.now.timestamp()
 
     def _tell(self, manifest: Manifest, spec: Manifest | None = None, **status: Any) -> None:
-        place = next(place for place, known in self.objects.items() if known is manifest)
         # A binding or a status changes no generation.
-        self.put(place[0], {"metadata": _named(manifest), "status": status, **({"spec": spec} if spec else {})})
+        plural = f"{manifest['kind'].lower()}s"
+        self.put(plural, {"metadata": _named(manifest), "status": status, **({"spec": spec} if spec else {})})
 
 
 def _defaulted(manifest: Manifest) -> Manifest:

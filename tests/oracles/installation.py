@@ -89,6 +89,8 @@ class Installation:
             if plural not in (None, resource.plural):
                 continue
             since = self.heard[resource.plural]
+            if since == len(self.server.log):
+                continue
             told = [n for n, e in enumerate(self.server.log[since:], since) if e.plural == resource.plural][:most]
             for number in told:
                 _take(cache, self.server.log[number])
@@ -122,20 +124,25 @@ class Installation:
 
     async def settle(self) -> None:
         """Hear, reconcile and let the cluster act until nothing is left to do at this time."""
+        await self.live_until(self.now)
+
+    async def live(self, **span: float) -> None:
+        """Let this time pass, with all that happens meanwhile."""
+        await self.live_until(self.now + timedelta(**span))
+
+    async def live_until(self, end: datetime) -> None:
+        while True:
+            await self.come_to_rest()
+            if self.now >= end:
+                return
+            self.pass_time(until=min([end, *self.due.values()]))
+
+    async def come_to_rest(self) -> None:
         for _ in range(ROUNDS):
             self.hear()
             if not await self.step() and not self.server.act() and not self.hear():
                 return
         raise AssertionError(f"it never comes to rest: {self.server.writes[-10:]}")
-
-    async def live(self, **span: float) -> None:
-        """Let this time pass, with all that happens meanwhile."""
-        end = self.now + timedelta(**span)
-        while True:
-            await self.settle()
-            if self.now >= end:
-                return
-            self.pass_time(until=min([end, *self.due.values()]))
 
     def enqueue_all(self) -> None:
         """What a resync of everything would do."""

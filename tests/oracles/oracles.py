@@ -2,7 +2,8 @@
 
 A story is a sequence of steps; each does to the server what people and the cluster do, and lets the installation live
 on for a while. A crash or a late view is tried within one step at a time, from where the undisturbed story was at its
-beginning, and must have left no trace at its end.
+beginning, and must have left no trace at its end. What a step does besides is told by the server alone: a process that
+has died leaves nothing else behind, so that its successor can begin with the world as it was at its death.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from perennial.kube.plan import Manifest
 
-from .apiserver import ApiServer, Killed
+from .apiserver import ApiServer, Write
 from .installation import Build, Installation
 
 Step = Callable[[Installation], Awaitable[None]]
@@ -40,45 +42,49 @@ class Chapter:
 async def told(build: Build, story: Story, server: Callable[[], ApiServer] = ApiServer) -> Installation:
     """The installation at the end of the story, without any accident."""
     installation = Installation(server(), build)
-    for step in story:
-        await step(installation)
-        await installation.settle()
+    await goes_on(installation, story)
     return installation
 
 
+async def goes_on(installation: Installation, story: Story) -> None:
+    for step in story:
+        await step(installation)
+        await installation.settle()
+
+
+_chapters: dict[object, list[Chapter]] = {}
+
+
 async def chapters(build: Build, story: Story, server: Callable[[], ApiServer] = ApiServer) -> list[Chapter]:
-    """The story without any accident, to be disturbed."""
+    """The story without any accident, to be disturbed. It is told once for all oracles."""
+    if (known := _chapters.get((build, story, server))) is not None:
+        return known
     installation = Installation(server(), build)
     found = []
     for step in story:
         before = installation.server.fork()
-        await step(installation)
-        await installation.settle()
+        await goes_on(installation, [step])
         found.append(Chapter(step, before, installation.state(), _made(installation)))
+    _chapters[build, story, server] = found
     return found
 
 
-async def survives_every_crash(
-    build: Build, story: Story, server: Callable[[], ApiServer] = ApiServer, *, undone: bool = False, since: int = 0
-) -> int:
+async def survives_every_crash(build: Build, chapters: Sequence[Chapter], *, undone: bool = False) -> int:
     """Whatever write the operator dies after, or (`undone`) is about to make, each step ends where it would have,
-    having made nothing twice. Steps before number `since` are those of another story. The number of crashes."""
-    tried = (await chapters(build, story, server))[since:]
-    return sum([await _crashes(build, chapter, undone) for chapter in tried])
+    having made nothing twice. The number of crashes."""
+    return sum([await _crashes(build, chapter, undone) for chapter in chapters])
 
 
 async def _crashes(build: Build, chapter: Chapter, undone: bool) -> int:
-    deaths = 0
-    while True:
-        server = chapter.before.fork()
-        installation = _Mortal(server, build, len(server.writes) + deaths, undone=undone)
-        await chapter.step(installation)
-        await installation.settle()
-        if not installation.has_died:
-            return deaths
-        write = server.writes[len(chapter.before.writes) + deaths]
-        chapter.assert_same(installation, f"killed {'before' if undone else 'after'} write {deaths + 1}: {write}")
-        deaths += 1
+    calm = _Noted(chapter.before.fork(), build, undone=undone)
+    await goes_on(calm, [chapter.step])
+    chapter.assert_same(calm, "started anew at its beginning")
+    for number, death in enumerate(calm.deaths, 1):
+        successor = _Successor(chapter.before.fork(), build, calm.spans, death)
+        await goes_on(successor, [chapter.step])
+        when = f"{'before' if undone else 'after'} write {number}: {death.write}"
+        chapter.assert_same(successor, f"killed {when}")
+    return len(calm.deaths)
 
 
 async def survives_late_views(build: Build, chapter: Chapter, seed: int, *, waits: bool = False) -> None:
@@ -88,7 +94,7 @@ async def survives_late_views(build: Build, chapter: Chapter, seed: int, *, wait
     """
     late = _Late(chapter.before.fork(), build, random.Random(seed), waits=waits)
     await chapter.step(late)
-    await super(_Late, late).settle()
+    await super(_Late, late).come_to_rest()
     chapter.assert_same(late, f"with views as late as by seed {seed}")
 
 
@@ -127,25 +133,57 @@ def _made(installation: Installation) -> dict[tuple[str, str], int]:
     return {(plural, name): count for (plural, name, _), count in counts.items() if count > 1}
 
 
-class _Mortal(Installation):
-    """Dies once, after a number of writes, and is started again."""
+@dataclass(frozen=True)
+class Death:
+    """Where a process may end: at which write, in which span of the step, how long that was to last, and the world."""
 
-    def __init__(self, server: ApiServer, build: Build, deaths: int, *, undone: bool) -> None:
+    write: Write
+    span: int
+    end: datetime
+    world: ApiServer
+
+
+class _Noted(Installation):
+    """Notes the world at each write, before or after it, and at the end of each span of time that a step lets pass."""
+
+    def __init__(self, server: ApiServer, build: Build, *, undone: bool) -> None:
         super().__init__(server, build)
+        self.deaths: list[Death] = []
+        self.spans: list[ApiServer] = []
+        self._end = server.now
         if undone:
-            server.dies_before = deaths
+            server.before = self._note
         else:
-            server.dies_after = deaths
-        self.has_died = False
+            server.after = self._note
 
-    async def step(self) -> bool:
-        try:
-            return await super().step()
-        except Killed:
-            self.has_died = True
-            self.server.dies_after = self.server.dies_before = None
+    async def live_until(self, end: datetime) -> None:
+        self._end = end
+        await super().live_until(end)
+        self.spans.append(self.server.fork())
+
+    def _note(self, write: Write) -> None:
+        self.deaths.append(Death(write, len(self.spans), self._end, self.server.fork()))
+
+
+class _Successor(Installation):
+    """Goes through a step whose operator has died. Until then all is as it was, and need not be done again."""
+
+    def __init__(self, server: ApiServer, build: Build, spans: Sequence[ApiServer], death: Death) -> None:
+        super().__init__(server, build)
+        self._spans = spans
+        self._death = death
+        self._passed = 0
+
+    async def live_until(self, end: datetime) -> None:
+        number, self._passed = self._passed, self._passed + 1
+        if number < self._death.span:
+            self.server.go_on_from(self._spans[number])
+            return
+        if number == self._death.span:
+            assert end == self._death.end
+            self.server.go_on_from(self._death.world)
             self.restart()
-            return True
+        await super().live_until(end)
 
 
 class _Late(Installation):
@@ -156,11 +194,11 @@ class _Late(Installation):
         self._chance = chance
         self._waits = waits
 
-    async def settle(self) -> None:
+    async def come_to_rest(self) -> None:
         for _ in range(self._chance.randrange(40)):
             await self._chance.choice((self._hear, self._hear, self._act, self._reconcile, self._reconcile))()
         if self._waits:
-            await super().settle()
+            await super().come_to_rest()
 
     async def _hear(self) -> None:
         self.hear(self._chance.choice(sorted(self.heard)), self._chance.randrange(1, 4))

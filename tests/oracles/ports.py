@@ -70,6 +70,12 @@ class Port:
             Labels(loss=_sum(known.loss, list(labels)), pairs=paired),
         )
 
+    def fork(self) -> Port:
+        other = copy.copy(self)
+        other.kept, other.stats = list(self.kept), copy.copy(self.stats)
+        other.stats.comparison = copy.copy(self.stats.comparison)
+        return other
+
     def take(self, take: Take, now: float) -> Epochs:
         uid = self.stats.incarnation
         if take.close:
@@ -94,7 +100,7 @@ class Ports(dict[str, Port]):
     now: Callable[[], float]
 
     def fork(self, now: Callable[[], float]) -> Ports:
-        other = Ports({ip: copy.deepcopy(port) for ip, port in self.items()})
+        other = Ports({ip: port.fork() for ip, port in self.items()})
         other.now = now
         return other
 

@@ -83,6 +83,16 @@ def test_ten_windows_are_enough_to_be_careful(layout: Layout, rng: np.random.Gen
     assert np.median(found[3]) > 0.5 * _true(46, 0.1, 0.9)
 
 
+def test_ten_windows_that_look_alike_are_not_trusted_far(layout: Layout, rng: np.random.Generator) -> None:
+    """Where windows hang together, neighbours hardly differ: of many baselines of ten the worst is the one that
+    alarms."""
+    worst = min(
+        np.median(_level(layout, Dispersion(layout, of_blocks(layout, windows)))[2])
+        for windows in (_windows(layout, rng, _wavering(rng, 10, 20, 0.05, 0.9)) for _ in range(40))
+    )
+    assert worst > 0.3 * _true(16, 0.05, 0.9)
+
+
 def test_a_column_that_wavers_alone_is_judged_by_itself(layout: Layout, rng: np.random.Generator) -> None:
     means = np.zeros((64, 20))
     means[:, 3] = rng.normal(size=64) * 0.2

@@ -1,0 +1,215 @@
+"""Windows in which nothing has changed, as counts, and how often the scan alarms at them.
+
+False alarms are rare, so many windows are needed, and counts are drawn instead of rows: a window of n rows of a
+continuous column falls into the bins of a reference as a multinomial, whose probabilities are the true distribution's
+between the edges; the edges are quantiles of a sample of 10,000, so that the reference's own error is in the result.
+As this holds for any continuous column, joint ones included, features with 32 bins, the twelve joint columns with 16
+and the score are drawn alike, between the edges that a scan cuts at: it would add up again what lies between them.
+
+What is learned, compared and concluded is the monitor's own code. Only what it would do over and over is done once
+here: windows are cut one by one and stretches are differences of cumulative counts, and what windows differ by is
+learned on every few windows.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from perennial.monitoring import baseline as baselines
+from perennial.monitoring import judge
+from perennial.monitoring.baseline import Baseline
+from perennial.monitoring.history import Bucket, History, Pair, pushed
+from perennial.monitoring.scan import Normal, Scan
+from perennial.runtime.trainer.joint import BINS as JOINT_BINS
+from perennial.wire.layout import CutKind, Layout
+from perennial.wire.reference import MAX_BINS, Numeric
+
+REFERENCE_ROWS = 10_000
+JOINT_COLUMNS = 12
+SPREAD = 0.05
+"""Standard deviation of a window's mean where windows are not alike: a dispersion of 3.4 at n = 1,000."""
+KINDS: dict[str, float | None] = {
+    "alike": None,
+    "overdispersed": 0.0,
+    "dependent, 0.3": 0.3,
+    "dependent, 0.6": 0.6,
+    "dependent, 0.8": 0.8,
+    "dependent, 0.9": 0.9,
+}
+"""What windows are, and the correlation of a window's mean with the next one's; None where means do not waver."""
+BASELINE_ROWS = 10_000
+"""What a baseline from serving has by default, from ten windows or more."""
+AT_ONCE = 16
+KEPT = 80
+"""Windows: more than the longest stretch has."""
+IN_CACHE = 16_384
+"""Statistics at a time, so that what they are made of stays in the processor's cache."""
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Counted = TypeVar("Counted", Ints, Floats)
+
+
+class Counts:
+    """Columns of a standard normal distribution, binned by a sample of it; windows as counts."""
+
+    def __init__(self, rng: np.random.Generator, features: int, kind: str) -> None:
+        self.rng = rng
+        self.kind = kind
+        columns = [_column(rng, bins) for bins in [*[MAX_BINS] * features, *[JOINT_BINS] * JOINT_COLUMNS, MAX_BINS]]
+        self.layout = Layout(columns)
+        self._edges = np.array([column.edges for column in columns])
+        self._means = rng.normal(size=len(columns)) * SPREAD
+
+    def windows(self, n: int, count: int) -> Ints:
+        """The cells of so many windows of n rows."""
+        below = ndtr(self._edges - self._means_of(count)[:, :, None])
+        shares = np.diff(below, axis=2, prepend=0.0, append=1.0)
+        counts = self.rng.multinomial(n, shares)
+        missing = np.zeros((*counts.shape[:2], 1), np.int64)
+        return np.concatenate([counts, missing], axis=2).reshape(count, -1)
+
+    def _means_of(self, windows: int) -> Floats:
+        fresh = self.rng.normal(size=(windows, len(self._edges))) * SPREAD
+        persistence = KINDS[self.kind]
+        if persistence is None:
+            return fresh * 0.0
+        for means in fresh:
+            means *= np.sqrt(1 - persistence**2)
+            means += persistence * self._means
+            self._means = means.copy()
+        return fresh
+
+
+def _column(rng: np.random.Generator, bins: int) -> Numeric:
+    """A column of a reference, with those of its edges that are cut at."""
+    values = np.sort(rng.normal(size=REFERENCE_ROWS))
+    ranks = np.append(np.arange(bins) * REFERENCE_ROWS // bins, REFERENCE_ROWS)
+    edges = np.append(values[ranks[:-1]], np.nextafter(values[-1], np.inf))
+    whole = Numeric("column", edges.tolist(), [0, *np.diff(ranks).tolist(), 0, 0])
+    cut = [cut.last - 1 for cut in Layout([whole]).cuts if cut.kind is CutKind.VALUE]
+    return Numeric("column", edges[cut].tolist(), [0, *np.diff(ranks[cut]).tolist(), 0, 0])
+
+
+class Summed:
+    """Windows as cumulative counts of their cells and cuts, by the window's number; old ones are forgotten."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._first = 0
+        self._cells = np.zeros((1, layout.cells), dtype=np.int64)
+        self._inside = np.zeros((1, len(layout.cuts)))
+        self._n = np.zeros((1, len(layout.cuts)))
+
+    def add(self, windows: Ints) -> None:
+        inside, n = self._layout.cut_counts(windows)
+        self._first += max(len(self._cells) - KEPT, 0)
+        self._cells = _onward(self._cells, windows)
+        self._inside = _onward(self._inside, inside)
+        self._n = _onward(self._n, n)
+
+    def cells(self, bucket: Bucket) -> Ints:
+        cells: Ints = self._cells[int(bucket.closed) - self._first] - self._cells[int(bucket.opened) - self._first]
+        return cells
+
+    def cut_counts(self, begins: Ints, ends: Ints) -> tuple[Floats, Floats]:
+        """Of stretches that begin and end with windows of these numbers."""
+        begins, ends = begins - self._first, ends - self._first
+        return self._inside[ends] - self._inside[begins], self._n[ends] - self._n[begins]
+
+
+def _onward(summed: Counted, windows: Counted) -> Counted:
+    return np.concatenate([summed[-KEPT:], summed[-1] + windows.cumsum(axis=0)])
+
+
+def alarms(drawn: Counts, n: int, count: int, knobs: Sequence[float]) -> list[int]:
+    """How many alarms there are by each knob, the windows that are allowed per false alarm, the greatest first.
+
+    The baseline is from serving, as is the default. An alarm is counted once: of the windows until then no later one
+    is. What windows differ by is learned on where the first knob does not alarm.
+    """
+    layout = drawn.layout
+    baseline = _learned(drawn, n)
+    normal = baselines.normal(baseline, layout)
+    bounds = np.array([_scan(layout, normal, knob).bounds for knob in knobs])
+    found, since = [0] * len(knobs), [0] * len(knobs)
+    history: History = ()
+    summed = Summed(layout)
+    for at in range(0, count, AT_ONCE):
+        windows = range(at, min(at + AT_ONCE, count))
+        summed.add(drawn.windows(n, len(windows)))
+        steps = _walk(history, windows, n)
+        history = steps[-1][0]
+        begins, ends = _stretches(steps)
+        beyond = _beyond(_scan(layout, normal, knobs[0]), summed, begins, ends, n, bounds)
+        for knob, alarming in enumerate(beyond):
+            for place in np.flatnonzero(alarming):
+                if begins[place] >= since[knob]:
+                    found[knob], since[knob] = found[knob] + 1, ends[place]
+        quiet = [pairs for newest, pairs in steps if int(newest[0].closed) not in ends[beyond[0]]]
+        merged = [(_filled(older, summed), _filled(newer, summed)) for pairs in quiet for older, newer in pairs]
+        baseline = baselines.compare(baseline, layout, merged, normal)
+        normal = baselines.normal(baseline, layout)
+    return found
+
+
+def _scan(layout: Layout, normal: Normal, knob: float) -> Scan:
+    return Scan(layout, normal, drift_looks=knob / judge.DRIFT_SHARE, fault_looks=knob / judge.FAULT_SHARE)
+
+
+def _walk(history: History, windows: range, n: int) -> list[tuple[History, list[Pair]]]:
+    """The history after each window and the pairs that it merged. Buckets hold no cells, but begin and end with windows
+    of these numbers."""
+    steps = []
+    for window in windows:
+        history, pairs = pushed(history, Bucket(1, n, float(window), float(window + 1), []))
+        steps.append((history, pairs))
+    return steps
+
+
+def _stretches(steps: list[tuple[History, list[Pair]]]) -> tuple[Ints, Ints]:
+    """With which windows the stretches that are looked at begin, and end, step by step."""
+    begins = [int(bucket.opened) for history, _ in steps for bucket in history]
+    ends = [int(history[0].closed) for history, _ in steps for _ in history]
+    return np.array(begins), np.array(ends)
+
+
+def _beyond(scan: Scan, summed: Summed, begins: Ints, ends: Ints, n: int, bounds: Floats) -> Bools:
+    """Whether anything in a stretch lies beyond its bound, by each knob: shape (knobs, stretches)."""
+    lengths, place = np.unique(ends - begins, return_inverse=True)
+    dispersions = scan.dispersions(lengths * n)
+    beyond = np.zeros((len(bounds), len(begins)), dtype=bool)
+    few = max(IN_CACHE // dispersions.shape[1], 1)
+    for first in range(0, len(begins), few):
+        some = slice(first, first + few)
+        statistics = np.abs(scan.compared(*summed.cut_counts(begins[some], ends[some]), dispersions[place[some]]))
+        for knob, bound in enumerate(bounds):
+            beyond[knob, some] = (statistics > bound).any(axis=1)
+    return beyond
+
+
+def _filled(bucket: Bucket, summed: Summed) -> Bucket:
+    return msgspec.structs.replace(bucket, cells=summed.cells(bucket))
+
+
+def _learned(drawn: Counts, n: int) -> Baseline:
+    learned = baselines.from_serving(drawn.layout, since=0.0)
+    while not learned.complete:
+        (window,) = drawn.windows(n, 1)
+        learned = baselines.learn(learned, drawn.layout, Bucket(1, n, 0.0, 0.0, window.tolist()), of=BASELINE_ROWS)
+    return learned
+
+
+def keep_memory() -> None:
+    """Have this process keep what it frees: half of the time went to the kernel's clearing it again."""
+    trim, mapped, much = -1, -3, 1 << 28
+    for option in (trim, mapped):
+        ctypes.CDLL(None).mallopt(option, much)
