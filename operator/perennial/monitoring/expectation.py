@@ -22,6 +22,8 @@ from .history import Hours
 from .season import Known, Season
 
 _LITTLE = 1e-100
+_ALL = -1
+"""All of the baseline, among the hours."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,9 @@ class Expectation:
     def __init__(self, layout: Layout, season: Season, total: Ints) -> None:
         self._layout = layout
         self._season = season
-        self._total = total
         self._all = Known(max(known.weeks for known in season.values()), max(int(layout.rows(total)), 1), b"")
+        self._unpacked: dict[int, Ints] = {_ALL: total}
+        self._varying: dict[int, tuple[Floats, Floats]] = {}
         self._an_hour = sum(known.rows / known.weeks for known in season.values()) / len(season)
 
     def expected(self, hours: Sequence[Hours]) -> Expected:
@@ -73,27 +76,43 @@ class Expectation:
         """The hours that these blocks are of: most are of few, and all of a season take long to unpack."""
         needed = sorted({hour for each in hours for hour in each if hour in self._season})
         known = [*(self._season[hour] for hour in needed), self._all]
-        cells = np.array([*(unpack(each.packed) for each in known[:-1]), self._total])
+        cells = np.array([self._cells(hour) for hour in (*needed, _ALL)])
         rows = np.array([max(each.rows, 1) for each in known], dtype=np.float64)
         weeks = np.array([each.weeks for each in known], dtype=np.float64)
         traffic = np.append(rows[:-1] / weeks[:-1] / self._an_hour, 1.0)
-        return _Strata({hour: place for place, hour in enumerate(needed)}, cells, rows, weeks, traffic)
+        return _Strata({hour: place for place, hour in enumerate((*needed, _ALL))}, cells, rows, weeks, traffic)
+
+    def _cells(self, hour: int) -> Ints:
+        if hour not in self._unpacked:
+            self._unpacked[hour] = unpack(self._season[hour].packed)
+        return self._unpacked[hour]
 
     def _fewer(self, strata: _Strata, weights: Floats, inside: Floats, n: Floats) -> Floats:
         """Which part of `n` the error is worth: it takes all hours to vary alike, and those of fewest rows may vary
         most."""
-        inside_each, n_each = self._layout.cut_counts(strata.cells)
-        known = n_each / strata.rows[:, None]
-        varying = known * self._layout.variance(inside_each, n_each) / strata.rows[:, None]
+        known, varying = self._each(strata)
         error = weights**2 @ varying / np.maximum(weights @ known, _LITTLE) ** 2
         alike = self._layout.variance(inside, n) / np.maximum(n, _LITTLE)
         fewer: Floats = np.minimum(np.divide(alike, error, out=np.ones_like(error), where=error > 0), 1.0)
         return fewer
 
+    def _each(self, strata: _Strata) -> tuple[Floats, Floats]:
+        """Of each stratum and cut: the share of rows that it is asked of, and the variance of the share of all rows on
+        its first side, of so many rows as the stratum has."""
+        new = {hour: place for hour, place in strata.places.items() if hour not in self._varying}
+        if new:
+            rows = strata.rows[[*new.values()], None]
+            inside, n = self._layout.cut_counts(strata.cells[[*new.values()]])
+            known = n / rows
+            varying = known * self._layout.variance(inside, n) / rows
+            self._varying |= dict(zip(new, zip(known, varying, strict=True), strict=True))
+        each = [self._varying[hour] for hour in strata.places]
+        return np.array([known for known, _ in each]), np.array([varying for _, varying in each])
+
 
 @dataclass(frozen=True)
 class _Strata:
-    """Hours of the week in their order, and last all of the baseline, for hours that are not known: their counts
+    """Hours of the week by their places, and last all of the baseline, for hours that are not known: their counts
     [strata, cells], rows and weeks [strata], and how busy they are relative to all [strata]."""
 
     places: dict[int, int]
