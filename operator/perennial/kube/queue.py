@@ -79,6 +79,11 @@ class Queue(Generic[KeyT]):
         """Whether a worker has it."""
         return key in self._working
 
+    def may_wait(self, key: KeyT) -> bool:
+        """Whether what is left to do for a key that a worker has can as well be done later: it comes back anyhow, and
+        others wait that go before it."""
+        return key in self._again and bool(self._waiting[Priority.HIGH])
+
     def add_after(self, key: KeyT, seconds: float, priority: Priority = Priority.LOW) -> None:
         """Work on the key when so many seconds have passed, or sooner if something else asks for it."""
         if self._closed:

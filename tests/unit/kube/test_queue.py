@@ -48,6 +48,19 @@ async def test_a_key_that_changes_while_it_is_worked_on_comes_back(queue: Queue[
     assert await take(queue) == "a"
 
 
+async def test_what_is_left_to_do_may_wait_where_the_key_comes_back_and_others_go_before_it(queue: Queue[str]) -> None:
+    queue.add("a")
+    queue.add("b")
+    assert await queue.get() == "a"
+    assert not queue.may_wait("a"), "it does not come back"
+    queue.add("a", Priority.LOW)
+    assert queue.may_wait("a")
+    assert await queue.get() == "b"
+    assert not queue.may_wait("a"), "nobody waits"
+    queue.add("c", Priority.LOW)
+    assert not queue.may_wait("a"), "who waits goes after it"
+
+
 async def test_events_go_before_lists(queue: Queue[str]) -> None:
     for key in "abc":
         queue.add(key, Priority.LOW)

@@ -1,0 +1,74 @@
+"""Which changes put a key before others: what happened does, what the operator made itself does not."""
+
+from __future__ import annotations
+
+import pytest
+
+from perennial.kube.cache import Caches
+from perennial.kube.engine import Engine
+from perennial.kube.events import Recorder
+from perennial.kube.ownership import owner_reference
+from perennial.kube.plan import Key, Manifest
+from perennial.kube.queue import Queue
+from perennial.kube.resources import CONFIGMAPS
+from tests.oracles.apiserver import ApiServer
+from tests.oracles.toy import SHELVES, ShelfController, shelf
+
+BY_US = [{"manager": "perennial", "operation": "Update"}]
+BY_THEM = [{"manager": "kubectl", "operation": "Update"}]
+
+
+class Library:
+    """Shelf `a` is in hand, shelf `b` waits, and both are known."""
+
+    def __init__(self) -> None:
+        server, self.caches = ApiServer(), Caches()
+        controllers = {"shelf": ShelfController(self.caches)}
+        engine = Engine(server, self.caches, controllers, Recorder(server, "perennial", "test"))
+        engine._filled = True
+        self.queue: Queue[Key] = engine._workers[0].queue
+        self.shelf = server.put("shelves", shelf("a"))
+        engine.feed(SHELVES, "ADDED", self.shelf)
+
+    async def in_hand(self) -> None:
+        assert await self.queue.get() == Key("library", "a")
+
+    async def comes_back_before(self, other: str) -> bool:
+        self.queue.done(Key("library", "a"))
+        self.queue.add(Key("library", other))
+        return await self.queue.get() == Key("library", "a")
+
+    def hears(self, managed: list[dict[str, str]], version: int, *, own: bool = False) -> None:
+        metadata: Manifest = {
+            "namespace": "library",
+            "name": "a-one",
+            "uid": "1",
+            "resourceVersion": str(version),
+            "ownerReferences": [owner_reference(self.shelf)],
+            "managedFields": managed,
+        }
+        book: Manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+        self.caches[CONFIGMAPS].store(book, own=own)
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["the answer", "the watch"])
+async def test_what_it_made_itself_can_wait_whoever_tells_of_it(own: bool) -> None:
+    library = Library()
+    await library.in_hand()
+    library.hears(BY_US, 10, own=own)
+    assert not await library.comes_back_before("b")
+
+
+async def test_what_others_made_cannot() -> None:
+    library = Library()
+    await library.in_hand()
+    library.hears(BY_THEM, 10)
+    assert await library.comes_back_before("b")
+
+
+async def test_what_others_changed_cannot() -> None:
+    library = Library()
+    library.hears(BY_US, 10, own=True)
+    await library.in_hand()
+    library.hears(BY_US, 11)
+    assert await library.comes_back_before("b")
