@@ -94,8 +94,9 @@ def _going(observed: Observed, job: Manifest, joins: Joins, now: datetime) -> Jo
         return Joining(joins, going=name, recheck=quiet)
     if observed.join_pods:
         return Joining(joins, going=name, waiting=waits_for(observed.join_pods))
-    trial = () if holding(job, "Suspended") else (trial_pod(job),)
-    return Joining(joins, trial, going=name, waiting="its Job has no pod yet", recheck=QUIET.total_seconds())
+    if holding(job, "Suspended"):
+        return Joining(joins, going=name, waiting="it is suspended: a queue, or a person, lets it go on")
+    return Joining(joins, (trial_pod(job),), going=name, waiting="it has no pod yet", recheck=QUIET.total_seconds())
 
 
 def _taken(observed: Observed, labels: LabelTable, job: Manifest, result: Joined, joins: Joins, now: datetime) -> Joins:

@@ -12,12 +12,13 @@ import msgspec
 import pandas as pd
 import pytest
 
+from perennial.runtime.failures import InputError
 from perennial.runtime.joiner import join as joining
-from perennial.runtime.joiner.join import join, shortened
+from perennial.runtime.joiner.join import join
 from perennial.runtime.joiner.predictions import Predictions
 from perennial.runtime.joiner.servers import Pod
+from perennial.runtime.joiner.termination import message
 from perennial.runtime.keys import digest_of
-from perennial.runtime.trainer.failures import InputError
 from perennial.wire.join import Join, Joined, Server
 from perennial.wire.result import Failure
 
@@ -259,7 +260,7 @@ def test_of_no_predictions_there_is_no_oldest_one() -> None:
 def test_a_result_fits_where_it_is_told() -> None:
     failure = Failure("DataUnreadable", "é" * 5000)
     full = Joined(9, b"x" * 1600, 1, 2, 3, 4, 5, True, "m" * 4000, 1, ["n" * 4000], failure)
-    told = msgspec.json.decode(shortened(full, 4096), type=Joined)
+    told = msgspec.json.decode(message(full), type=Joined)
     assert (told.files, told.counted, told.rejected, told.more) == (full.files, 1, 5, True)
     assert told.failure is not None
 
