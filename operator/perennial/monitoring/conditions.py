@@ -101,10 +101,7 @@ def _unsuspectable(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> str | None
 
 
 def _model(checkpoint: Checkpoint) -> str:
-    model = checkpoint.model
-    if model is None:
-        return "no model"
-    return f"version {model.version}" if model.version is not None else f"model {model.sha256[:12]}"
+    return checkpoint.model.title if checkpoint.model else "no model"
 
 
 def _drifting(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> Finding:
