@@ -65,9 +65,9 @@ class Engine:
         children = Children(client, caches)
         self._workers = []
         for name, controller in controllers.items():
-            queue: Queue[Key] = Queue(name)
+            queue: Queue[Key] = Queue(name, most_low=max(1, workers // 2))
             self._route(controller, queue)
-            reconciler = Reconciler(controller, client, caches, children, recorder.tell)
+            reconciler = Reconciler(controller, client, caches, children, recorder.tell, queue.may_wait)
             self._workers.append(Workers(name, queue, reconciler, workers))
         scopes: Sequence[str | None] = namespaces or (None,)
         self._informers = [

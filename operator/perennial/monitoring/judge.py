@@ -145,7 +145,9 @@ def _anchored(checkpoint: Checkpoint, reference: Reference, spec: DriftMonitorSp
         return checkpoint
     rules = anchors.Rules(spec.materiality, looks(spec, DRIFT_SHARE), spec.features.exclude)
     carried = anchors.carried(anchor, reference, model.version, now, rules)
-    moved = anchors.moved(carried, reference, rules)
+    known = checkpoint.triage.of("AnchorDrift")
+    told = {feature.name for feature in known.features} if known else set()
+    moved = anchors.moved(carried, reference, rules, told)
     found = anchored(checkpoint.triage, moved, model=model.sha256, found=now)
     return msgspec.structs.replace(checkpoint, anchor=carried, triage=found)
 
