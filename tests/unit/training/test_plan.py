@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from perennial.kube.plan import Problem
+from perennial.training.observe import versions_in_use
 from perennial.wire.result import Failure, Gate, Result, Tracked
 from perennial.wire.run import Accepted, Run
 from tests.unit.training.world import SPEC, World, accepted, digest, encoded, owned, text
@@ -1017,6 +1018,14 @@ class TestHistory:
             world.finish(version)
             world.settle()
         assert len(world.records()) == 3
+
+
+def test_the_version_before_the_stable_one_is_in_use() -> None:
+    """However many were rolled out since: it is what a DriftMonitor goes back to."""
+    before = {"version": 1, "sha256": digest(1), "compared": True}
+    deployment = {"metadata": {"name": "flights"}, "spec": {"model": {"trainingJob": "flights"}}}
+    assert versions_in_use("flights", deployment | {"status": {"previous": before}}) == {1}
+    assert versions_in_use("others", deployment | {"status": {"previous": before}}) == frozenset()
 
 
 def history(version: int) -> dict[str, Any]:
