@@ -45,7 +45,7 @@ _REBASED: tuple[str, ...] = ("open", "history", "windows", "opened", "closed", "
 
 
 def begin(checkpoint: Checkpoint, model: Judged, reference: Reference | None) -> Checkpoint:
-    """Judge another model from here on: nothing that was found about the one before holds for it."""
+    """Judge another model from here on: of what was found about the one before only the drift of versions holds."""
     tallies = dict(list(checkpoint.tallies.items())[-(TALLIES - 1) :])
     # One that comes back is judged by the labels from here on, as its windows are.
     tally = tallies.pop(model.sha256, Tally())
