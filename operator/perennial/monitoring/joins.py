@@ -18,7 +18,7 @@ from perennial.kube.plan import Child, Manifest
 from perennial.pods.creation import QUIET
 from perennial.pods.jobs import ended_at, finished, trial_pod
 from perennial.pods.statuses import holding
-from perennial.wire.join import DIGEST, MAX_FILES, Joined
+from perennial.wire.join import FILE_DIGEST, MAX_FILES, Joined
 
 from .checkpoint import Joins
 from .join_end import Failed, ended, waits_for
@@ -104,7 +104,7 @@ def _taken(observed: Observed, labels: LabelTable, job: Manifest, result: Joined
     return msgspec.structs.replace(
         joins,
         due=now.timestamp() + (0.0 if result.more else _every(labels)),
-        files=(joins.files + result.files)[-MAX_FILES * DIGEST :],
+        files=(joins.files + result.files)[-MAX_FILES * FILE_DIGEST :],
         counted=joins.counted + result.counted + result.late,
         late=joins.late + result.late,
         unmatched=joins.unmatched + result.unmatched,
