@@ -235,13 +235,24 @@ def test_files_are_joined_again_where_a_pod_was_missed_or_came_meanwhile(table: 
     assert (table.joins["joined"], table.joins["files"]) == (5, 1)
 
 
-def test_a_job_whose_words_are_lost_is_made_again_under_its_name(table: Table) -> None:
+def test_what_a_job_whose_words_are_lost_has_read_is_read_again_ever_later(table: Table) -> None:
+    """What takes the words may take those of the next Job too."""
     table.reconcile()
     table.finish(1, "Complete")
-    assert table.reconcile().deletions == ()
-    [deletion] = table.reconcile(20).deletions
-    assert (deletion.resource, deletion.name) == (JOBS, table.job(1)["metadata"]["name"])
-    assert table.remembered.number == 0
+    table.reconcile()
+    assert table.remembered.number == 0, "its pod may be seen yet"
+    pauses = []
+    for number in (1, 2, 3):
+        table.reconcile(20)
+        assert (table.remembered.number, table.joins["files"]) == (number, 0)
+        assert "its last words are lost with its pod" in table.condition["message"]
+        pauses.append(table.remembered.due - table.cluster.now)
+        table.reconcile(pauses[-1] + 1)
+        table.finish(number + 1, "Complete")
+    assert pauses == [60, 120, 240]
+    table.end(4, Joined(4, b"x" * 8, counted=5))
+    table.reconcile()
+    assert (table.joins["joined"], table.joins["files"]) == (5, 1)
 
 
 def test_more_files_are_joined_at_once(table: Table) -> None:

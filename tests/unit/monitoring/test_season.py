@@ -311,6 +311,8 @@ def test_nights_and_weekends_seen_twice_are_no_news_and_a_change_at_noon_is() ->
     assert looks(cluster, 55) == []
     assert cluster.status["baseline"]["state"] == "Learning"
     assert "of the 14 days" in cluster.status["baseline"]["assumes"][1]
+    ready = next(each for each in cluster.status["conditions"] if each["type"] == "Ready")
+    assert "takes at least 14d; at this rate it is whole at 2023-11-29T00:00:00Z" in ready["message"]
     assert looks(cluster, 2) == []
     assert cluster.status["baseline"]["state"] == "Complete"
     assert "28 of 168 hours were seen, 28 of them in two weeks" in cluster.status["baseline"]["assumes"][1]

@@ -18,7 +18,7 @@ import numpy as np
 from perennial.runtime.failures import InputError
 from perennial.runtime.tables.reading import examine
 from perennial.runtime.tables.sources import Fetched, Source, find
-from perennial.wire.join import DIGEST, FILES_A_JOIN, MAX_FILES, Join, Joined
+from perennial.wire.join import FILE_DIGEST, FILES_A_JOIN, MAX_FILES, Join, Joined
 from perennial.wire.journal import Match, Outcome
 from perennial.wire.places import CONTROL_PORT
 
@@ -72,7 +72,7 @@ class _Files:
         self._sources = sources
         self._asked = asked
         joined = asked.joined
-        self._joined = {joined[at : at + DIGEST] for at in range(0, len(joined), DIGEST)}
+        self._joined = {joined[at : at + FILE_DIGEST] for at in range(0, len(joined), FILE_DIGEST)}
         self.more = False
 
     def fetched(self, scratch: Path) -> Iterator[tuple[str, bytes, Fetched]]:
@@ -95,7 +95,7 @@ class _Files:
     def _digest(self, name: str, stamp: str) -> bytes:
         """Of a file as it is, and as it is read."""
         told = "\0".join([self._asked.key, self._asked.column, name, stamp])
-        return blake2b(told.encode(), digest_size=DIGEST).digest()
+        return blake2b(told.encode(), digest_size=FILE_DIGEST).digest()
 
 
 @dataclass

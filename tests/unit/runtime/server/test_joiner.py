@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -233,6 +234,22 @@ def test_a_table_that_cannot_be_read_is_named(
     assert caught.value.reason == reason
     assert said in caught.value.message
     assert "1.csv" in caught.value.message
+
+
+def test_a_file_that_changed_is_read_again_whatever_its_time_says(asked: Scene) -> None:
+    asked.add("1.csv", "flight,late\nb,no\n")
+    first, file = asked.join(), asked.folder / "1.csv"
+    moment = file.stat().st_mtime_ns
+    asked.add("1.csv", "flight,late\na,no\n")
+    os.utime(file, ns=(moment, moment))
+    assert (first.counted, asked.join(first.files).counted) == (0, 1)
+
+
+def test_a_pod_that_remembers_nothing_by_now_is_not_asked_again(binary: Served, listening: Listening) -> None:
+    with listening(binary) as address:
+        pod = Pod(Server("0", "pod-0", "127.0.0.1"), "flights", 0, pause=0)
+        pod._address = address
+        assert pod.label([]) is None
 
 
 def test_files_beyond_one_joins_room_are_left_for_the_next(asked: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
