@@ -82,8 +82,9 @@ def test_verdicts_on_live_traffic(scene: Scene, on_call: OnCall) -> None:
         for said in ("TrainingJob flights  Ready", "stable     v1", "2 of 2 pods ready", "DataFault for", "is held"):
             assert said in shown
 
-        # The world has turned around: a model of it must be trained on rows of it.
-        scene.apply(training_rows(World(flipped=True), seed=2))
+        # The world has turned around: a model of it must be trained on rows of it. That `b` is missing in some of them
+        # is seen by comparing versions only.
+        scene.apply(training_rows(World(flipped=True, empty=0.2), seed=2))
         traffic.become(empty=0.0, flipped=True)
         assert "release is taken" in scene.perennial("release", "dm/flights", "--wait", "--timeout", "60")
         scene.wait_for_condition("Harmful", "True")
@@ -106,7 +107,12 @@ def test_verdicts_on_live_traffic(scene: Scene, on_call: OnCall) -> None:
         scene.wait_for_windows(8)
         assert scene.condition("Harmful")["status"] != "True"
         assert scene.verdict("Harm") == {}
-    assert {"Drift", "MissingValues", "Harm", "RetrainProposed", "RetrainRequested"} <= scene.events()
+        moved = scene.verdict("AnchorDrift")
+        assert [(feature["name"], feature["kind"]) for feature in moved["features"]] == [("b", "Missing")]
+        assert "action" not in moved
+        assert [(anchor["version"], anchor["promotions"]) for anchor in scene.status["anchors"]] == [(1, 1)]
+        on_call.wait_for(partial(on_call.told, "firing", "PerennialAnchorDrift"), "a person hears of it")
+    assert {"Drift", "MissingValues", "Harm", "RetrainProposed", "RetrainRequested", "AnchorDrift"} <= scene.events()
     assert scene.get("trainingjob")["status"]["latestVersion"] == 2
     for alert in ("PerennialDrift", "PerennialDataFault", "PerennialHarm"):
         on_call.wait_for(partial(on_call.told, "resolved", alert), f"{alert} is over")

@@ -242,7 +242,7 @@ class DriftMonitorStatus(Status):
     anchors: tuple[AnchorStatus, ...] = ()
     """What promotions do not begin anew: the versions that slow drift is measured from, the oldest ten. Features are
     anchored at the first version that was watched with them, after `perennial.dev/release` at the one of then, and
-    those whose Drift was told at the one that followed."""
+    those whose Drift was told at the one that has learned it."""
     rows: int | None = None
     """Rows counted for this model."""
     labels: int | None = None

@@ -91,6 +91,7 @@ class TrainingJobReason(Reason):
         "The run's pod is refused, or its containers do not start: something that it needs is missing or forbidden.",
     )
     IMAGE_UNAVAILABLE = "ImageUnavailable", "The container's image cannot be pulled."
+    SUPERSEDED = "Superseded", "Another run was asked for while this one waited to begin."
     DEADLINE_EXCEEDED = "DeadlineExceeded", "The run took longer than `spec.activeDeadlineSeconds`."
     RESULT_LOST = "ResultLost", "The run ended but left neither a report nor a sealed version."
     JOB_DELETED = "JobDeleted", "Somebody deleted the run's Job before it finished."

@@ -3,19 +3,20 @@
 Each promotion begins with a new baseline, so a drift that is slow beside the retrains would be normal every day anew.
 The held-out rows of each new version are therefore compared with the anchor's: like with like, however much what is
 served differs from both, and over the hours and days that training data span. A feature whose drift was told is
-anchored anew by the version that follows: nobody needs to hear twice of a change that is being learned.
+anchored anew by the next version if that has learned it: nobody needs to hear of a change twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
 import msgspec
 import numpy as np
 
 from perennial.wire.layout import CutKind, binned, layout_of
-from perennial.wire.reference import Categorical, Column, Reference
+from perennial.wire.reference import Categorical, Column, Numeric, Reference
 
 from .apart import Worth, apart, comparable, cuts
 from .dispersion import Dispersion
@@ -41,15 +42,28 @@ class Anchored(msgspec.Struct, frozen=True, omit_defaults=True):
         return Worth(self.column, self.values, self.missing)
 
 
+@dataclass(frozen=True)
+class Rules:
+    """`looks` is how many looks a scan has, on average, before a false alarm; `exclude` names features that are not
+    watched."""
+
+    materiality: float
+    looks: float
+    exclude: Collection[str] = ()
+
+    def bound(self, pairs: Sequence[tuple[Worth, Worth]]) -> float:
+        """The standard errors beyond which a difference counts. One comparison is one stretch of one look; the first
+        look after a promotion, with one window only, leaves more than that unused."""
+        return bound(self.looks, STRETCHES * sum(cuts(before.column, now.column) for before, now in pairs))
+
+
 class Anchor(msgspec.Struct, frozen=True):
-    """The features of the model that was last compared, by its digest."""
+    """The features of the model that was last compared, by its digest. `told` are columns of the version before, of
+    features whose drift was told."""
 
     model: str
     features: tuple[Anchored, ...] = ()
-
-    def without(self, names: Collection[str]) -> Anchor:
-        """Features that the next version shall anchor anew."""
-        return Anchor(self.model, tuple(each for each in self.features if each.column.name not in names))
+    told: tuple[Column, ...] = ()
 
     @property
     def points(self) -> list[tuple[Anchored, int]]:
@@ -58,34 +72,45 @@ class Anchor(msgspec.Struct, frozen=True):
         return [(those[0], len(those)) for those in alike]
 
 
-def carried(anchor: Anchor | None, reference: Reference, version: int | None, since: float) -> Anchor:
-    """The anchor under the next version: features that are new to it, or of another kind now, begin here."""
+def carried(anchor: Anchor | None, reference: Reference, version: int | None, since: float, rules: Rules) -> Anchor:
+    """The anchor under the next version. Features that are new to it, or of another kind now, begin here, and those
+    whose drift was told and that it has learned."""
+    features = _features(reference)
     known = {each.column.name: each for each in anchor.features} if anchor else {}
+    learned = _learned(anchor.told, features, rules) if anchor else set()
     return Anchor(
         reference.model,
         tuple(
             msgspec.structs.replace(before, promotions=before.promotions + 1)
-            if (before := known.get(now.column.name)) and comparable(before.column, now.column)
-            else Anchored(since, now.column, version, values=now.values, missing=now.missing)
-            for now in _features(reference)
+            if (before := known.get(now.column.name))
+            and comparable(before.column, now.column)
+            and now.column.name not in learned
+            else Anchored(since, _kept(now.column), version, values=now.values, missing=now.missing)
+            for now in features
         ),
     )
 
 
-def moved(
-    anchor: Anchor, reference: Reference, *, exclude: Collection[str], materiality: float, looks: float
-) -> list[Finding]:
-    """The features whose held-out rows surely and materially differ from the anchor's.
+def _learned(told: Sequence[Column], features: Sequence[Worth], rules: Rules) -> set[str]:
+    """The features whose held-out rows are others than those of the version before."""
+    before = {column.name: column for column in told}
+    pairs = [
+        (Worth(column, now.values, now.missing), now)
+        for now in features
+        if (column := before.get(now.column.name)) and comparable(column, now.column)
+    ]
+    furthest = rules.bound(pairs)
+    return {now.column.name for each, now in pairs if apart(each, now, bound=furthest, materiality=rules.materiality)}
 
-    One comparison is one stretch of one look, of which a scan has so many, on average, before a false alarm; the first
-    look after a promotion, with one window only, leaves more than that unused.
-    """
+
+def moved(anchor: Anchor, reference: Reference, rules: Rules) -> list[Finding]:
+    """The features whose held-out rows surely and materially differ from the anchor's."""
     pairs = [
         (before, now)
         for before, now in zip(anchor.features, _features(reference), strict=True)
-        if before.promotions and now.column.name not in exclude
+        if before.promotions and now.column.name not in rules.exclude
     ]
-    furthest = bound(looks, STRETCHES * sum(cuts(before.column, now.column) for before, now in pairs))
+    furthest = rules.bound([(before.worth, now) for before, now in pairs])
     return [
         Finding(
             state="Drift",
@@ -99,7 +124,7 @@ def moved(
             since=before.since,
         )
         for before, now in pairs
-        if (found := apart(before.worth, now, bound=furthest, materiality=materiality))
+        if (found := apart(before.worth, now, bound=furthest, materiality=rules.materiality))
     ]
 
 
@@ -120,7 +145,7 @@ def _features(reference: Reference) -> list[Worth]:
     missing = layout.kind == CutKind.MISSING
     return [
         Worth(
-            _lean(column),
+            binned(column) if isinstance(column, Numeric) else column,
             float(dispersion[(layout.column == place) & ~missing].max(initial=1.0)),
             float(dispersion[(layout.column == place) & missing].max(initial=1.0)),
         )
@@ -128,8 +153,11 @@ def _features(reference: Reference) -> list[Worth]:
     ]
 
 
-def _lean(column: Column) -> Column:
-    """Without what only a scan needs."""
+def _kept(column: Column) -> Column:
+    """What an anchor needs to be measured from: of a number every other edge, since the other side has all of its own,
+    of a text the categories that have a cell."""
     if isinstance(column, Categorical):
         return Categorical(column.name, column.categories, column.counts)
-    return binned(column)
+    edges = len(column.edges)
+    kept = {*range(0, edges, 2), edges - 1}
+    return binned(msgspec.structs.replace(column, probes=[place for place in range(edges) if place not in kept]))

@@ -130,9 +130,12 @@ def _rebased(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def _told(checkpoint: Checkpoint) -> Anchor | None:
-    """The anchor without what is known to have drifted."""
-    drift, anchor = checkpoint.triage.of("Drift"), checkpoint.anchor
-    return anchor.without({feature.name for feature in drift.features}) if anchor and drift else anchor
+    """The anchor, with what is known to have drifted."""
+    drift, anchor, reference = checkpoint.triage.of("Drift"), checkpoint.anchor, checkpoint.reference
+    if not (drift and anchor and reference):
+        return anchor
+    names = {feature.name for feature in drift.features}
+    return msgspec.structs.replace(anchor, told=tuple(each for each in reference.features if each.name in names))
 
 
 def _anchored(checkpoint: Checkpoint, reference: Reference, spec: DriftMonitorSpec, now: float) -> Checkpoint:
@@ -140,14 +143,9 @@ def _anchored(checkpoint: Checkpoint, reference: Reference, spec: DriftMonitorSp
     model, anchor = checkpoint.model, checkpoint.anchor
     if model is None or (anchor and anchor.model == reference.model):
         return checkpoint
-    carried = anchors.carried(anchor, reference, model.version, now)
-    moved = anchors.moved(
-        carried,
-        reference,
-        exclude=spec.features.exclude,
-        materiality=spec.materiality,
-        looks=looks(spec, DRIFT_SHARE),
-    )
+    rules = anchors.Rules(spec.materiality, looks(spec, DRIFT_SHARE), spec.features.exclude)
+    carried = anchors.carried(anchor, reference, model.version, now, rules)
+    moved = anchors.moved(carried, reference, rules)
     found = anchored(checkpoint.triage, moved, model=model.sha256, found=now)
     return msgspec.structs.replace(checkpoint, anchor=carried, triage=found)
 

@@ -53,13 +53,14 @@ class Context:
     """What else an intake depends on.
 
     `refusal` is the API server's answer to a trial of the run's pod: reason and words. `origin` is the run's, None
-    where nothing tells it.
+    where nothing tells it. `outdated` is whether a person asks for another run by now.
     """
 
     identity: Identity
     accepted_sha256: str | None
     pending_deadline: timedelta
     origin: Origin | None
+    outdated: bool
     refusal: tuple[Reason, str] | None
     now: datetime
 
@@ -99,6 +100,15 @@ def take_in(run: RunSeen, context: Context) -> Going | Ended:
 
 
 def _going(run: RunSeen, context: Context) -> Going | Ended:
+    """A run that has to wait gives way to a newer one: who mends what it waits for must not have to sit it out."""
+    found = _under_way(run, context)
+    if isinstance(found, Ended) or found.state == "Running" or found.message is None or not context.outdated:
+        return found
+    message = f"another run was asked for while this one waited: {found.message}"
+    return _fail(run, context, Failure(TrainingJobReason.SUPERSEDED.value, message))
+
+
+def _under_way(run: RunSeen, context: Context) -> Going | Ended:
     assert run.job is not None
     if holding(run.job, "Suspended"):
         return Going(run, "Suspended", "the Job is suspended: a queue, or a person, lets it go on")

@@ -18,6 +18,7 @@ from perennial.wire.run import Accepted
 
 from .champion import champion
 from .cleanup import deletions
+from .digest import definition_digest, is_comparable
 from .health import Standing, last_run
 from .history import History, history_of
 from .holds import Hold, Situation, hold, reason_of
@@ -31,7 +32,7 @@ from .report_job import report_job
 from .run_job import run_job
 from .status import status_of
 from .store import default_claim, store_of
-from .triggers import Asked, asked
+from .triggers import Asked, asked, token_of
 
 _PENDING_DEADLINE = timedelta(seconds=600)
 _SETTLED = (Bucket.RECORDED, Bucket.UNREADABLE)
@@ -102,15 +103,26 @@ def _accepted_digest(record: Record) -> str | None:
 def _context(
     observed: Observed, run: RunSeen, accepted_sha256: str | None, problems: tuple[Problem, ...], now: datetime
 ) -> Context:
-    spec = observed.spec
+    spec, origin = observed.spec, origin_of(observed, run)
     return Context(
         identity=observed.identity,
         accepted_sha256=accepted_sha256,
         pending_deadline=timedelta(seconds=spec.pending_deadline_seconds) if spec else _PENDING_DEADLINE,
-        origin=origin_of(observed, run),
+        origin=origin,
+        outdated=_is_outdated(observed, origin),
         refusal=_pod_refusal(run, observed.identity, problems),
         now=now,
     )
+
+
+def _is_outdated(observed: Observed, origin: Origin | None) -> bool:
+    """Whether a person asks for another run than this one. What a DriftMonitor asked for goes on: it is the cure of
+    drift, which a run for a changed definition is not taken for."""
+    if observed.spec is None or observed.spec.suspend or origin is None or origin.trigger.type == "DriftMonitor":
+        return False
+    if token_of(observed) not in (None, origin.handled.run):
+        return True
+    return is_comparable(origin.definition) and origin.definition != definition_digest(observed.manifest["spec"])
 
 
 def _pod_refusal(run: RunSeen, identity: Identity, problems: tuple[Problem, ...]) -> tuple[Reason, str] | None:

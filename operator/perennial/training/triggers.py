@@ -40,7 +40,7 @@ def asked(observed: Observed, history: History, now: datetime) -> Asked:
     requests = waiting(ours, history.handled.monitors.items(), now)
     valid = {monitor: request for monitor, request in requests if not _is_late(request, history)}
     late = {monitor.uid: request.id for monitor, request in requests if _is_late(request, history)}
-    token = _token(observed)
+    token = token_of(observed)
     triggers = [
         Trigger("FirstRun") if history.latest == 0 else None,
         *(Trigger("DriftMonitor", monitor.name) for monitor in valid),
@@ -70,6 +70,7 @@ def _is_late(request: ActionRequest, history: History) -> bool:
     return accepted > (request.accepted_version or 0)
 
 
-def _token(observed: Observed) -> str | None:
+def token_of(observed: Observed) -> str | None:
+    """What a person asked for a run with last."""
     token: str | None = observed.manifest["metadata"].get("annotations", {}).get(RUN)
     return token

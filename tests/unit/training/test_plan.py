@@ -114,6 +114,7 @@ class TestTriggers:
     def test_a_pending_trigger_keeps_its_time(self) -> None:
         world = World()
         world.settle()
+        world.run_pod(world.job(1))
         world.annotate("one")
         world.settle()
         since = world.status["pending"]["since"]
@@ -625,6 +626,34 @@ class TestWaits:
         assert world.status["runs"][0]["failure"]["reason"] == "Unschedulable"
         assert "pendingDeadlineSeconds (60 s)" in world.records()[0]["data"]["failure"]["message"]
         assert world.jobs() == []
+
+    @pytest.mark.parametrize("mended", ["definition", "request"])
+    def test_a_run_that_waits_gives_way_to_a_newer_one(self, mended: str) -> None:
+        world = World()
+        world.settle()
+        self.unschedulable(world)
+        world.settle()
+        if mended == "definition":
+            world.edit(seed=7)
+        else:
+            world.annotate("again")
+        world.settle()
+        failure = world.records()[0]["data"]["failure"]
+        assert failure["reason"] == "Superseded"
+        assert "Insufficient cpu" in failure["message"]
+        assert [job["metadata"]["name"] for job in world.jobs()] == [world.job(2)["metadata"]["name"]]
+        assert world.said("Reconciling") == ("True", "FirstRun")
+
+    def test_a_run_that_is_on_its_way_or_trains_does_not_give_way(self) -> None:
+        world = World()
+        world.settle()
+        world.edit(seed=7)
+        world.settle()
+        world.run_pod(world.job(1))
+        world.edit(seed=8)
+        world.settle()
+        assert world.state(1) == "Running"
+        assert world.records() == []
 
     def test_a_suspended_job_waits_for_its_queue_without_a_deadline(self) -> None:
         world = World()
