@@ -30,7 +30,7 @@ EXCESSES = np.geomspace(0.05, 500.0, 16)
 
 ALIKE = 0.9
 """The chance that units do not waver, before anything is seen; else all sizes and memories are as likely. Ten windows
-that hang together may look as if they did not: when small sizes were thought likelier, one in thirteen baselines of so
+that hang together may look as if they did not: when small sizes were thought likelier, one in sixteen baselines of so
 few brought a false alarm within its first 64 windows. A smaller chance delays what is found, and prevents no more."""
 
 OWN = 100.0
