@@ -49,7 +49,7 @@ WORKDIR /tmp
 ENTRYPOINT ["python", "-m", "perennial.main"]
 
 # The libraries' own tests are a seventh of them, and nothing imports them.
-# The pod chooses between `python -m perennial.runtime.trainer` and `python -m perennial.runtime.server`.
+# The pod says what it runs: `python -m perennial.runtime.` trainer, server, joiner or fetch.
 FROM base AS runtime
 ARG EXTRAS=""
 ARG PIP_CERT

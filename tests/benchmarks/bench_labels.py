@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from perennial.wire.journal import JOURNAL_PATH, KEYS_PATH, LABELS_PATH, Keep, Keys, Match, Matches, Outcomes, Page
+from perennial.wire.journal import JOURNAL_PATH, KEYS_PATH, LABELS_PATH, ROW, Keep, Keys, Match, Matches, Outcomes, Page
 
 from .bench_server import Measured, Running, measure, memory_mib, server, tensor, train
 
@@ -84,7 +84,7 @@ def _join(control: int) -> None:
     after, written, keys = 0, 1, []
     while after < written:
         page = msgspec.msgpack.decode(_post(control, KEYS_PATH, msgspec.msgpack.encode(Page(after))), type=Keys)
-        keys.append(np.frombuffer(page.rows, [("key", "V8"), ("issued", "<u4")])["key"])
+        keys.append(np.frombuffer(page.rows, ROW)["key"])
         after, written = page.end, page.written
     digests = np.concatenate(keys)
     print(f"{len(digests):,} digests fetched in {time.perf_counter() - start:.2f} s")

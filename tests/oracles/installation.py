@@ -11,6 +11,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from perennial.kube.cache import Cache, Caches, Change
@@ -70,6 +71,7 @@ class Installation:
                 self.caches,
                 children,
                 self.told.tell,
+                partial(self.may_wait, name),
                 clock=lambda: self.now,
             )
         self.heard = dict.fromkeys((resource.plural for resource in self.caches), self.listed)
@@ -143,6 +145,10 @@ class Installation:
             if not await self.step() and not self.server.act() and not self.hear():
                 return
         raise AssertionError(f"it never comes to rest: {self.server.writes[-10:]}")
+
+    def may_wait(self, name: str, key: Key) -> bool:
+        """Whether a status is left to the next reconcile; only where there will be one."""
+        return False
 
     def enqueue_all(self) -> None:
         """What a resync of everything would do."""

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from perennial.kube.plan import Manifest
+from perennial.kube.plan import Key, Manifest
 
 from .apiserver import ApiServer, Write
 from .installation import Build, Installation
@@ -187,12 +187,16 @@ class _Successor(Installation):
 
 
 class _Late(Installation):
-    """Works on, having heard some of what happened, some of it twice. What a cluster does goes on meanwhile."""
+    """Works on, having heard some of what happened, some of it twice. What a cluster does goes on meanwhile. Being
+    busy, it leaves some statuses to the next reconcile."""
 
     def __init__(self, server: ApiServer, build: Build, chance: random.Random, *, waits: bool) -> None:
         super().__init__(server, build)
         self._chance = chance
         self._waits = waits
+
+    def may_wait(self, name: str, key: Key) -> bool:
+        return (name, key) in self.queue and self._chance.random() < 0.5
 
     async def come_to_rest(self) -> None:
         for _ in range(self._chance.randrange(40)):

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perennial.kube.errors import ApiError, from_status
+from perennial.kube.plan import Key
 
 from .apiserver import ApiServer, Write
 from .installation import Installation
@@ -152,6 +153,39 @@ async def test_what_is_nobodys_fault_is_tried_again(code: int) -> None:
         await step(rough)
     await rough.settle()
     assert rough.state() == calm.state()
+
+
+async def test_a_status_waits_once_while_others_do_and_its_events_with_it() -> None:
+    server = ApiServer()
+    server.put("shelves", shelf("a", one="x"))
+    installation = _Busy(server, shelves)
+    await installation.step()
+    assert [write.plural for write in server.writes] == ["persistentvolumeclaims", "configmaps", "controllerrevisions"]
+    assert installation.told.events == []
+    server.remove("configmaps", "library", "a-one")
+    installation.hear()
+    await installation.step()
+    made_again, status = server.writes[3:]
+    assert (made_again.plural, status.subresource) == ("configmaps", "status"), "not a second time in a row"
+    assert installation.told.events == ["a Arranged"], "the same news twice is no news"
+    await installation.settle()
+    assert installation.told.events == ["a Arranged"] * 2
+    await is_at_rest(installation)
+
+
+async def test_no_status_waits_for_a_turn_that_never_comes() -> None:
+    installation = _Busy(ApiServer(), shelves)
+    for step in STORY:
+        await step(installation)
+    await installation.settle()
+    assert installation.state() == (await chapters(shelves, STORY))[-1].state
+
+
+class _Busy(Installation):
+    """Others always wait."""
+
+    def may_wait(self, name: str, key: Key) -> bool:
+        return (name, key) in self.queue
 
 
 async def test_events_come_after_the_status() -> None:

@@ -252,10 +252,11 @@ class Rollout(Model):
 
 
 class Feedback(Model):
-    """Who may send labels to the control port (8081), which is closed to all but the operator."""
+    """Who may send labels to the control port (8081), which is closed to all but the operator, the deployment's own
+    pods and the Jobs that join labels of a table."""
 
     peers: Annotated[tuple[NetworkPolicyPeer, ...], MaxLen(32)] = Field(default=(), alias="from")
-    """Who may connect besides the operator, as in a NetworkPolicy."""
+    """Who may connect besides them, as in a NetworkPolicy."""
 
 
 _TAKEN = ("server", "fetch")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
-from pydantic import Field
+from cronsim import CronSim, CronSimError
+from pydantic import AfterValidator, Field
 
 from .containers import OwnContainer
 from .duration import Duration
@@ -15,6 +18,34 @@ from .percent import Percent
 from .pods import EnvVar, PodOptions, Resources, VolumeName
 
 Column = Annotated[str, MinLen(1), MaxLen(256)]
+
+
+def _cron(text: str) -> str:
+    try:
+        CronSim(text, datetime.now(UTC))
+    except CronSimError as error:
+        raise ValueError(
+            f"{text!r} is no time as cron has it: {error}; it takes minute, hour, day, month, weekday"
+        ) from error
+    return text
+
+
+def _time_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, OSError, ValueError) as error:
+        raise ValueError(f"there is no time zone {name!r}; they are named as Europe/Berlin or UTC") from error
+    return name
+
+
+class Schedule(Model):
+    """When runs start by the clock."""
+
+    cron: Annotated[str, MaxLen(100), Field(pattern=r"^\S+( \S+){4}$"), AfterValidator(_cron)]
+    """Minute, hour, day of the month, month and day of the week, as cron has them: "0 3 * * 1" is Monday at three."""
+    time_zone: Annotated[str, MinLen(1), MaxLen(64), AfterValidator(_time_zone)] = "UTC"
+    """Where that is the time: a name of the IANA database, Europe/Berlin. Changes of the clock are as cron has them: a
+    time that is skipped comes right after it, one that comes twice counts once."""
 
 
 class Search(Model):
@@ -341,6 +372,8 @@ class TrainingJobSpec(Model):
     """Makes random choices repeatable: the same definition, data and image give the same model, byte by byte."""
     acceptance: Acceptance = Acceptance()
     """When a version is good enough to be deployed."""
+    schedule: Schedule | None = None
+    """Run by the clock too. A change of it starts no run."""
     output: Output | None = None
     """Where versions are stored. By default in the store of the installation, else on the claim perennial-models of
     the namespace."""

@@ -12,7 +12,7 @@ from .model import Status
 from .timestamp import Timestamp
 
 RunState = Literal["Pending", "Running", "Suspended", "Succeeded", "Unchanged", "Rejected", "Failed"]
-Trigger = Literal["FirstRun", "DefinitionChanged", "Requested", "DriftMonitor"]
+Trigger = Literal["FirstRun", "DefinitionChanged", "Scheduled", "Requested", "DriftMonitor"]
 
 
 class SecretName(Status):
@@ -181,6 +181,21 @@ class HandledTriggers(Status):
     """The last token of `perennial.dev/run`."""
     monitors: dict[str, str] = Field(default_factory=dict)
     """The last request of each DriftMonitor, by its uid."""
+    schedule: Timestamp | None = None
+    """The last time of `spec.schedule` that a run was started at or after."""
+
+
+class ScheduleStatus(Status):
+    """`spec.schedule` as it is kept."""
+
+    cron: str
+    """The times."""
+    time_zone: str
+    """Where they are."""
+    since: Timestamp
+    """When it was written: times before start nothing."""
+    next: Timestamp | None = None
+    """The next time."""
 
 
 class PendingTrigger(Status):
@@ -212,6 +227,8 @@ class TrainingJobStatus(Status):
     """The last runs, newest first."""
     handled: HandledTriggers = HandledTriggers()
     """Requests that were taken."""
+    schedule: ScheduleStatus | None = None
+    """The clock that runs are started by, and when the next one is due."""
     pending: PendingTrigger | None = None
     """A trigger that waits."""
     definition: str | None = None

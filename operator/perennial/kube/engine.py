@@ -24,7 +24,7 @@ from .plan import Key, Manifest, Resource
 from .queue import Priority, Queue
 from .reconciler import Reconciler
 from .resync import Resync
-from .slim import slim
+from .slim import slim, was_created_by_us
 from .workers import LONGEST_RECONCILE, Workers
 
 MANAGED = "app.kubernetes.io/managed-by=perennial"
@@ -65,9 +65,9 @@ class Engine:
         children = Children(client, caches)
         self._workers = []
         for name, controller in controllers.items():
-            queue: Queue[Key] = Queue(name)
+            queue: Queue[Key] = Queue(name, most_low=max(1, workers // 2))
             self._route(controller, queue)
-            reconciler = Reconciler(controller, client, caches, children, recorder.tell)
+            reconciler = Reconciler(controller, client, caches, children, recorder.tell, queue.may_wait)
             self._workers.append(Workers(name, queue, reconciler, workers))
         scopes: Sequence[str | None] = namespaces or (None,)
         self._informers = [
@@ -184,10 +184,16 @@ class Engine:
             for key in concerned:
                 # What is there when the caches are filled can wait for what happens from then on; so can the echo of
                 # a reconcile's own writes: in a burst, everybody's first turn comes before anybody's second.
-                can_wait = not self._filled or (change.own and queue.is_held(key))
+                can_wait = not self._filled or (_is_own(change) and queue.is_held(key))
                 queue.add(key, Priority.LOW if can_wait else Priority.HIGH)
 
         self._caches.of(resource).listen(enqueue)
+
+
+def _is_own(change: Change) -> bool:
+    """Whether this operator made the change. Of what it creates the watch tells before the answer as often as not."""
+    made = change.new["metadata"] if change.old is None and change.new is not None else {}
+    return change.own or was_created_by_us(made.get("managedFields"))
 
 
 def _selector(resource: Resource, fed: frozenset[Resource]) -> str:

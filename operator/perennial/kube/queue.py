@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import math
 import random
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -36,14 +37,18 @@ class Priority(IntEnum):
 
 
 class Queue(Generic[KeyT]):
-    """Made and used within one running event loop, by whose clock it goes. `jitter` yields numbers in [0, 1)."""
+    """Made and used within one running event loop, by whose clock it goes. Workers have at most `most_low` keys of low
+    priority at a time: whoever comes first then finds a worker, and an API server that is not busy with those who can
+    wait. `jitter` yields numbers in [0, 1)."""
 
-    def __init__(self, name: str, jitter: Callable[[], float] = random.random) -> None:
+    def __init__(self, name: str, most_low: float = math.inf, jitter: Callable[[], float] = random.random) -> None:
         self._name = name
+        self._most_low = most_low
         self._jitter = jitter
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[Priority, OrderedDict[KeyT, float]] = {priority: OrderedDict() for priority in Priority}
         self._working: dict[KeyT, float] = {}
+        self._working_low: set[KeyT] = set()
         self._again: dict[KeyT, Priority] = {}
         self._due: dict[KeyT, tuple[float, Priority]] = {}
         self._heap: list[tuple[float, int, KeyT]] = []
@@ -79,6 +84,11 @@ class Queue(Generic[KeyT]):
         """Whether a worker has it."""
         return key in self._working
 
+    def may_wait(self, key: KeyT) -> bool:
+        """Whether what is left to do for a key that a worker has can as well be done later: it comes back anyhow, and
+        others wait that go before it."""
+        return key in self._again and bool(self._waiting[Priority.HIGH])
+
     def add_after(self, key: KeyT, seconds: float, priority: Priority = Priority.LOW) -> None:
         """Work on the key when so many seconds have passed, or sooner if something else asks for it."""
         if self._closed:
@@ -109,14 +119,17 @@ class Queue(Generic[KeyT]):
     async def get(self) -> KeyT | None:
         """The next key, which is this worker's until `done`; None when the queue is closed."""
         while not self._closed:
-            if waiting := self._next():
-                return self._take(*waiting.popitem(last=False))
+            if (priority := self._next()) is not None:
+                return self._take(priority)
             await self._wait()
         return None
 
     def done(self, key: KeyT) -> None:
         """The worker is through with the key; what was asked for meanwhile comes now."""
         began = self._working.pop(key)
+        if key in self._working_low:
+            self._working_low.remove(key)
+            self._wake_one()
         self._work_seconds.observe(self._loop.time() - began)
         if (priority := self._again.pop(key, None)) is not None:
             self.add(key, priority)
@@ -136,18 +149,21 @@ class Queue(Generic[KeyT]):
         depth = sum(len(waiting) for waiting in self._waiting.values())
         return metrics.QueueState(depth, sum(ages), max(ages, default=0.0))
 
-    def _next(self) -> OrderedDict[KeyT, float]:
-        """Where the next key is taken from."""
-        high, low = self._waiting[Priority.HIGH], self._waiting[Priority.LOW]
-        if high and (not low or self._high_in_a_row < LOW_SHARE - 1):
+    def _next(self) -> Priority | None:
+        """The priority of the next key; None where there is none to be had."""
+        low = bool(self._waiting[Priority.LOW]) and len(self._working_low) < self._most_low
+        if self._waiting[Priority.HIGH] and (not low or self._high_in_a_row < LOW_SHARE - 1):
             self._high_in_a_row += 1
-            return high
+            return Priority.HIGH
         self._high_in_a_row = 0
-        return low
+        return Priority.LOW if low else None
 
-    def _take(self, key: KeyT, since: float) -> KeyT:
+    def _take(self, priority: Priority) -> KeyT:
+        key, since = self._waiting[priority].popitem(last=False)
         now = self._loop.time()
         self._working[key] = now
+        if priority is Priority.LOW:
+            self._working_low.add(key)
         self._queue_seconds.observe(now - since)
         return key
 

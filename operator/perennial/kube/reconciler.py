@@ -1,7 +1,8 @@
 """One reconcile: observe, plan, apply. The same for every kind, and the only place that writes.
 
 The order of the writes is the contract: children, deletions, then the status, then events. Whatever the process dies
-after, the next reconcile finds the rest undone and does it.
+after, the next reconcile finds the rest undone and does it. So may a reconcile leave the rest to the next one: while
+others wait, a status waits too, and tells then what became of the children meanwhile, in one write instead of two.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class Reconciler:
         caches: Caches,
         children: Children,
         tell: Callable[[Manifest, Event], None],
+        may_wait: Callable[[Key], bool] = lambda _: False,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._controller = controller
@@ -39,7 +41,9 @@ class Reconciler:
         self._cache: Cache = caches.of(controller.primary)
         self._children = children
         self._tell = tell
+        self._may_wait = may_wait
         self._clock = clock
+        self._owed: dict[Key, tuple[Event, ...]] = {}
         self._pruned: dict[str, tuple[Manifest, Manifest | None]] = {}
 
     async def reconcile(self, key: Key) -> float | None:
@@ -48,6 +52,7 @@ class Reconciler:
         owner = self._cache.get(key.namespace, key.name)
         observed = await self._controller.observe(key)
         if observed is None or owner is None:
+            self._owed.pop(key, None)
             return None
         now = self._clock()
         plan = self._controller.plan(observed, (), now)
@@ -55,9 +60,15 @@ class Reconciler:
         if problems:
             plan = self._controller.plan(observed, problems, now)
         await self._children.delete(plan.deletions)
+        # Not twice in a row: who has events all the time has a status all the same.
+        if key not in self._owed and self._may_wait(key):
+            self._owed[key] = plan.events
+            return None
         if await self._write_status(owner, plan):
-            for event in plan.events:
+            # What is news to a plan is so once: the next one sees children that are there already.
+            for event in dict.fromkeys((*self._owed.get(key, ()), *plan.events)):
                 self._tell(owner, event)
+        self._owed.pop(key, None)
         return plan.requeue_after
 
     async def _write_status(self, owner: Manifest, plan: Plan) -> bool:

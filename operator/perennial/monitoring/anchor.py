@@ -20,7 +20,7 @@ from perennial.wire.reference import Categorical, Column, Numeric, Reference
 
 from .apart import Worth, apart, comparable, cuts
 from .dispersion import Dispersion
-from .faults import Finding
+from .faults import DOUBT, Finding
 from .history import STRETCHES
 from .scan import bound
 from .words import at, count
@@ -42,6 +42,10 @@ class Anchored(msgspec.Struct, frozen=True, omit_defaults=True):
         return Worth(self.column, self.values, self.missing)
 
 
+REMAINS = 1 / 2
+"""Of the materiality."""
+
+
 @dataclass(frozen=True)
 class Rules:
     """`looks` is how many looks a scan has, on average, before a false alarm; `exclude` names features that are not
@@ -50,6 +54,11 @@ class Rules:
     materiality: float
     looks: float
     exclude: Collection[str] = ()
+
+    @property
+    def remains(self) -> float:
+        """So much has to remain of a difference that was told."""
+        return REMAINS * self.materiality
 
     def bound(self, pairs: Sequence[tuple[Worth, Worth]]) -> float:
         """The standard errors beyond which a difference counts. One comparison is one stretch of one look; the first
@@ -103,8 +112,10 @@ def _learned(told: Sequence[Column], features: Sequence[Worth], rules: Rules) ->
     return {now.column.name for each, now in pairs if apart(each, now, bound=furthest, materiality=rules.materiality)}
 
 
-def moved(anchor: Anchor, reference: Reference, rules: Rules) -> list[Finding]:
-    """The features whose held-out rows surely and materially differ from the anchor's."""
+def moved(anchor: Anchor, reference: Reference, rules: Rules, told: Collection[str] = ()) -> list[Finding]:
+    """The features whose held-out rows surely and materially differ from the anchor's. One that was `told` is one of
+    them as long as it is not back for most of the way: versions that waver about the bound must not be told each
+    time."""
     pairs = [
         (before, now)
         for before, now in zip(anchor.features, _features(reference), strict=True)
@@ -125,6 +136,7 @@ def moved(anchor: Anchor, reference: Reference, rules: Rules) -> list[Finding]:
         )
         for before, now in pairs
         if (found := apart(before.worth, now, bound=furthest, materiality=rules.materiality))
+        or (now.column.name in told and (found := apart(before.worth, now, bound=DOUBT, materiality=rules.remains)))
     ]
 
 

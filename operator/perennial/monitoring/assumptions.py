@@ -23,8 +23,9 @@ def _season(baseline: Baseline, period: float) -> str:
         return "no season: what differs from one time of the year to the next is told as drift"
     if baseline.season:
         return (
-            f"a season by hour of the week (UTC): {len(baseline.season.hours)} of {WEEK} hours were seen in two weeks "
-            f"or more, each window is compared with its own; what else is served is compared with all of them"
+            f"a season by hour of the week (UTC): {len(baseline.season)} of {WEEK} hours were seen, "
+            f"{sum(known.weeks > 1 for known in baseline.season.values())} of them in two weeks or more, and each "
+            "window is compared with its own; what comes in another hour is compared with all of them"
         )
     if period >= DAY:
         return (

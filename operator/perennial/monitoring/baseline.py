@@ -122,7 +122,7 @@ def _differed(baseline: Baseline, layout: Layout, pairs: Sequence[Pair], number:
     making = baseline.making
     for pair in pairs:
         here = all(week(baseline.since, each.opened) == number for each in pair)
-        before = making.before(pair[0].hours.keys() | pair[1].hours.keys(), number) if here else None
+        before = making.before(layout, pair[0].hours.keys() | pair[1].hours.keys(), number) if here else None
         if before is None:
             continue
         season = Expectation(layout, before, np.asarray(baseline.cells))

@@ -13,6 +13,7 @@ import zlib
 
 import msgspec
 
+from perennial.api.titles import model_title
 from perennial.kube.plan import Manifest
 from perennial.wire.reference import Loss, Reference
 from perennial.wire.stats import Pairs
@@ -86,6 +87,10 @@ class Judged(msgspec.Struct, frozen=True):
 
     sha256: str
     version: int | None = None
+
+    @property
+    def title(self) -> str:
+        return model_title(self.version, self.sha256)
 
 
 class Joins(msgspec.Struct, frozen=True):

@@ -69,13 +69,17 @@ def _learning(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> str:
         f"the baseline of {_model(checkpoint)} has {rows} of at least {spec.baseline.rows} rows, "
         f"{windows} of at least {FEWEST_WINDOWS} windows"
     )
+    period = spec.baseline.period
+    if period:
+        message = f"{message}, and takes at least {period}"
     if held and not held.clean:
         return f"{message}; windows with a DataFault are not learned from"
     if not baseline or not rows or not windows:
         return message
     # By the last window's clock: a message that changes with every look would be written with every look.
     took = max(spec.baseline.rows / rows, FEWEST_WINDOWS / windows) * (checkpoint.closed - baseline.since)
-    return f"{message}; at this rate it is whole at {at(baseline.since + took)}"
+    whole = baseline.since + max(took, period.seconds if period else 0.0)
+    return f"{message}; at this rate it is whole at {at(whole)}"
 
 
 def _harm_unobservable(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> str | None:
@@ -101,10 +105,7 @@ def _unsuspectable(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> str | None
 
 
 def _model(checkpoint: Checkpoint) -> str:
-    model = checkpoint.model
-    if model is None:
-        return "no model"
-    return f"version {model.version}" if model.version is not None else f"model {model.sha256[:12]}"
+    return checkpoint.model.title if checkpoint.model else "no model"
 
 
 def _drifting(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> Finding:

@@ -139,6 +139,9 @@ def _posterior(likelihood: Floats, squares: Floats) -> Floats:
         common = _normalised(np.log(prior) + worth * likelihood[sharing].sum(axis=0))
         better = np.minimum(evidence / np.maximum(likely @ common, _TINY), MOST)
         sharing = better < OWN
+        if not sharing.any():
+            # So much was seen that nothing is common any more: each is judged by itself.
+            break
     odds = (~sharing).sum() / max(int(sharing.sum()), 1) * better
     own = np.where(sharing, odds / (1 + odds), 1.0)
     posterior: Floats = (1 - own)[:, None] * common

@@ -5,7 +5,7 @@ from __future__ import annotations
 from perennial.api.conditions import ConditionType, Finding
 from perennial.api.driftmonitor_status import JoinStatus
 from perennial.api.reasons import DriftMonitorReason
-from perennial.wire.join import DIGEST
+from perennial.wire.join import FILE_DIGEST
 
 from .checkpoint import Joins
 from .joins import Joining
@@ -33,7 +33,7 @@ def _join_finding(observed: Observed, joins: Joins, labels: Joining) -> Finding:
     if joins.ended is None:
         waits = f"Job {labels.going} goes on" if labels.going else "it waits for a pod that serves"
         return Finding(None, reason.JOIN_PENDING, f"no join has ended yet: {waits}")
-    told = f"{joins.counted} labels of {len(joins.files) // DIGEST} files were joined"
+    told = f"{joins.counted} labels of {len(joins.files) // FILE_DIGEST} files were joined"
     if joins.unmatched:
         told += f"; {joins.unmatched} have keys that no pod remembers a prediction of"
     return Finding(True, reason.JOINED, f"{told}; {joins.note}" if joins.note else told)
@@ -49,7 +49,7 @@ def join_status(joins: Joins, labels: Joining | None, observed: Observed) -> Joi
         unmatched=joins.unmatched,
         duplicates=joins.duplicates,
         rejected=joins.rejected,
-        files=len(joins.files) // DIGEST,
+        files=len(joins.files) // FILE_DIGEST,
         kept_since=moment(joins.since) if joins.since is not None else None,
         last=moment(joins.ended) if joins.ended is not None else None,
         next=moment(joins.due) if labels and not going and joins.due else None,

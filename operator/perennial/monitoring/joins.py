@@ -1,8 +1,9 @@
 """When labels of a table are joined, and what is remembered of it.
 
 One Job at a time. Its number is that of the last join accounted for, plus one; its result and the number go into the
-checkpoint in one write. So a Job that ended is accounted for once, and one whose result was lost is made again under
-its name: the pods know a label that they were sent before, and its numbers come out the same.
+checkpoint in one write. So a Job that ended is accounted for once. One that is gone before is made again under its
+name, and where its result was lost the next one reads the same files: the pods know a label that they were sent before,
+and its numbers come out the same.
 """
 
 from __future__ import annotations
@@ -13,12 +14,11 @@ from datetime import datetime, timedelta
 import msgspec
 
 from perennial.api.driftmonitor import LabelTable
-from perennial.kube.plan import Child, Deletion, Manifest
-from perennial.kube.resources import JOBS
+from perennial.kube.plan import Child, Manifest
 from perennial.pods.creation import QUIET
 from perennial.pods.jobs import ended_at, finished, trial_pod
 from perennial.pods.statuses import holding
-from perennial.wire.join import DIGEST, MAX_FILES, Joined
+from perennial.wire.join import FILE_DIGEST, MAX_FILES, Joined
 
 from .checkpoint import Joins
 from .join_end import Failed, ended, waits_for
@@ -33,6 +33,8 @@ PATIENCE = 3
 """Joins of the same files at most, where each time a pod could not be asked: pods may come and go all the time."""
 CACHE_GRACE = timedelta(seconds=10)
 """How long the last words of a Job that is complete are waited for: Jobs and pods come by watches of their own."""
+_LOST = Failed("its Job is complete, and its last words are lost with its pod")
+"""That changes nothing that was counted. It is a failure like others, since what takes the words once may always do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,6 @@ class Joining:
 
     joins: Joins
     children: tuple[Child, ...] = ()
-    deletions: tuple[Deletion, ...] = ()
     going: str | None = None
     waiting: str | None = None
     recheck: float | None = None
@@ -68,23 +69,18 @@ def joining(observed: Observed, joins: Joins, now: datetime) -> Joining:
 
 
 def _of_job(observed: Observed, labels: LabelTable, job: Manifest, joins: Joins, now: datetime) -> Joining:
-    name = job["metadata"]["name"]
     result = ended(job, observed.join_pods)
-    if result is not None:
-        accounted = msgspec.structs.replace(joins, number=joins.number + 1, table=_table(job))
-        if isinstance(result, Failed):
-            return Joining(_failed(accounted, labels, result, now))
-        return Joining(_taken(observed, labels, job, result, accounted, now))
-    if not finished(job):
-        return _going(observed, job, joins, now)
-    left = datetime.fromisoformat(ended_at(job) or job["metadata"]["creationTimestamp"]) + CACHE_GRACE - now
-    if left > timedelta(0):
-        return Joining(joins, going=name, recheck=left.total_seconds())
-    # Its last words are lost with its pod: it is done again, which changes nothing that was counted.
-    metadata = job["metadata"]
-    return Joining(
-        joins, deletions=(Deletion(JOBS, metadata["namespace"], name, metadata["uid"]),), going=name, recheck=1.0
-    )
+    if result is None:
+        if not finished(job):
+            return _going(observed, job, joins, now)
+        left = datetime.fromisoformat(ended_at(job) or job["metadata"]["creationTimestamp"]) + CACHE_GRACE - now
+        if left > timedelta(0):
+            return Joining(joins, going=job["metadata"]["name"], recheck=left.total_seconds())
+        result = _LOST
+    accounted = msgspec.structs.replace(joins, number=joins.number + 1, table=_table(job))
+    if isinstance(result, Failed):
+        return Joining(_failed(accounted, labels, result, now))
+    return Joining(_taken(observed, labels, job, result, accounted, now))
 
 
 def _going(observed: Observed, job: Manifest, joins: Joins, now: datetime) -> Joining:
@@ -94,8 +90,9 @@ def _going(observed: Observed, job: Manifest, joins: Joins, now: datetime) -> Jo
         return Joining(joins, going=name, recheck=quiet)
     if observed.join_pods:
         return Joining(joins, going=name, waiting=waits_for(observed.join_pods))
-    trial = () if holding(job, "Suspended") else (trial_pod(job),)
-    return Joining(joins, trial, going=name, waiting="its Job has no pod yet", recheck=QUIET.total_seconds())
+    if holding(job, "Suspended"):
+        return Joining(joins, going=name, waiting="it is suspended: a queue, or a person, lets it go on")
+    return Joining(joins, (trial_pod(job),), going=name, waiting="it has no pod yet", recheck=QUIET.total_seconds())
 
 
 def _taken(observed: Observed, labels: LabelTable, job: Manifest, result: Joined, joins: Joins, now: datetime) -> Joins:
@@ -107,7 +104,7 @@ def _taken(observed: Observed, labels: LabelTable, job: Manifest, result: Joined
     return msgspec.structs.replace(
         joins,
         due=now.timestamp() + (0.0 if result.more else _every(labels)),
-        files=(joins.files + result.files)[-MAX_FILES * DIGEST :],
+        files=(joins.files + result.files)[-MAX_FILES * FILE_DIGEST :],
         counted=joins.counted + result.counted + result.late,
         late=joins.late + result.late,
         unmatched=joins.unmatched + result.unmatched,

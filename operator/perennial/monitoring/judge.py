@@ -45,7 +45,7 @@ _REBASED: tuple[str, ...] = ("open", "history", "windows", "opened", "closed", "
 
 
 def begin(checkpoint: Checkpoint, model: Judged, reference: Reference | None) -> Checkpoint:
-    """Judge another model from here on: nothing that was found about the one before holds for it."""
+    """Judge another model from here on: of what was found about the one before only the drift of versions holds."""
     tallies = dict(list(checkpoint.tallies.items())[-(TALLIES - 1) :])
     # One that comes back is judged by the labels from here on, as its windows are.
     tally = tallies.pop(model.sha256, Tally())
@@ -145,7 +145,9 @@ def _anchored(checkpoint: Checkpoint, reference: Reference, spec: DriftMonitorSp
         return checkpoint
     rules = anchors.Rules(spec.materiality, looks(spec, DRIFT_SHARE), spec.features.exclude)
     carried = anchors.carried(anchor, reference, model.version, now, rules)
-    moved = anchors.moved(carried, reference, rules)
+    known = checkpoint.triage.of("AnchorDrift")
+    told = {feature.name for feature in known.features} if known else set()
+    moved = anchors.moved(carried, reference, rules, told)
     found = anchored(checkpoint.triage, moved, model=model.sha256, found=now)
     return msgspec.structs.replace(checkpoint, anchor=carried, triage=found)
 

@@ -54,6 +54,7 @@ async def observe(key: Key, caches: Caches, watcher: Watcher, settings: Settings
     pods = caches[PODS].by(BY_DEPLOYMENT, f"{key.namespace}/{spec.deployment}") if spec else ()
     if spec and deployment and not spec.suspend and (question := _question(spec, deployment, acts=rival is None)):
         look = await watcher.look(key, question, pods, checkpoint)
+    job = _join_job(caches, identity, checkpoint)
     return Observed(
         identity=identity,
         manifest=manifest,
@@ -68,7 +69,7 @@ async def observe(key: Key, caches: Caches, watcher: Watcher, settings: Settings
         rival=rival,
         look=look,
         servers=tuple(Server(pod.uid, pod.name, pod.ip) for pod in askable(pods)),
-        join_job=(job := _join_job(caches, identity, checkpoint)),
+        join_job=job,
         join_pods=_pods_of(caches, job) if job else (),
         settings=settings,
     )

@@ -230,7 +230,6 @@ def _whole(
     told = status(observed, checkpoint, decisions, now, labels=labels, blocked=_blocked(observed, checkpoint))
     return Plan(
         children=(Child(CONFIGMAPS, _configmap(observed, checkpoint)), *labels.children),
-        deletions=labels.deletions,
         status=told.to_manifest(),
         events=tuple(events(observed, checkpoint, decisions, told)),
         requeue_after=_requeue(observed, decisions, labels, now),

@@ -11,6 +11,8 @@ from typing import Literal
 
 import msgspec
 
+from perennial.api.titles import model_title
+
 LIFETIME = 3600.0
 """Seconds for which a request waits to be taken. Later the world is another one, and it is asked for again."""
 
@@ -32,7 +34,7 @@ class Back(msgspec.Struct, frozen=True):
 
     @property
     def title(self) -> str:
-        return f"version {self.version}" if self.version is not None else f"model {self.sha256[:12]}"
+        return model_title(self.version, self.sha256)
 
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True):

@@ -33,6 +33,8 @@ STANDING_SHARE = 1 / 2
 of a text. The other half is for the many cuts that look at a number closely."""
 
 _TINY = np.finfo(np.float64).tiny
+_HARDLY = 1e-9
+"""The variance of a share that is nothing but rounding."""
 _LITTLE = 1e-200
 """More than nothing, and so little that any number of rows can be divided by it."""
 
@@ -105,11 +107,13 @@ class Peak:
 @dataclass(frozen=True)
 class Against:
     """What stretches are compared with, all of them or each with its own [stretches or 1, cuts]: counts at the cuts as
-    independent rows, and how much less a row varies than one that lies on either side wholly."""
+    independent rows, and how much less a row varies than one that lies on either side wholly. `traffic` is how busy
+    their hours are, where that is known."""
 
     parts: Floats
     inside: Floats
     n: Floats
+    traffic: Floats | None
 
 
 class Scan:
@@ -154,7 +158,7 @@ class Scan:
         against = self._always
         if self.normal.season:
             expected = self.normal.season.expected(hours)
-            against = self._against(expected.inside, expected.n, expected.weekly)
+            against = self._against(expected.inside, expected.n, expected.weekly, expected.traffic)
         return self.compared(inside, n, self.dispersions(self.layout.rows(stretches), against), against)
 
     def compared(self, inside: Floats, n: Floats, dispersions: Floats, against: Against | None = None) -> Floats:
@@ -166,8 +170,8 @@ class Scan:
     def dispersions(self, rows: Ints, against: Against | None = None) -> Floats:
         """How much less than independent ones the rows of stretches of so many tell at each cut: shape (stretches,
         cuts)."""
-        parts = (against or self._always).parts
-        dispersions: Floats = self.normal.dispersion.at(rows.astype(np.float64)) * parts
+        against = against or self._always
+        dispersions: Floats = self._wavering(rows.astype(np.float64), against.traffic) * against.parts
         return dispersions
 
     def expected(self, hours: Hours) -> Counts:
@@ -179,19 +183,29 @@ class Scan:
         rows = np.array([float(self.layout.rows(stretch))])
         return float(self.normal.dispersion.at(rows)[0, peak.cut])
 
-    def _against(self, inside: Floats, n: Floats, rows: Floats) -> Against:
+    def _wavering(self, rows: Floats, traffic: Floats | None) -> Floats:
+        """The overdispersion of blocks [blocks] at each cut. What wavers with the time, and not from row to row, makes
+        the more of a difference the more rows there are in that time."""
+        by_rows = self.normal.dispersion.at(rows)
+        if traffic is None:
+            return by_rows
+        by_time = 1 + (self.normal.dispersion.at(rows / traffic) - 1) * traffic[:, None]
+        return np.maximum(by_rows, by_time)
+
+    def _against(self, inside: Floats, n: Floats, rows: Floats, traffic: Floats | None = None) -> Against:
         """To compare with counts at cuts of shape (..., cuts), which waver as blocks of so many rows do."""
         layout = self.layout
         share = inside / np.maximum(n, 1.0)
         # A row that lies on the first side in part tells more of a share than one that does wholly or not.
-        chance = np.maximum(share * (1 - share), _TINY)
-        parts = np.where(layout.is_whole, layout.variance(inside, n) / chance, 1.0)
-        parts[~(parts > 0)] = 1.0
-        dispersion = self.normal.dispersion.at(rows) * parts
+        chance = share * (1 - share)
+        varies = layout.is_whole & (chance > _HARDLY)
+        parts = np.divide(layout.variance(inside, n), chance, out=np.ones_like(chance), where=varies)
+        parts[parts <= 0] = 1.0
+        dispersion = self._wavering(rows, traffic) * parts
         # The reference's smallest and greatest row made the outermost edges: counted as one row on the far side, or
         # every new extreme would be a surprise.
         outside = layout.outside
-        return Against(parts, (inside + (outside < 0)) / dispersion, (n + (outside != 0)) / dispersion)
+        return Against(parts, (inside + (outside < 0)) / dispersion, (n + (outside != 0)) / dispersion, traffic)
 
     def excess(self, statistics: Floats) -> float:
         """How far the furthest statistic lies out, as a share of its bound: above 1 it alarms."""

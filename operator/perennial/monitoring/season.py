@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import msgspec
-import numpy as np
 
-from perennial.wire.layout import Ints, Layout
+from perennial.wire.layout import Layout
 from perennial.wire.reference import Differences
 from perennial.wire.season import HOUR, WEEK, pack, unpack
 
 PERIODS = 2
-"""Weeks that an hour must have been seen in."""
+"""Weeks that nearly all hours must have been seen in."""
 
 SPAN = PERIODS * WEEK * HOUR
 """Seconds that a baseline with a season takes at least."""
@@ -29,16 +28,16 @@ ENOUGH = 0.9
 """The share of a baseline's rows that must be of hours seen twice."""
 
 
-class Season(msgspec.Struct, frozen=True):
-    """Counts of `hours` of the week, those of each packed after the other, and in how many weeks each was seen."""
+class Known(msgspec.Struct, frozen=True):
+    """An hour of the week as so many `weeks` have shown it: `rows`, and their counts, packed."""
 
-    hours: list[int]
-    weeks: list[int]
+    weeks: int
+    rows: int
     packed: bytes
 
-    def cells(self) -> Ints:
-        """Shape (hours, cells)."""
-        return unpack(self.packed).reshape(len(self.hours), -1)
+
+Season = dict[int, Known]
+"""By hour of the week."""
 
 
 class Hour(msgspec.Struct, frozen=True):
@@ -79,25 +78,23 @@ class Making(msgspec.Struct, frozen=True):
             return Making(too_large=True)
         return msgspec.structs.replace(self, hours=hours)
 
-    def before(self, hours: Iterable[int], week: int) -> Season | None:
+    def before(self, layout: Layout, hours: Iterable[int], week: int) -> Season | None:
         """What these hours were like in the weeks before this one; None if there are none, or one of them was not seen
         then."""
-        known = {}
-        for each in sorted(set(hours)):
+        season: Season = {}
+        for each in hours:
             hour = self.hours.get(each)
-            cells = None if hour is None else hour.before if hour.week == week else hour.all
-            if hour is None or cells is None:
+            packed = None if hour is None else hour.before if hour.week == week else hour.all
+            if hour is None or packed is None:
                 return None
-            known[each] = Hour(week, hour.weeks - (hour.week == week), cells)
-        return _season(known) if known else None
+            season[each] = _known(layout, hour.weeks - (hour.week == week), packed)
+        return season or None
 
     def whole(self, layout: Layout, rows: int) -> Season | None:
-        """The season of all hours that were seen twice; None where those hold too few of the baseline's `rows`."""
-        known = {each: hour for each, hour in sorted(self.hours.items()) if hour.weeks >= PERIODS}
-        if not known:
-            return None
-        season = _season(known)
-        return season if int(layout.rows(season.cells()).sum()) >= ENOUGH * rows else None
+        """The season of all hours that were seen; None where those seen twice hold too few of the baseline's `rows`."""
+        season = {each: _known(layout, hour.weeks, hour.all) for each, hour in sorted(self.hours.items())}
+        twice = sum(known.rows for known in season.values() if known.weeks >= PERIODS)
+        return season if season and twice >= ENOUGH * rows else None
 
 
 def week(since: float, seconds: float) -> int:
@@ -105,9 +102,8 @@ def week(since: float, seconds: float) -> int:
     return max(int(seconds // HOUR) - int(since // HOUR), 0) // WEEK
 
 
-def _season(hours: Mapping[int, Hour]) -> Season:
-    cells = np.array([unpack(hour.all) for hour in hours.values()], dtype=np.int64)
-    return Season(list(hours), [hour.weeks for hour in hours.values()], pack(cells))
+def _known(layout: Layout, weeks: int, packed: bytes) -> Known:
+    return Known(weeks, int(layout.rows(unpack(packed))), packed)
 
 
 def _sum(one: bytes, other: bytes) -> bytes:

@@ -95,8 +95,8 @@ def skew(findings: Iterable[Finding], *, model: str, closed: float, since: float
 
 
 def anchored(before: Triage, findings: Sequence[Finding], *, model: str, found: float) -> Triage:
-    """The verdicts after one more version was compared with the anchor: a whole answer each time, so nothing latches,
-    and what lasts from version to version is one verdict."""
+    """The verdicts after one more version was compared with the anchor: what lasts from version to version is one
+    verdict."""
     if not findings:
         return before.replace("AnchorDrift", None)
     since = min(finding.since for finding in findings)

@@ -17,6 +17,7 @@ from typing import Literal
 import msgspec
 
 from perennial.api.labels import REVISION
+from perennial.api.titles import model_title
 from perennial.kube.plan import Manifest
 from perennial.wire.serve import ServedModel
 
@@ -42,7 +43,7 @@ class ModelRef(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def title(self) -> str:
-        return f"version {self.version}" if self.version else f"model {self.sha256[:10]}"
+        return model_title(self.version, self.sha256)
 
 
 class Progress(msgspec.Struct, frozen=True, omit_defaults=True):

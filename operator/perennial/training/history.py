@@ -85,13 +85,17 @@ def _started(runs: tuple[RunSeen, ...], records: tuple[Record, ...], status: Tra
 
 def _handled(runs: tuple[RunSeen, ...], status: TrainingJobStatus) -> Handled:
     """The status has the last word, unless a run was started after it was written."""
-    told = Handled(run=status.handled.run, monitors=dict(status.handled.monitors))
+    told = Handled(status.handled.run, dict(status.handled.monitors), status.handled.schedule)
     newest = max(runs, key=lambda run: run.version, default=None)
     noted = _noted(newest) if newest else None
     if newest is None or noted is None:
         return told
     first, last = (noted, told) if (status.latest_version or 0) >= newest.version else (told, noted)
-    return Handled(run=last.run or first.run, monitors=first.monitors | last.monitors)
+    return Handled(
+        run=last.run or first.run,
+        monitors=first.monitors | last.monitors,
+        schedule=last.schedule or first.schedule,
+    )
 
 
 def _noted(run: RunSeen) -> Handled | None:

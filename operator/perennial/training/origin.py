@@ -6,6 +6,8 @@ right after it made the Job, is rebuilt from it, and no trigger is taken twice.
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import msgspec
 
 from perennial.kube.plan import Manifest
@@ -14,7 +16,8 @@ from .names import ORIGIN
 
 
 class Trigger(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What started a run: FirstRun, DefinitionChanged, Requested or DriftMonitor, or what a newer release knows.
+    """What started a run: FirstRun, DefinitionChanged, Scheduled, Requested or DriftMonitor, or what a newer release
+    knows.
 
     `by` is the token of a person's request, or the DriftMonitor's name.
     """
@@ -24,10 +27,12 @@ class Trigger(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Handled(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Requests that were taken: the last token of `perennial.dev/run`, and each DriftMonitor's last request by uid."""
+    """Requests that were taken: the last token of `perennial.dev/run`, each DriftMonitor's last request by uid, and the
+    last time of the schedule."""
 
     run: str | None = None
     monitors: dict[str, str] = {}
+    schedule: datetime | None = None
 
 
 class Store(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -21,5 +21,5 @@ def _as_told(observed: Observed, run: RunSeen) -> Origin | None:
         definition=status.definition if status.definition and run.version == status.latest_version else "",
         trigger=Trigger(told.trigger, told.triggered_by) if told else Trigger("Requested"),
         store=store_of(observed.spec, observed.settings, observed.identity.namespace),
-        handled=Handled(status.handled.run, dict(status.handled.monitors)),
+        handled=Handled(status.handled.run, dict(status.handled.monitors), status.handled.schedule),
     )

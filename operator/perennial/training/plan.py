@@ -73,7 +73,7 @@ def plan(observed: Observed, problems: tuple[Problem, ...], now: datetime) -> Pl
         deletions=deletions(observed, ended, now),
         status=status.to_manifest(),
         events=tuple(_events(ended, decision, wanted)),
-        requeue_after=_soonest(going, decision),
+        requeue_after=_soonest(going, decision, wanted, now),
     )
 
 
@@ -202,6 +202,8 @@ def _ended_event(record: Record) -> Event:
     return Event("Normal" if finding.holds else "Warning", finding.reason, finding.message)
 
 
-def _soonest(going: Iterable[Going], decision: Decision) -> float | None:
+def _soonest(going: Iterable[Going], decision: Decision, wanted: Asked, now: datetime) -> float | None:
     times = [run.recheck for run in going] + [decision.hold.recheck if decision.hold else None]
+    if wanted.clock and wanted.clock.next:
+        times.append((wanted.clock.next - now).total_seconds())
     return min((time for time in times if time is not None), default=None)

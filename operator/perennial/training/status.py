@@ -37,6 +37,7 @@ def status_of(standing: Standing, going: tuple[Going, ...], wanted: Asked, now: 
         accepted=accepted,
         runs=_runs(standing, going, now),
         handled=_handled(observed, history, start, wanted),
+        schedule=wanted.clock.shown() if wanted.clock else None,
         pending=_pending(standing, now),
         definition=_definition(history, start, wanted),
     )
@@ -56,10 +57,14 @@ def _runs(standing: Standing, going: tuple[Going, ...], now: datetime) -> tuple[
 
 def _handled(observed: Observed, history: History, start: Origin | None, wanted: Asked) -> HandledTriggers:
     """Monitors that are gone are forgotten: their requests are gone with them."""
-    run = start.handled.run if start else history.handled.run
-    monitors = start.handled.monitors if start else history.handled.monitors | wanted.late
+    handled = start.handled if start else history.handled
+    monitors = handled.monitors if start else handled.monitors | wanted.late
     there = {monitor.uid for monitor in observed.monitors}
-    return HandledTriggers(run=run, monitors={uid: request for uid, request in monitors.items() if uid in there})
+    return HandledTriggers(
+        run=handled.run,
+        monitors={uid: request for uid, request in monitors.items() if uid in there},
+        schedule=handled.schedule,
+    )
 
 
 def _pending(standing: Standing, now: datetime) -> PendingTrigger | None:

@@ -1,4 +1,4 @@
-"""What asks for a run: a definition that changed, a person, a DriftMonitor. All that wait become one run.
+"""What asks for a run: a definition that changed, the clock, a person, a DriftMonitor. All that wait become one run.
 
 Each is found by comparing what is with what was taken, never by noticing an event: one that came while the operator was
 down is there when it is back, and one that was taken stays taken.
@@ -17,6 +17,7 @@ from .history import History
 from .names import RUN
 from .observe import Observed
 from .origin import Handled, Trigger
+from .schedule import Clock, clock_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Asked:
     late: dict[str, str]
     handled: Handled
     definition: str
+    clock: Clock | None
 
 
 def asked(observed: Observed, history: History, now: datetime) -> Asked:
@@ -40,19 +42,25 @@ def asked(observed: Observed, history: History, now: datetime) -> Asked:
     requests = waiting(ours, history.handled.monitors.items(), now)
     valid = {monitor: request for monitor, request in requests if not _is_late(request, history)}
     late = {monitor.uid: request.id for monitor, request in requests if _is_late(request, history)}
-    token = token_of(observed)
+    token, clock = token_of(observed), clock_of(observed, now)
     triggers = [
         Trigger("FirstRun") if history.latest == 0 else None,
         *(Trigger("DriftMonitor", monitor.name) for monitor in valid),
         Trigger("DefinitionChanged") if _changed(definition, history) else None,
+        Trigger("Scheduled") if clock and clock.due(history.handled.schedule) else None,
         Trigger("Requested", token) if token and token != history.handled.run else None,
     ]
     taken = {monitor.uid: request.id for monitor, request in valid.items()}
     return Asked(
         triggers=tuple(trigger for trigger in triggers if trigger),
         late=late,
-        handled=Handled(token or history.handled.run, history.handled.monitors | late | taken),
+        handled=Handled(
+            token or history.handled.run,
+            history.handled.monitors | late | taken,
+            clock.last if clock else history.handled.schedule,
+        ),
         definition=definition,
+        clock=clock,
     )
 
 

@@ -10,7 +10,7 @@ import msgspec
 from .result import Failure
 
 JOIN_ENV = "PERENNIAL_JOIN"
-DIGEST = 8
+FILE_DIGEST = 8
 """Bytes that a file is remembered by: of its name and of what tells its content from another."""
 MAX_FILES = 8192
 """Files that one table may have. They travel in an environment variable, which Linux holds to 128 KiB."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 import msgspec
+import numpy as np
 
 from .schema import Class
 
@@ -20,6 +21,10 @@ RECORDS_PATH = "/perennial/v1/journal/records"
 
 ID = "id"
 """The key that the protocol has itself: the request's `id`, of a request of one row."""
+
+
+ROW = np.dtype([("key", "V8"), ("issued", "<u4")])
+"""A prediction as `Keys.rows` has it: the key's digest, and the Unix second it was made in."""
 
 
 class Keep(msgspec.Struct):
@@ -41,8 +46,7 @@ class Page(msgspec.Struct):
 
 
 class Keys(msgspec.Struct):
-    """Predictions number `first` to `end` of `written`, oldest first: `rows` has for each the key's digest (8 bytes)
-    and the Unix second it was made in (4 bytes, little-endian)."""
+    """Predictions number `first` to `end` of `written`, oldest first, as `rows` of `ROW`."""
 
     name: str
     key: str | None

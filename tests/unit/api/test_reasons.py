@@ -5,7 +5,7 @@ from pathlib import Path
 
 from perennial.api.reasons import REASONS, RunFailureReason
 
-TRAINER = Path(__file__).parents[3] / "operator" / "perennial" / "runtime" / "trainer"
+RUNTIME = Path(__file__).parents[3] / "operator" / "perennial" / "runtime"
 
 
 def test_no_reason_is_said_twice_with_different_meanings() -> None:
@@ -18,7 +18,8 @@ def test_no_reason_is_said_twice_with_different_meanings() -> None:
 def test_what_the_trainer_reports_is_documented() -> None:
     """The trainer runs in users' pods and knows no API of ours, so its words are compared here."""
     raised = re.compile(r'(?:InputError|TransientError|RunError|Failure)\(\s*"(\w+)"')
-    said = {reason for file in TRAINER.glob("*.py") for reason in raised.findall(file.read_text())}
+    files = (RUNTIME / "ending.py", *(RUNTIME / "tables").glob("*.py"), *(RUNTIME / "trainer").glob("*.py"))
+    said = {reason for file in files for reason in raised.findall(file.read_text())}
     documented = {reason.value for group in REASONS for reason in group}
     assert said
     assert said <= documented, f"add to RunFailureReason: {said - documented}"

@@ -68,7 +68,7 @@ def _objects(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
 
 EXAMPLES = (
     *("28d", "1h30m", "5%", "flights", "a.b", "sklearn.svm.SVC", "0123456789abcdef" * 4),
-    *("s3://lake/x/*.csv", "pvc://claim/v1", "http://mlflow:5000", "10.0.0.0/8", "/certs"),
+    *("s3://lake/x/*.csv", "pvc://claim/v1", "http://mlflow:5000", "10.0.0.0/8", "/certs", "0 3 * * 1"),
 )
 
 

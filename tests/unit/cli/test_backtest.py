@@ -94,6 +94,26 @@ def test_nothing_changed_nothing_is_found(tmp_path: Path) -> None:
     assert len(made.steps) > 20
 
 
+def test_a_season_is_learned_from_the_times_of_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A row every twelve minutes for thirty days; what swings by the hour is found by nobody, not even early."""
+    rng = np.random.default_rng(11)
+    times = pd.Timestamp("2013-03-04") + pd.to_timedelta(np.arange(30 * 120) * 720, unit="s")
+    swing = 1.5 * np.sin(2 * np.pi * times.hour / 24)
+    rows = pd.DataFrame({"time": times, "x": rng.normal(size=len(times)) + swing, "y": rng.normal(size=len(times))})
+    policy = monitor(tmp_path, baseline={"from": "Serving", "rows": 1000, "period": "14d"}, window={"minRows": 60})
+    assert main(["backtest", "-f", policy, "--data", write(tmp_path, rows), "--baseline-rows", "240"]) == 0
+    assert "othing" in capsys.readouterr().out
+    standard, rest = from_first_rows(read_table(write(tmp_path, rows), Meaning(), list), 240, Meaning(), ())
+    spec = from_file(policy, None)
+    handed = list(epochs(observe(rest, standard, Meaning(), ()), standard, spec.spec.window))
+    for each in (epoch for answer in handed for pod in answer.answers.values() for epoch in pod.epochs):
+        assert (each.closed - 1) // 3600 == each.opened // 3600
+    made = replay(spec, standard.reference, handed)
+    assert [spell.verdict.state for spell in made.spells] == []
+    assert made.status.baseline is not None
+    assert "a season by hour of the week (UTC): 168 of 168 hours" in made.status.baseline.assumes[1]
+
+
 def test_a_retrain_is_asked_for_once_within_the_cooldown(changed: Replay, tmp_path: Path) -> None:
     assert len(changed.requests) == 1
     assert run(tmp_path, actions=[]).requests == []

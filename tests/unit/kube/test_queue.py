@@ -48,6 +48,19 @@ async def test_a_key_that_changes_while_it_is_worked_on_comes_back(queue: Queue[
     assert await take(queue) == "a"
 
 
+async def test_what_is_left_to_do_may_wait_where_the_key_comes_back_and_others_go_before_it(queue: Queue[str]) -> None:
+    queue.add("a")
+    queue.add("b")
+    assert await queue.get() == "a"
+    assert not queue.may_wait("a"), "it does not come back"
+    queue.add("a", Priority.LOW)
+    assert queue.may_wait("a")
+    assert await queue.get() == "b"
+    assert not queue.may_wait("a"), "nobody waits"
+    queue.add("c", Priority.LOW)
+    assert not queue.may_wait("a"), "who waits goes after it"
+
+
 async def test_events_go_before_lists(queue: Queue[str]) -> None:
     for key in "abc":
         queue.add(key, Priority.LOW)
@@ -155,12 +168,15 @@ async def test_it_tells_how_long_work_has_been_in_hand(queue: Queue[str]) -> Non
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from(["add", "low", "after", "fail"])), max_size=60))
-def test_no_key_is_lost_and_none_is_held_twice(moves: list[tuple[str, str]]) -> None:
+@given(
+    st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from(["add", "low", "after", "fail"])), max_size=60),
+    st.integers(1, 3),
+)
+def test_no_key_is_lost_and_none_is_held_twice(moves: list[tuple[str, str]], most_low: int) -> None:
     """Workers that take their time, while keys are added in every way: the last change of each key is always seen."""
 
     async def run() -> None:
-        queue: Queue[str] = Queue("any", jitter=lambda: 0.0)
+        queue: Queue[str] = Queue("any", most_low, jitter=lambda: 0.0)
         changed: Counter[str] = Counter()
         seen: Counter[str] = Counter()
         held: set[str] = set()
@@ -208,6 +224,36 @@ async def test_what_can_wait_does_not_wait_for_ever(queue: Queue[str]) -> None:
         queue.add(f"high{number}")
     taken = [await take(queue) for _ in range(LOW_SHARE)]
     assert taken == [*(f"high{number}" for number in range(LOW_SHARE - 1)), "low"]
+
+
+async def test_what_can_wait_leaves_workers_to_what_happens() -> None:
+    queue: Queue[str] = Queue("halved", most_low=2)
+    for key in "abc":
+        queue.add(key, Priority.LOW)
+    assert [await queue.get() for _ in range(2)] == ["a", "b"]
+    idle = asyncio.create_task(queue.get())
+    await asyncio.sleep(1)
+    assert not idle.done(), "c waits, although somebody has nothing to do"
+    queue.add("event")
+    await asyncio.sleep(1)
+    assert idle.result() == "event"
+    third = asyncio.create_task(queue.get())
+    queue.done("event")
+    await asyncio.sleep(1)
+    assert not third.done(), "an event's end makes no room"
+    queue.done("a")
+    await asyncio.sleep(1)
+    assert third.result() == "c"
+
+
+async def test_what_is_in_hand_at_low_priority_comes_back_at_that_of_its_event() -> None:
+    queue: Queue[str] = Queue("upgraded", most_low=1)
+    queue.add("a", Priority.LOW)
+    queue.add("b", Priority.LOW)
+    assert await queue.get() == "a"
+    queue.add("a")
+    queue.done("a")
+    assert [await queue.get() for _ in range(2)] == ["a", "b"]
 
 
 async def test_a_time_that_has_come_is_less_urgent_than_an_event_and_a_retry_is_not(queue: Queue[str]) -> None:

@@ -148,6 +148,28 @@ async def test_what_was_never_told_is_not_called_off() -> None:
 
 
 @looptime
+@pytest.mark.parametrize(
+    ("state", "described"),
+    [
+        ("Harm", "the loss is 0.3"),
+        ("Drift", "found on 700 rows: x (Distribution, 0.25)"),
+        (
+            "AnchorDrift",
+            "since 2026-03-01T12:00:00Z what versions held out has moved, by at least: x (Distribution, 0.25)",
+        ),
+        ("MinorDrift", None),
+    ],
+)
+async def test_an_alert_says_what_was_found(state: str, described: str | None) -> None:
+    receiver = Receiver()
+    async with telling(receiver) as told:
+        told.show(KEY, "flights", status(state))
+        await asyncio.sleep(1)
+    texts = [alert["annotations"]["description"] for _, alerts in receiver.told for alert in alerts]
+    assert texts == [described] * bool(described)
+
+
+@looptime
 async def test_nothing_new_is_not_told() -> None:
     receiver = Receiver()
     async with telling(receiver) as told:

@@ -149,6 +149,13 @@ def test_where_nothing_moves_nothing_is_told(rng: np.random.Generator) -> None:
     assert not daily.told("AnchorDrift")
 
 
+def test_what_was_told_lasts_while_half_of_it_remains(rng: np.random.Generator) -> None:
+    daily = Daily(rng).days(0.0).days(0.4).days(0.18).days(0.4).days(0.18)
+    assert daily.found == {"AnchorDrift": ["f1"]}
+    assert len(daily.told("AnchorDrift")) == 1
+    assert Daily(rng).days(0.0).days(0.18).found == {}
+
+
 def test_it_is_over_when_versions_are_like_the_anchor_again(rng: np.random.Generator) -> None:
     daily = Daily(rng).days(0.0).days(0.4)
     assert daily.found == {"AnchorDrift": ["f1"]}

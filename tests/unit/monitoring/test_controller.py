@@ -296,3 +296,21 @@ def test_whether_labels_are_joined_is_a_metric(status: str, reason: str, shown: 
     metrics.show(KEY, DriftMonitorStatus.model_validate(told))
     (family,) = [each for each in metrics.collect() if each.name == "perennial_drift_labels_joined"]
     assert [str(sample.value) for sample in family.samples] == shown
+
+
+def test_what_going_back_would_bring_is_a_metric() -> None:
+    harm = {"id": "v1", "state": "Harm", "since": "2026-03-01T12:00:00Z", "samples": 400}
+    losses = {
+        "loss": {"reference": 0.1, "now": 0.4},
+        "previous": {"samples": 300, "loss": 0.2, "now": 0.4, "wins": True},
+    }
+    metrics = Metrics()
+    told = {"verdicts": [harm | losses], "governor": {"retrains": 2, "rollbacks": 1}}
+    metrics.show(KEY, DriftMonitorStatus.model_validate(told))
+    shown = {family.name: family.samples for family in metrics.collect()}
+    assert {sample.labels["of"]: sample.value for sample in shown["perennial_drift_loss"]} == {
+        "reference": 0.1,
+        "now": 0.4,
+        "previous": 0.2,
+    }
+    assert [shown[f"perennial_drift_{name}"][0].value for name in ("retrains", "rollbacks")] == [2, 1]

@@ -13,7 +13,7 @@ from scipy.stats import norm
 from perennial.monitoring.dispersion import Dispersion
 from perennial.wire.differences import between, of_blocks, units
 from perennial.wire.layout import CutKind, Floats, Ints, Layout
-from perennial.wire.reference import Categorical, Numeric
+from perennial.wire.reference import Categorical, Differences, Numeric
 
 from . import worlds
 
@@ -107,6 +107,17 @@ def test_a_column_that_runs_away_is_no_wavering_of_the_others(layout: Layout, rn
     found = _level(layout, Dispersion(layout, of_blocks(layout, _windows(layout, rng, means))))
     assert found[2, 3] > 1000
     assert np.delete(found[:3], 3, axis=1).max() < 3
+
+
+def test_columns_that_have_shown_to_be_each_of_its_own_are_judged_so(layout: Layout) -> None:
+    """After a month of windows small differences are certain, and no process explains even those that waver least."""
+    chosen, _ = units(layout)
+    excess = np.array([0.2, 1.0, 3.0, 3.0])[layout.column[chosen] % 4]
+    longer = [
+        Differences(pairs, 1000.0 * 2**length * pairs, (pairs * (1 + excess)).tolist())
+        for length, pairs in enumerate((4000, 2000, 1000))
+    ]
+    assert _level(layout, Dispersion(layout, longer))[0, :4] == pytest.approx([1.2, 2.0, 4.0, 4.0], rel=0.2)
 
 
 @given(st.lists(st.lists(st.integers(0, 3000), min_size=12, max_size=12), min_size=2, max_size=12))

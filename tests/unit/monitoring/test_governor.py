@@ -156,6 +156,20 @@ def test_what_becomes_of_a_request(situation: Situation, state: str, retrains: i
     assert follow(after, situation, helped=False) == after
 
 
+@pytest.mark.parametrize(
+    ("asked", "state"),
+    [
+        (request(), "Pending"),
+        (request(model="d" * 64), "Superseded"),
+        (request(id="r3", training_job=None, back=Back("flights", "c" * 64)), "Superseded"),
+    ],
+)
+def test_only_a_retrain_is_still_owed_for_the_model_that_gave_way(asked: Request, state: str) -> None:
+    gave_way = request(id="r2", training_job=None, back=Back("flights", "b" * 64), state="Taken")
+    after = follow(Governor(requests=(gave_way, asked)), replace(CALM, model="b" * 64), helped=False)
+    assert after.requests[1].state == state
+
+
 def test_a_long_time_of_calm_forgets_the_retrains() -> None:
     assert follow(Governor(retrains=3), CALM, helped=True).retrains == 0
 

@@ -10,7 +10,9 @@ import pytest
 
 from perennial.api.resources import DRIFTMONITORS
 from perennial.kube.plan import Mode, Plan
+from perennial.kube.podclient import PodUnreachable
 from perennial.kube.resources import CONFIGMAPS, JOBS, PODS
+from perennial.monitoring import joins, look
 from perennial.monitoring.checkpoint import Joins, decode
 from perennial.monitoring.join_job import told_to
 from perennial.monitoring.names import Identity
@@ -57,13 +59,22 @@ class Table:
         self.cluster.put(
             PODS,
             f"{name}-{self.pods}",
-            metadata={"uid": f"pod-{self.pods}", "ownerReferences": owner},
+            metadata={"uid": f"pod-{self.pods}", "ownerReferences": owner, "creationTimestamp": _moment(self.pods)},
             status={
                 "phase": "Failed" if failed else "Succeeded",
                 "containerStatuses": [{"name": "labels", "state": state}],
             },
         )
         self.finish(number, "Failed" if failed else "Complete")
+
+    def start(self, number: int, **status: Any) -> None:
+        """The Job was made a while ago, and has a pod with this status."""
+        job = self.job(number)
+        name = job["metadata"]["name"]
+        self.cluster.put(JOBS, name, metadata={"creationTimestamp": _moment(0)})
+        owner = [{"uid": job["metadata"]["uid"], "controller": True}]
+        spec = job["spec"]["template"]["spec"]
+        self.cluster.put(PODS, f"{name}-x", metadata={"ownerReferences": owner}, spec=spec, status=status)
 
     def finish(self, number: int, how: str) -> None:
         job = self.job(number)
@@ -86,6 +97,10 @@ class Table:
     @property
     def condition(self) -> dict[str, str]:
         return next(c for c in self.cluster.status["conditions"] if c["type"] == "LabelsJoined")
+
+
+def _moment(second: int) -> str:
+    return f"2023-11-14T22:13:{20 + second}Z"
 
 
 @pytest.fixture
@@ -220,13 +235,24 @@ def test_files_are_joined_again_where_a_pod_was_missed_or_came_meanwhile(table: 
     assert (table.joins["joined"], table.joins["files"]) == (5, 1)
 
 
-def test_a_job_whose_words_are_lost_is_made_again_under_its_name(table: Table) -> None:
+def test_what_a_job_whose_words_are_lost_has_read_is_read_again_ever_later(table: Table) -> None:
+    """What takes the words may take those of the next Job too."""
     table.reconcile()
     table.finish(1, "Complete")
-    assert table.reconcile().deletions == ()
-    [deletion] = table.reconcile(20).deletions
-    assert (deletion.resource, deletion.name) == (JOBS, table.job(1)["metadata"]["name"])
-    assert table.remembered.number == 0
+    table.reconcile()
+    assert table.remembered.number == 0, "its pod may be seen yet"
+    pauses = []
+    for number in (1, 2, 3):
+        table.reconcile(20)
+        assert (table.remembered.number, table.joins["files"]) == (number, 0)
+        assert "its last words are lost with its pod" in table.condition["message"]
+        pauses.append(table.remembered.due - table.cluster.now)
+        table.reconcile(pauses[-1] + 1)
+        table.finish(number + 1, "Complete")
+    assert pauses == [60, 120, 240]
+    table.end(4, Joined(4, b"x" * 8, counted=5))
+    table.reconcile()
+    assert (table.joins["joined"], table.joins["files"]) == (5, 1)
 
 
 def test_more_files_are_joined_at_once(table: Table) -> None:
@@ -281,6 +307,22 @@ def test_pods_are_told_the_key_as_soon_as_they_can_hear_it(table: Table) -> None
     assert table.cluster.pods["a"].told.count("flight") <= 2
 
 
+def test_nobody_hurries_for_a_pod_that_will_never_hear(table: Table) -> None:
+    """One of an earlier release says so at once; one that is just silent is given half a minute."""
+    older = table.cluster.pods["a"]
+
+    def unknown(key: str | None) -> None:
+        raise PodUnreachable("answered 404", 404)
+
+    older.keep = unknown  # type: ignore[method-assign]
+    assert (table.reconcile().requeue_after or 0) > 1
+    table = Table()
+    table.cluster.unreachable = {"a"}
+    waits = [table.reconcile(0.5).requeue_after or 0 for _ in range(look.DEAF + 1)]
+    assert max(waits[: look.DEAF - 1]) <= 0.5
+    assert waits[-1] > 1
+
+
 def test_a_key_that_is_wanted_no_more_is_taken_back(table: Table) -> None:
     table.reconcile()
     spec = table.cluster.objects[DRIFTMONITORS, "flights"]["spec"]
@@ -300,7 +342,58 @@ def test_a_pod_without_a_key_to_remember_is_told_nothing() -> None:
 
 def test_a_job_without_a_pod_is_asked_about_and_the_servers_words_are_shown(table: Table) -> None:
     table.reconcile()
-    table.cluster.put(JOBS, table.job(1)["metadata"]["name"], metadata={"creationTimestamp": "2023-11-14T22:13:20Z"})
+    table.cluster.put(JOBS, table.job(1)["metadata"]["name"], metadata={"creationTimestamp": _moment(0)})
     plan = table.reconcile(60)
     assert [child.mode for child in plan.children] == [Mode.APPLY, Mode.TRIAL]
-    assert "waits: its Job has no pod yet" in table.condition["message"]
+    assert "waits: it has no pod yet" in table.condition["message"]
+
+
+def test_a_job_that_is_suspended_is_not_asked_about(table: Table) -> None:
+    table.reconcile()
+    suspended = {"conditions": [{"type": "Suspended", "status": "True"}]}
+    name = table.job(1)["metadata"]["name"]
+    table.cluster.put(JOBS, name, metadata={"creationTimestamp": _moment(0)}, status=suspended)
+    plan = table.reconcile(60)
+    assert [child.mode for child in plan.children] == [Mode.APPLY]
+    assert "waits: it is suspended" in table.condition["message"]
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (
+            {"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}]},
+            "waits: 0/3 nodes are available",
+        ),
+        (
+            {"containerStatuses": [{"name": "labels", "state": {"waiting": {"reason": "ErrImagePull"}}}]},
+            "waits: ErrImagePull",
+        ),
+        (
+            {"containerStatuses": [{"name": "labels", "state": {"waiting": {"reason": "ContainerCreating"}}}]},
+            "waits: its containers are not created yet: it needs Secret lake, its images",
+        ),
+    ],
+)
+def test_what_a_pod_waits_for_is_told_in_the_words_of_whom_it_waits_for(status: dict[str, Any], said: str) -> None:
+    table = Table(secretRef={"name": "lake"})
+    table.reconcile()
+    table.start(1, phase="Pending", **status)
+    table.reconcile(60)
+    assert said in table.condition["message"]
+
+
+def test_of_several_pods_the_last_one_says_why_a_join_failed(table: Table) -> None:
+    table.reconcile()
+    for reason in ("StoreUnreachable", "MissingColumn"):
+        table.end(1, Joined(1, failure=Failure(reason, "no")), failed=True)
+    table.reconcile()
+    assert table.condition["message"].startswith("MissingColumn: no. ")
+
+
+def test_only_so_many_files_are_remembered_as_a_table_may_have(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joins, "MAX_FILES", 2)
+    table.reconcile()
+    table.end(1, Joined(1, b"".join(file * 8 for file in (b"a", b"b", b"c"))))
+    table.reconcile()
+    assert table.remembered.files == b"b" * 8 + b"c" * 8

@@ -409,6 +409,13 @@ def test_an_event_says_what_broken_data_were_the_cause_of() -> None:
         assert [message.endswith(cause) for message in said if states[-1] in message.split(" ")[0]] == [True]
 
 
+def test_only_harm_says_how_the_version_before_does() -> None:
+    before = {"version": 2, "sha256": worlds.OTHER_MODEL, "compared": True}
+    status = ModelDeploymentStatus.model_validate({"stable": STABLE, "previous": before})
+    found = told(plan(observed(with_verdicts("Drift", "Harm"), deployment=Deployment(status, "flights")), (), NOW))
+    assert {verdict.state for verdict in found.verdicts if verdict.previous} == {"Harm"}
+
+
 def test_promotion_begins_anew_and_keeps_what_the_old_model_is_owed() -> None:
     memory = with_verdicts("Harm")
     request = Request(

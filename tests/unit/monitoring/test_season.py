@@ -22,7 +22,7 @@ from perennial.monitoring.dispersion import Dispersion
 from perennial.monitoring.expectation import Expectation
 from perennial.monitoring.history import Bucket, History, hours, push, stretches
 from perennial.monitoring.scan import Normal, Scan
-from perennial.monitoring.season import MOST_BYTES, SPAN, Making, Season, week
+from perennial.monitoring.season import MOST_BYTES, SPAN, Known, Making, Season, week
 from perennial.wire.counts import Epoch, Epochs, ModelCounts
 from perennial.wire.layout import Ints, Layout
 from perennial.wire.reference import Column, Numeric
@@ -104,8 +104,8 @@ def test_an_open_window_knows_when_its_rows_came(rng: np.random.Generator, learn
 
 
 def season_of(by_hour: dict[int, list[int]]) -> tuple[Season, Ints]:
-    cells = np.array(list(by_hour.values()), dtype=np.int64)
-    return Season(list(by_hour), [2] * len(by_hour), pack(cells)), cells.sum(axis=0)
+    season = {each: Known(2, sum(cells), pack(np.array(cells))) for each, cells in by_hour.items()}
+    return season, np.array(list(by_hour.values()), dtype=np.int64).sum(axis=0)
 
 
 @given(BY_HOUR, st.data())
@@ -156,15 +156,14 @@ def test_the_difference_of_blocks_of_the_same_hours_has_no_error() -> None:
 
 
 def test_the_present_week_is_not_compared_with_itself() -> None:
-    first, second = pack(np.array([1, 2])), pack(np.array([30, 40]))
+    first, second = pack(np.array([0, 1, 2, 0, 0])), pack(np.array([0, 30, 40, 0, 0]))
     making = Making().plus({5: first}, 0)
-    assert making.before([5], 0) is None
+    assert making.before(LAYOUT, [5], 0) is None
     making = making.plus({5: second}, 1).plus({5: second}, 1)
-    seen = [making.before([5], 1), making.before([5], 2)]
-    assert [season and season.cells().tolist() for season in seen] == [[[1, 2]], [[61, 82]]]
-    assert [season and season.weeks for season in seen] == [[1], [2]]
-    assert making.before([5, 6], 2) is None
-    assert making.before([], 2) is None
+    assert making.before(LAYOUT, [5], 1) == {5: Known(1, 3, first)}
+    assert making.before(LAYOUT, [5], 2) == {5: Known(2, 143, pack(np.array([0, 61, 82, 0, 0])))}
+    assert making.before(LAYOUT, [5, 6], 2) is None
+    assert making.before(LAYOUT, [], 2) is None
 
 
 def test_weeks_are_counted_from_the_beginning() -> None:
@@ -179,6 +178,15 @@ def test_counts_that_are_too_large_are_given_up(rng: np.random.Generator) -> Non
     assert not making.too_large
     making = making.plus({2: cells}, 0).plus({3: cells}, 0)
     assert making == Making(too_large=True)
+
+
+@pytest.mark.parametrize(("once", "known"), [(10, True), (20, False)])
+def test_nearly_all_rows_must_be_of_hours_seen_twice(once: int, known: bool) -> None:
+    each, other = pack(np.array([0, 0, 45, 0, 0])), pack(np.array([0, 0, once, 0, 0]))
+    making = Making().plus({1: each, 2: other}, 0).plus({1: each}, 1)
+    season = {1: Known(2, 90, pack(np.array([0, 0, 90, 0, 0]))), 2: Known(1, once, other)}
+    assert making.whole(LAYOUT, 90 + once) == (season if known else None)
+    assert Making().whole(LAYOUT, 0) is None
 
 
 class Swings:
@@ -217,8 +225,8 @@ def test_a_baseline_takes_its_period_and_then_knows_the_season(
     assert learned.complete is complete
     assert (learned.season is not None) is complete
     if learned.season:
-        assert learned.season.hours == list(range(WEEK))
-        assert learned.season.cells().sum(axis=0).tolist() == learned.cells
+        assert list(learned.season) == list(range(WEEK))
+        assert np.sum([unpack(known.packed) for known in learned.season.values()], axis=0).tolist() == learned.cells
         assert learned.making == Making()
 
 
@@ -265,7 +273,11 @@ def test_small_changes_are_seen_through_the_swing(rng: np.random.Generator) -> N
         (Baseline("Serving", 0.0, closed=SPAN, complete=True), 300.0, "less than 90% of the baseline's rows"),
         (Baseline("Serving", 0.0, closed=86_400.0), 86_400.0, "day of the week"),
         (Baseline("Training", 0.0, complete=True), 300.0, "held-out rows are not known by their hours"),
-        (Baseline("Serving", 0.0, season=Season([3, 4], [2, 2], b"")), 300.0, "2 of 168 hours were seen in two weeks"),
+        (
+            Baseline("Serving", 0.0, season={3: Known(2, 9, b""), 4: Known(1, 9, b"")}),
+            300.0,
+            "2 of 168 hours were seen, 1 of them in two weeks",
+        ),
     ],
 )
 def test_the_status_says_what_is_known_of_the_season(baseline: Baseline, period: float, said: str) -> None:
@@ -299,9 +311,11 @@ def test_nights_and_weekends_seen_twice_are_no_news_and_a_change_at_noon_is() ->
     assert looks(cluster, 55) == []
     assert cluster.status["baseline"]["state"] == "Learning"
     assert "of the 14 days" in cluster.status["baseline"]["assumes"][1]
+    ready = next(each for each in cluster.status["conditions"] if each["type"] == "Ready")
+    assert "takes at least 14d; at this rate it is whole at 2023-11-29T00:00:00Z" in ready["message"]
     assert looks(cluster, 2) == []
     assert cluster.status["baseline"]["state"] == "Complete"
-    assert "28 of 168 hours were seen in two weeks" in cluster.status["baseline"]["assumes"][1]
+    assert "28 of 168 hours were seen, 28 of them in two weeks" in cluster.status["baseline"]["assumes"][1]
     cluster.restart()
     assert looks(cluster, 30) == []
     assert looks(cluster, 3, moved=0.6) == ["Drift y"]

@@ -67,6 +67,15 @@ def test_long_stretches_that_still_hold_the_change_do_not_keep_it() -> None:
     assert states(fresh) == ["DataFault"]
 
 
+def test_long_stretches_that_still_hold_broken_rows_are_no_drift() -> None:
+    found = walk(Triage(), [{1: [finding("DataFault", since=0.0)]}])
+    for number in range(1, 9):
+        found = walk(found, [{number + 2: [finding("DataFault", since=0.0)]}], start=number)
+    mended = walk(found, [{16: [finding("Drift", since=0.0)]}], start=9)
+    assert mended.verdicts == ()
+    assert states(walk(mended, [{2: [finding("Drift", since=9.0)]}], start=10)) == ["Drift"]
+
+
 def test_a_small_lasting_change_is_not_clean_though_single_windows_are() -> None:
     found = walk(Triage(), [{4: [finding("Drift")]}])
     for number in range(1, 80):

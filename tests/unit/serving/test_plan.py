@@ -85,6 +85,20 @@ def test_every_way_of_asking_has_its_port() -> None:
     assert ([port["port"] for port in restricted["ports"]], "from" in restricted) == ([8081], True)
 
 
+def test_only_the_loops_own_pods_and_whom_the_user_names_reach_the_control_port() -> None:
+    """One that ends gives its predictions to another one, and Jobs bring the labels of a table."""
+    named = {"namespaceSelector": {"matchLabels": {"team": "billing"}}}
+    world = serving(feedback={"from": [named]})
+    operator, servers, joiners, others = world.objects["NetworkPolicy", "flights"]["spec"]["ingress"][1]["from"]
+    assert operator["namespaceSelector"]["matchLabels"].keys() == {"kubernetes.io/metadata.name"}
+    assert [peer["podSelector"]["matchLabels"]["app.kubernetes.io/name"] for peer in (servers, joiners)] == [
+        "server",
+        "labels",
+    ]
+    assert servers["podSelector"]["matchLabels"]["perennial.dev/modeldeployment"] == "flights"
+    assert others == named
+
+
 def test_nothing_changed_writes_nothing() -> None:
     world = serving(replicas=2)
     before = world.writes

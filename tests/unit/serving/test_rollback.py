@@ -154,6 +154,21 @@ def test_a_request_that_does_not_fit_is_taken_and_not_carried_out(
     assert why in late
 
 
+def test_of_two_that_ask_the_first_is_heard_and_the_other_is_late() -> None:
+    world = promoted()
+    world.ask_to_go_back("r1", reason="Harm: found by the first")
+    (first,) = world.monitors
+    world.ask_to_go_back("r2", reason="Harm: found by the second")
+    (second,) = world.monitors
+    world.monitors = [{**second, "metadata": {**second["metadata"], "name": "second", "uid": "other-uid"}}, first]
+    world.run()
+    assert (world.stable(), quarantined(world)) == (1, [2])
+    assert world.status["quarantined"][0]["reason"] == "Harm: found by the first"
+    assert world.status["handled"]["monitors"] == {"dm-uid": "r1", "other-uid": "r2"}
+    (late,) = (event.message for event in world.events if event.reason == "LateRequest")
+    assert late.startswith("DriftMonitor second asks to go back: ")
+
+
 def test_an_expired_request_and_one_for_another_deployment_are_nobodys() -> None:
     world = promoted()
     world.ask_to_go_back("r1", deployment="trains")

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from perennial.kube.plan import Problem
+from perennial.training.observe import versions_in_use
 from perennial.wire.result import Failure, Gate, Result, Tracked
 from perennial.wire.run import Accepted, Run
 from tests.unit.training.world import SPEC, World, accepted, digest, encoded, owned, text
@@ -602,6 +603,102 @@ class TestResults:
         assert world.records() == []
 
 
+MONDAYS = {"cron": "0 3 * * 1", "timeZone": "Europe/Berlin"}
+DAILY = {"cron": "30 6 * * *"}
+
+
+class TestSchedule:
+    def test_a_run_starts_each_time_and_the_status_says_when(self) -> None:
+        world = trained(spec={**SPEC, "schedule": DAILY})
+        assert world.status["schedule"]["next"] == "2026-03-02T06:30:00Z"
+        for version, day in ((2, 2), (3, 3)):
+            assert world.last.requeue_after is not None
+            world.pass_time(seconds=world.last.requeue_after)
+            world.settle()
+            assert text(world.now) == f"2026-03-{day:02d}T06:30:00Z"
+            assert world.status["runs"][0]["trigger"] == "Scheduled"
+            world.finish(version)
+            world.settle()
+        assert len(world.starts) == 3
+
+    def test_it_is_kept_where_people_are(self) -> None:
+        """The clocks of Berlin go forward on the 29th."""
+        world = trained(spec={**SPEC, "schedule": MONDAYS})
+        assert world.status["schedule"]["next"] == "2026-03-02T02:00:00Z"
+        world.pass_time(days=28)
+        world.settle()
+        assert world.status["schedule"]["next"] == "2026-03-30T01:00:00Z"
+
+    def test_times_that_nobody_was_there_for_are_one_run(self) -> None:
+        world = trained(spec={**SPEC, "schedule": DAILY})
+        world.pass_time(days=9)
+        world.settle()
+        world.finish(2)
+        world.settle()
+        assert len(world.starts) == 2
+
+    def test_a_time_before_it_was_written_starts_nothing(self) -> None:
+        world = trained()
+        world.pass_time(days=9)
+        world.edit(schedule=DAILY)
+        world.settle()
+        world.pass_time(minutes=1)
+        world.edit(schedule=MONDAYS)
+        world.settle()
+        assert len(world.starts) == 1
+        assert world.said("Ready") == ("True", "Ready")
+
+    def test_a_run_of_another_trigger_covers_what_was_due(self) -> None:
+        world = trained(spec={**SPEC, "schedule": DAILY})
+        world.pass_time(days=1)
+        world.edit(seed=7)
+        world.settle()
+        assert world.status["runs"][0]["trigger"] == "DefinitionChanged"
+        world.finish(2)
+        world.settle()
+        assert len(world.starts) == 2
+
+    def test_a_time_that_was_taken_is_not_taken_again_by_who_finds_no_status(self) -> None:
+        world = trained(spec={**SPEC, "schedule": DAILY})
+        world.pass_time(days=1)
+        world.settle()
+        world.finish(2)
+        world.trainingjob["status"] = {}
+        world.settle()
+        assert len(world.starts) == 2
+
+    @pytest.mark.parametrize("held", [{"fault": True}, {"suspend": True}])
+    def test_it_waits_for_what_holds_runs(self, held: dict[str, bool]) -> None:
+        world = trained(spec={**SPEC, "schedule": DAILY})
+        if "fault" in held:
+            world.monitor("watch", fault=True)
+        else:
+            world.edit(suspend=True)
+        world.pass_time(days=3)
+        world.settle()
+        assert len(world.starts) == 1
+        assert world.status["pending"]["trigger"] == "Scheduled"
+        world.edit(suspend=False)
+        world.monitor("watch", fault=False)
+        world.settle()
+        assert len(world.starts) == 2
+
+    @pytest.mark.parametrize(
+        ("schedule", "says"),
+        [
+            ({"cron": "0 25 * * *"}, "Bad hour; it takes minute, hour"),
+            ({"cron": "0 3 * * 1", "timeZone": "Berlin"}, "there is no time zone 'Berlin'"),
+            ({"cron": "0 3 * * 1", "timeZone": "../UTC"}, "there is no time zone '../UTC'"),
+        ],
+    )
+    def test_what_is_no_time_is_told(self, schedule: dict[str, str], says: str) -> None:
+        world = World({**SPEC, "schedule": schedule})
+        world.settle()
+        assert world.said("Stalled") == ("True", "InvalidSpec")
+        assert "spec.schedule." in world.message("Stalled")
+        assert says in world.message("Stalled")
+
+
 class TestWaits:
     def unschedulable(self, world: World) -> None:
         condition = {
@@ -1017,6 +1114,14 @@ class TestHistory:
             world.finish(version)
             world.settle()
         assert len(world.records()) == 3
+
+
+def test_the_version_before_the_stable_one_is_in_use() -> None:
+    """However many were rolled out since: it is what a DriftMonitor goes back to."""
+    before = {"version": 1, "sha256": digest(1), "compared": True}
+    deployment = {"metadata": {"name": "flights"}, "spec": {"model": {"trainingJob": "flights"}}}
+    assert versions_in_use("flights", deployment | {"status": {"previous": before}}) == {1}
+    assert versions_in_use("others", deployment | {"status": {"previous": before}}) == frozenset()
 
 
 def history(version: int) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def _of_rows(options: Namespace, monitor: Monitor) -> Prepared:
     table = read_table(options.data, meaning, lambda columns: wanted(list(columns)))
     if standard is None:
         standard, table = from_first_rows(table, options.baseline_rows, meaning, excluded)
-        monitor = replace(monitor, spec=_from_training(monitor.spec))
+        monitor = replace(monitor, spec=_from_first_rows(monitor.spec))
     observations = observe(table, standard, meaning, excluded)
     if observations.scores is None:
         monitor = replace(monitor, spec=_without_score(monitor.spec))
@@ -140,8 +140,10 @@ def _standard(options: Namespace, monitor: Monitor) -> Standard | None:
     return of_reference(monitor.reference, f"{version} that {monitor.identity.name} judges now", monitor.version)
 
 
-def _from_training(spec: DriftMonitorSpec) -> DriftMonitorSpec:
-    """The first rows are the baseline: no other is learned."""
+def _from_first_rows(spec: DriftMonitorSpec) -> DriftMonitorSpec:
+    """The first rows are the baseline: no other is learned, unless it shall show a season."""
+    if spec.baseline.period:
+        return spec
     return spec.model_copy(update={"baseline": spec.baseline.model_copy(update={"source": "Training"})})
 
 

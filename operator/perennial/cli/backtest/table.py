@@ -17,8 +17,8 @@ from perennial.cli.problem import CannotDo
 if TYPE_CHECKING:
     import pandas as pd
 
+    from perennial.runtime.tables.reading import File
     from perennial.runtime.trainer.columns import Column
-    from perennial.runtime.trainer.reading import File
 
 _WORDS = {"data.uri": "--data", "data.time": "--time", "data.target": "--label"}
 """The trainer's names of what is an option here."""
@@ -86,7 +86,7 @@ def needed(option: str, column: str, there: Sequence[str], place: str) -> str:
     """The column, once it is known to be there. Raises CannotDo."""
     if column in there:
         return column
-    from perennial.runtime.trainer.failures import hint
+    from perennial.runtime.failures import hint
 
     raise CannotDo(f"{option}: {place} has no column {column!r}{hint(column, there)}")
 
@@ -95,7 +95,7 @@ def needed(option: str, column: str, there: Sequence[str], place: str) -> str:
 def told() -> Iterator[None]:
     """What reading a file can complain about, in this command's words; that pandas is not there among it."""
     try:
-        from perennial.runtime.trainer.failures import RunError
+        from perennial.runtime.failures import RunError
     except ImportError as problem:
         raise _not_installed(problem) from None
     try:
@@ -117,7 +117,7 @@ def _not_installed(problem: ImportError) -> CannotDo:
 
 
 def _pieces(place: str, meaning: Meaning, wanted: Wanted) -> Iterator[pd.DataFrame]:
-    from perennial.runtime.trainer.reading import read
+    from perennial.runtime.tables.reading import read
 
     columns: list[str] = []
     for file in _files(place):
@@ -131,8 +131,8 @@ def _pieces(place: str, meaning: Meaning, wanted: Wanted) -> Iterator[pd.DataFra
 
 
 def _files(place: str) -> Iterator[File]:
-    from perennial.runtime.trainer.reading import examine
-    from perennial.runtime.trainer.sources import Fetched, find
+    from perennial.runtime.tables.reading import examine
+    from perennial.runtime.tables.sources import Fetched, find
     from perennial.wire.places import DATA_SECRET
 
     if "://" in place:

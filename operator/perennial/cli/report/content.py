@@ -197,8 +197,7 @@ def _about(checkpoint: Checkpoint) -> str:
     model = checkpoint.model
     if model is None:
         return "no model is judged yet"
-    version = f"version {model.version}" if model.version is not None else f"model {model.sha256[:12]}"
-    return f"{version}, as of {at(checkpoint.closed)}" if checkpoint.closed else version
+    return f"{model.title}, as of {at(checkpoint.closed)}" if checkpoint.closed else model.title
 
 
 def _calm(checkpoint: Checkpoint, status: DriftMonitorStatus) -> tuple[str, str]:

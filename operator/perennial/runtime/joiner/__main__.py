@@ -5,19 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import traceback
 from pathlib import Path
 
 import msgspec
 
+from perennial.runtime.ending import explained, leave
+from perennial.runtime.failures import RunError
 from perennial.runtime.limits import limit_threads
-from perennial.runtime.trainer.failures import INTERNAL_EXIT, TRANSIENT_EXIT, RunError
-from perennial.runtime.trainer.termination import PATH, PATH_ENV
 from perennial.wire.join import JOIN_ENV, Join, Joined
 from perennial.wire.places import DATA_SECRET
-from perennial.wire.result import TERMINATION_MESSAGE_LIMIT, Failure
 
-_TRACEBACK_LINES = 30
+from .termination import message
 
 
 def main() -> int:
@@ -34,8 +32,10 @@ def main() -> int:
 
         joined = join(asked, Path(DATA_SECRET), say)
     except Exception as error:  # the one place where a join's every end is told
-        return _failed(number, error)
-    _write(joined)
+        code, failure = explained(error)
+        leave(message(Joined(number, failure=failure)))
+        return code
+    leave(message(joined))
     return 0
 
 
@@ -49,33 +49,6 @@ def _asked() -> Join:
         return msgspec.json.decode(os.environ.get(JOIN_ENV, ""), type=Join)
     except msgspec.DecodeError as error:
         raise RunError("InvalidJoin", f"{JOIN_ENV}: {error}") from error
-
-
-def _failed(number: int, error: Exception) -> int:
-    code, failure = _told(error)
-    if not isinstance(error, RunError):
-        lines = "".join(traceback.format_exception(error)).splitlines()[-_TRACEBACK_LINES:]
-        print("\n".join(lines), file=sys.stderr, flush=True)
-    print(f"{failure.reason}: {failure.message}", file=sys.stderr, flush=True)
-    _write(Joined(number, failure=failure))
-    return code
-
-
-def _told(error: Exception) -> tuple[int, Failure]:
-    if isinstance(error, RunError):
-        return error.exit_code, Failure(error.reason, error.message)
-    if isinstance(error, OSError):
-        return TRANSIENT_EXIT, Failure("InputOutput", f"{type(error).__name__}: {error}")
-    return INTERNAL_EXIT, Failure("InternalError", f"{type(error).__name__}: {error}"[:1000])
-
-
-def _write(joined: Joined) -> None:
-    from .join import shortened
-
-    try:
-        Path(os.environ.get(PATH_ENV, PATH)).write_bytes(shortened(joined, TERMINATION_MESSAGE_LIMIT))
-    except OSError as error:
-        print(f"the result could not be told: {error}: {joined}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

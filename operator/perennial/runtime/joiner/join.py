@@ -13,13 +13,12 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
-from perennial.runtime.trainer.failures import InputError
-from perennial.runtime.trainer.reading import examine
-from perennial.runtime.trainer.sources import Fetched, Source, find
-from perennial.wire.join import DIGEST, FILES_A_JOIN, MAX_FILES, Join, Joined
+from perennial.runtime.failures import InputError
+from perennial.runtime.tables.reading import examine
+from perennial.runtime.tables.sources import Fetched, Source, find
+from perennial.wire.join import FILE_DIGEST, FILES_A_JOIN, MAX_FILES, Join, Joined
 from perennial.wire.journal import Match, Outcome
 from perennial.wire.places import CONTROL_PORT
 
@@ -73,7 +72,7 @@ class _Files:
         self._sources = sources
         self._asked = asked
         joined = asked.joined
-        self._joined = {joined[at : at + DIGEST] for at in range(0, len(joined), DIGEST)}
+        self._joined = {joined[at : at + FILE_DIGEST] for at in range(0, len(joined), FILE_DIGEST)}
         self.more = False
 
     def fetched(self, scratch: Path) -> Iterator[tuple[str, bytes, Fetched]]:
@@ -96,7 +95,7 @@ class _Files:
     def _digest(self, name: str, stamp: str) -> bytes:
         """Of a file as it is, and as it is read."""
         told = "\0".join([self._asked.key, self._asked.column, name, stamp])
-        return blake2b(told.encode(), digest_size=DIGEST).digest()
+        return blake2b(told.encode(), digest_size=FILE_DIGEST).digest()
 
 
 @dataclass
@@ -202,20 +201,3 @@ def _told(counts: Counter[Outcome]) -> str:
         Outcome.REJECTED: "rejected",
     }
     return ", ".join(f"{counts[outcome]} {said}" for outcome, said in words.items() if counts[outcome]) or "none"
-
-
-def shortened(joined: Joined, limit: int) -> bytes:
-    """The result as JSON within `limit` bytes: what it says to people is cut before what it counts."""
-    for length in (700, 300, 0):
-        short = msgspec.structs.replace(
-            joined,
-            notes=[note[:length] for note in joined.notes[:1] if length],
-            missed=joined.missed[: max(length, 100)] if joined.missed else None,
-            failure=msgspec.structs.replace(joined.failure, message=joined.failure.message[: max(length, 200)])
-            if joined.failure
-            else None,
-        )
-        data = msgspec.json.encode(short)
-        if len(data) <= limit:
-            return data
-    raise ValueError(f"even the bare result takes {len(data)} bytes")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from perennial.runtime.failures import InputError
 from perennial.runtime.keys import DIGEST, digest_of
-from perennial.runtime.trainer.failures import InputError
-from perennial.runtime.trainer.reading import File, read
+from perennial.runtime.tables.reading import File, read
 from perennial.wire.join import Join
 
 if TYPE_CHECKING:

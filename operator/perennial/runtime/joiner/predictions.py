@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from perennial.wire.journal import ROW
+
 from .labels import Labels
 
-ROW = np.dtype([("key", "<u8"), ("issued", "<u4")])
-"""As `wire.journal.Keys.rows` has them."""
 _ENTRY = np.dtype([("key", "<u8"), ("issued", "<u4"), ("server", "<u4"), ("at", "<i8")])
 
 
@@ -38,7 +38,7 @@ class Predictions:
         """Predictions number `first` and following of a pod."""
         records = np.frombuffer(rows, ROW)
         page = np.empty(len(records), _ENTRY)
-        page["key"], page["issued"], page["server"] = records["key"], records["issued"], server
+        page["key"], page["issued"], page["server"] = records["key"].view("<u8"), records["issued"], server
         page["at"] = np.arange(first, first + len(records))
         self._pages.append(page)
 

@@ -24,6 +24,7 @@ from urllib.parse import unquote
 import httptools
 import msgspec
 
+from perennial.runtime.server.linger import linger
 from perennial.runtime.server.refusal import Refusal
 
 logger = logging.getLogger(__name__)
@@ -34,8 +35,6 @@ IDLE_SECONDS = 75.0
 """Longer than the pools of clients keep an unused connection, so that it is they who end it."""
 SLOW_SECONDS = 30.0
 """How long a request may take to arrive."""
-LINGER_SECONDS = 2.0
-"""How long a client may go on sending what was refused already."""
 MAX_HEAD = 65_536
 MAX_PIPELINED = 16
 
@@ -393,14 +392,10 @@ class Connection(asyncio.Protocol):
 
     def _close(self) -> None:
         self._closed = True
-        if not self._lingers:
+        if self._lingers:
+            linger(self._transport)
+        else:
             self._transport.close()
-            return
-        # To close a socket that bytes still come in at resets it, and a client that sends before it reads then never
-        # sees why: they are read on and forgotten until the client ends, for a while.
-        self._transport.write_eof()
-        self._transport.resume_reading()
-        self._loop.call_later(LINGER_SECONDS, self._transport.close)
 
     def close_when_idle(self) -> None:
         """Close now, unless a request is being read or answered; then its answer does."""

@@ -10,21 +10,19 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 import msgspec
 
+from perennial.runtime.ending import explained, leave
+from perennial.runtime.failures import NoVersionError, RunError
 from perennial.runtime.limits import limit_threads
 from perennial.wire.places import RUN_ENV
-from perennial.wire.result import Failure, Result
+from perennial.wire.result import Result
 from perennial.wire.run import Run
 
-from . import termination
-from .failures import INTERNAL_EXIT, TRANSIENT_EXIT, NoVersionError, RunError
-
-_TRACEBACK_LINES = 30
+from .termination import message
 
 
 def main(arguments: list[str]) -> int:
@@ -39,7 +37,7 @@ def main(arguments: list[str]) -> int:
     except Exception as error:  # the one place where a run's every end is told
         return _failed(run, error, started)
     say(f"version {result.version}: {result.outcome}")
-    termination.write(result)
+    leave(message(result))
     return 0
 
 
@@ -84,28 +82,14 @@ def _run() -> Run:
 
 
 def _failed(run: Run | None, error: Exception, started: datetime) -> int:
-    """Tell the failure in the log, in the message and to the tracker. Only its kind says whether a retry may help."""
-    code, failure = _told(error)
-    if not isinstance(error, RunError):
-        lines = "".join(traceback.format_exception(error)).splitlines()[-_TRACEBACK_LINES:]
-        print("\n".join(lines), file=sys.stderr, flush=True)
-    print(f"{failure.reason}: {failure.message}", file=sys.stderr, flush=True)
+    """Tell the failure in the log, in the message and to the tracker."""
+    code, failure = explained(error)
     result = Result(version=run.version if run else 0, outcome="Failed", failure=failure)
     # Before the tracker is told, which may take a minute in which the pod can be ended.
-    termination.write(result)
+    leave(message(result))
     if run is not None and not isinstance(error, NoVersionError):
-        termination.write(_tracked(run, result, started))
+        leave(message(_tracked(run, result, started)))
     return code
-
-
-def _told(error: Exception) -> tuple[int, Failure]:
-    if isinstance(error, RunError):
-        return error.exit_code, Failure(error.reason, error.message)
-    if isinstance(error, MemoryError):
-        return INTERNAL_EXIT, Failure("OutOfMemory", f"memory ran out: set resources.limits.memory higher ({error})")
-    if isinstance(error, OSError):
-        return TRANSIENT_EXIT, Failure("InputOutput", f"{type(error).__name__}: {error}")
-    return INTERNAL_EXIT, Failure("InternalError", f"{type(error).__name__}: {error}"[:1000])
 
 
 def _end_on_sigterm() -> None:

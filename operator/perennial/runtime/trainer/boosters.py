@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from perennial.runtime.failures import InputError
 from perennial.wire.estimators import BOOSTERS
 from perennial.wire.manifest import LIGHTGBM_FILE, XGBOOST_FILE
-
-from .failures import InputError
 
 _XGBOOST_PASSES_ON = (
     "huber_slope max_cached_hist_node normalize_type one_drop quantile_alpha rate_drop sample_type skip_drop "

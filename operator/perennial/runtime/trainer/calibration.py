@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from perennial.runtime.failures import InputError
 from perennial.wire.run import Sklearn, Test
 
-from .failures import InputError
 from .rows import Rows
 from .split import folds
 from .target import Task

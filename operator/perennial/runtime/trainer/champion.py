@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from perennial.runtime.failures import TransientError
 from perennial.runtime.scoring import label_text
 from perennial.runtime.store import NotInStoreError, StoreError, StoreRefusedError, Version, open_version
 from perennial.wire.manifest import ANSWERS_FILE, LINEAGE_FILE, SealError
@@ -26,7 +27,6 @@ from perennial.wire.schema import SCHEMA_FILE, Schema
 
 from . import answers
 from .evidence import Evidence
-from .failures import TransientError
 from .foreign import OnnxModel, SkopsModel
 from .metrics import LESSER_IS_BETTER, Judged, known_as, value_of
 from .onnx_form import matrices

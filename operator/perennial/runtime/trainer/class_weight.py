@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from perennial.runtime.failures import InputError, hint
 from perennial.runtime.scoring import label_text
 
-from .failures import InputError, hint
 from .target import AnyArray
 
 _FIELD = "spec.sklearn.parameters.class_weight"

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from perennial.runtime.failures import InputError
 from perennial.wire.schema import Feature
 from perennial.wire.schema import Kind as FeatureKind
-
-from .failures import InputError
 
 if TYPE_CHECKING:
     import pandas as pd

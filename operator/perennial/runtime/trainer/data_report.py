@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 import msgspec
 import numpy as np
 
+from perennial.runtime.failures import InputError
 from perennial.runtime.store import StoreError, leave
 from perennial.wire.run import Data, Run
 
 from . import times
 from .expectations import Breach, breaches
-from .failures import InputError
 from .split import newest
 from .table import Raw
 from .version import uri_of

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from perennial.runtime import skops
+from perennial.runtime.failures import InputError, hint
 from perennial.wire.estimators import refusal, transformer_refusal
 from perennial.wire.run import Sklearn, Step
 
 from . import boosters
-from .failures import InputError, hint
 from .target import Task
 
 _FIELD = "spec.sklearn.estimator"

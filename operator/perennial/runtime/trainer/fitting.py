@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from perennial.runtime import limits
+from perennial.runtime.failures import InputError
 from perennial.wire.run import Run, Sklearn, Test
 from perennial.wire.schema import Feature
 
@@ -15,7 +16,6 @@ from .boosters import is_booster, library_of
 from .calibration import calibrated, settled
 from .class_weight import weigh_classes
 from .estimators import Chosen, choose
-from .failures import InputError
 from .preprocessing import pipeline
 from .rows import Rows
 

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.runtime import skops
+from perennial.runtime.failures import InputError
 from perennial.runtime.onnx.hard_rows import Rows
 from perennial.runtime.onnx.probe import Port, Probe, ProbeError, probe
 from perennial.wire.manifest import ONNX_FILE, SKOPS_FILE
 from perennial.wire.schema import LABEL, NUMBERS, PREDICTION, PROBABILITIES, TEXTS, Class, Feature
 
-from .failures import InputError
 from .judging import classes_of, has_probabilities
 from .target import Task
 

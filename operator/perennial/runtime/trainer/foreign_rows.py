@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from perennial.runtime.failures import InputError
+from perennial.runtime.tables.reading import examine, read
+from perennial.runtime.tables.sources import Fetched
 from perennial.wire.schema import Feature
 
 from .columns import Column, common_kind, feature_of, values_of
-from .failures import InputError
-from .reading import examine, read
-from .sources import Fetched
 from .target import AnyArray, Task, target_of
 
 if TYPE_CHECKING:

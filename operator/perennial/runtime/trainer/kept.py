@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from perennial.runtime import skops
+from perennial.runtime.failures import InputError
 from perennial.wire.estimators import BUILT_IN, TRANSFORMERS
 from perennial.wire.run import Sklearn
 
 from .boosters import booster_in, own_form
-from .failures import InputError
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from perennial.runtime.failures import InputError, hint
 from perennial.wire.run import Run
 
-from .failures import InputError, hint
 from .target import Task
 
 

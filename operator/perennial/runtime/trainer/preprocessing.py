@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from perennial.runtime.failures import InputError
 from perennial.wire.schema import Feature
 
 from . import boosters
 from .estimators import Chosen
-from .failures import InputError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from perennial.runtime.failures import InputError
 from perennial.runtime.frame import frame
 from perennial.runtime.onnx.hard_rows import hard_rows
 from perennial.wire import places
@@ -31,7 +32,6 @@ from .answers import packed
 from .card import card, served_by
 from .evidence import Evidence, digest_of_rows
 from .examples import chosen_rows, example_of
-from .failures import InputError
 from .foreign import Foreign, OnnxModel, Said, SkopsModel, features_by_count, open_model
 from .foreign_rows import PREDICTION, SCORE, ForeignRows, foreign_rows
 from .metrics import Judged, check_metrics

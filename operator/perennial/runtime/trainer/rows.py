@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from perennial.runtime.failures import InputError
 from perennial.wire.run import Data
 
 from . import times
-from .failures import InputError
 from .split import Keys, newest
 from .table import Table
 from .target import AnyArray, Task, target_of

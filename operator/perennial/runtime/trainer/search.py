@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from perennial.runtime import limits
+from perennial.runtime.failures import InputError
 from perennial.wire.progress import Progress
 from perennial.wire.run import Run, Search, Sklearn, Test
 from perennial.wire.schema import Feature
 
-from .failures import InputError
 from .fitting import fit, suited
 from .judging import judge
 from .metrics import LESSER_IS_BETTER, known_as, value_of

@@ -15,11 +15,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from perennial.runtime.failures import InputError
 from perennial.wire.run import Search, Sklearn
 
 from .calibration import check_calibration
 from .estimators import choose
-from .failures import InputError
 from .metrics import check_metric
 from .target import Task
 

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from perennial.runtime.failures import InputError
 from perennial.wire.run import Test
-
-from .failures import InputError
 
 Indices = NDArray[np.intp]
 

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.runtime import limits
+from perennial.runtime.failures import InputError, hint
+from perennial.runtime.tables.reading import File, examine, memory_needed, read
+from perennial.runtime.tables.sources import Source, find
 from perennial.wire.run import Data
 from perennial.wire.schema import Feature
 
 from . import times
 from .columns import Column, Kind, common_kind, feature_of, groups_of, values_of, why_left_out
-from .failures import InputError, hint
-from .reading import File, examine, memory_needed, read
-from .sources import Source, find
 
 if TYPE_CHECKING:
     import pandas as pd

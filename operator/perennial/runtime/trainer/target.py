@@ -7,8 +7,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from perennial.runtime.failures import InputError
+
 from .columns import Column, common_kind
-from .failures import InputError
 
 Task = Literal["classification", "regression"]
 AnyArray = NDArray[np.float64] | NDArray[np.int64] | NDArray[np.bool_] | NDArray[np.object_]

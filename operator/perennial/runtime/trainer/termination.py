@@ -2,25 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import msgspec
 
 from perennial.wire.result import TERMINATION_MESSAGE_LIMIT, Result
-
-PATH_ENV = "PERENNIAL_TERMINATION_LOG"
-PATH = "/dev/termination-log"
-
-
-def write(result: Result, path: Path | None = None) -> bool:
-    """Write the message; False where there is no such place, as outside of Kubernetes."""
-    path = path or Path(os.environ.get(PATH_ENV, PATH))
-    try:
-        path.write_bytes(message(result))
-    except OSError:
-        return False
-    return True
 
 
 def message(result: Result, limit: int = TERMINATION_MESSAGE_LIMIT) -> bytes:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from perennial.runtime.failures import InputError
+
 from .columns import Column, common_kind
-from .failures import InputError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from perennial.runtime import limits
+from perennial.runtime.failures import InputError, RunError
 from perennial.wire import places
 from perennial.wire import result as wire
 from perennial.wire.progress import Progress
@@ -32,7 +33,6 @@ from .data_report import refuse_unexpected
 from .estimators import choose
 from .evidence import Evidence, digest_of_places
 from .examples import examples
-from .failures import InputError, RunError
 from .fitting import fitted, suited, threads_for
 from .importance import permutation_importance
 from .inferred import inferred

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from perennial.runtime.failures import InputError, NoVersionError, RunError, TransientError
 from perennial.runtime.store import (
     NotInStoreError,
     StoreError,
@@ -41,7 +42,6 @@ from perennial.wire.schema import SCHEMA_FILE, Schema
 
 from .attribution_form import AttributionForm
 from .cross_validation import Spread
-from .failures import InputError, NoVersionError, RunError, TransientError
 from .search import Found
 from .search_space import shown
 from .verdict import Verdict

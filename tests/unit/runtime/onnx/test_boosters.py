@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from perennial.runtime.failures import InputError
 from perennial.runtime.frame import frame
 from perennial.runtime.onnx.convert import convert
 from perennial.runtime.onnx.graph import NotConvertibleError
 from perennial.runtime.onnx.hard_rows import Rows
-from perennial.runtime.trainer.failures import InputError
 from perennial.wire.estimators import ESTIMATORS_ENV
 from perennial.wire.schema import LABEL, PROBABILITIES, Feature
 from tests.environments import libraries

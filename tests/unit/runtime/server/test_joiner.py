@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -12,12 +13,13 @@ import msgspec
 import pandas as pd
 import pytest
 
+from perennial.runtime.failures import InputError
 from perennial.runtime.joiner import join as joining
-from perennial.runtime.joiner.join import join, shortened
+from perennial.runtime.joiner.join import join
 from perennial.runtime.joiner.predictions import Predictions
 from perennial.runtime.joiner.servers import Pod
+from perennial.runtime.joiner.termination import message
 from perennial.runtime.keys import digest_of
-from perennial.runtime.trainer.failures import InputError
 from perennial.wire.join import Join, Joined, Server
 from perennial.wire.result import Failure
 
@@ -234,6 +236,22 @@ def test_a_table_that_cannot_be_read_is_named(
     assert "1.csv" in caught.value.message
 
 
+def test_a_file_that_changed_is_read_again_whatever_its_time_says(asked: Scene) -> None:
+    asked.add("1.csv", "flight,late\nb,no\n")
+    first, file = asked.join(), asked.folder / "1.csv"
+    moment = file.stat().st_mtime_ns
+    asked.add("1.csv", "flight,late\na,no\n")
+    os.utime(file, ns=(moment, moment))
+    assert (first.counted, asked.join(first.files).counted) == (0, 1)
+
+
+def test_a_pod_that_remembers_nothing_by_now_is_not_asked_again(binary: Served, listening: Listening) -> None:
+    with listening(binary) as address:
+        pod = Pod(Server("0", "pod-0", "127.0.0.1"), "flights", 0, pause=0)
+        pod._address = address
+        assert pod.label([]) is None
+
+
 def test_files_beyond_one_joins_room_are_left_for_the_next(asked: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(joining, "FILES_A_JOIN", 2)
     for number in range(3):
@@ -259,7 +277,7 @@ def test_of_no_predictions_there_is_no_oldest_one() -> None:
 def test_a_result_fits_where_it_is_told() -> None:
     failure = Failure("DataUnreadable", "é" * 5000)
     full = Joined(9, b"x" * 1600, 1, 2, 3, 4, 5, True, "m" * 4000, 1, ["n" * 4000], failure)
-    told = msgspec.json.decode(shortened(full, 4096), type=Joined)
+    told = msgspec.json.decode(message(full), type=Joined)
     assert (told.files, told.counted, told.rejected, told.more) == (full.files, 1, 5, True)
     assert told.failure is not None
 

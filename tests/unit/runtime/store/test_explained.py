@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from perennial.runtime.failures import InputError, RunError, TransientError
 from perennial.runtime.store import NotInStoreError, StoreError, StoreRefusedError, StoreUnreachableError, remote
 from perennial.runtime.store.errors import NoBucketError
 from perennial.runtime.store.folders import open_folder
-from perennial.runtime.trainer.failures import InputError, RunError, TransientError
-from perennial.runtime.trainer.sources import find
+from perennial.runtime.tables.sources import find
 
 DOCUMENTED = (Path(__file__).parents[4] / "docs" / "data-and-stores.md").read_text()
 LISTED = """<?xml version="1.0" encoding="UTF-8"?><ListBucketResult>{}</ListBucketResult>"""

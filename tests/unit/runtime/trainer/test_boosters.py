@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from perennial.runtime.failures import InputError
 from perennial.runtime.server.model import Unloadable, load
-from perennial.runtime.trainer.failures import InputError
 from perennial.wire.estimators import ESTIMATORS_ENV
 from perennial.wire.result import Result
 from perennial.wire.run import Accepted, Champion, Search

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from perennial.runtime import limits, skops
-from perennial.runtime.trainer.failures import InputError
+from perennial.runtime.failures import InputError
 from perennial.wire.manifest import SKOPS_FILE
 from perennial.wire.run import Test as HeldOut
 from tests.unit.runtime.trainer.world import World, flights

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from perennial.runtime.failures import INPUT_EXIT, InputError
 from perennial.runtime.trainer import data_report
 from perennial.runtime.trainer.columns import Column
 from perennial.runtime.trainer.expectations import Breach, breaches
-from perennial.runtime.trainer.failures import INPUT_EXIT, InputError
 from perennial.runtime.trainer.inferred import inferred
 from perennial.runtime.trainer.rows import Rows
 from perennial.runtime.trainer.termination import message

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 from perennial.api.reasons import RunFailureReason, TrainingJobReason
-from perennial.runtime.trainer import reading, table
-from perennial.runtime.trainer.failures import INPUT_EXIT, InputError, TransientError
+from perennial.runtime.failures import INPUT_EXIT, InputError, TransientError
+from perennial.runtime.tables import reading
+from perennial.runtime.trainer import table
 from perennial.wire.run import Bound, Data
 from perennial.wire.run import Test as HeldOut
 from tests.unit.runtime.trainer.world import World, flights

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perennial.runtime.failures import InputError
 from perennial.runtime.trainer.bounds import upper_mean, upper_share
-from perennial.runtime.trainer.failures import InputError
 from perennial.runtime.trainer.gates import bound_gates
 from perennial.runtime.trainer.metrics import CLASSIFICATION, REGRESSION, Judged, check_metrics, compute
 from perennial.runtime.trainer.overdispersion import phi

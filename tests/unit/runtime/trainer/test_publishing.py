@@ -16,8 +16,8 @@ from sklearn.preprocessing import OneHotEncoder
 from sklearn.tree import DecisionTreeClassifier
 
 from perennial.runtime import skops
+from perennial.runtime.failures import InputError
 from perennial.runtime.onnx.graph import Graph
-from perennial.runtime.trainer.failures import InputError
 from perennial.runtime.trainer.publishing import publish
 from perennial.wire import places
 from perennial.wire.manifest import ONNX_FILE, REFERENCE_FILE, SKOPS_FILE

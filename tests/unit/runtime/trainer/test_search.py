@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perennial.runtime import limits
+from perennial.runtime.failures import InputError
 from perennial.runtime.trainer import fitting, search
-from perennial.runtime.trainer.failures import InputError
 from perennial.runtime.trainer.search_space import candidates
 from perennial.runtime.trainer.workers import HEADROOM, Workers
 from perennial.wire.run import Search

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from perennial.runtime.failures import InputError
 from perennial.runtime.trainer import resampling
 from perennial.runtime.trainer.evidence import Evidence
-from perennial.runtime.trainer.failures import InputError
 from perennial.runtime.trainer.metrics import Judged
 from perennial.runtime.trainer.slices import MAX_VALUES, judge_slices, parts
 from perennial.wire.run import Slices

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from perennial.runtime.trainer.failures import InputError, RunError, TransientError
-from perennial.runtime.trainer.sources import find
+from perennial.runtime.failures import InputError, RunError, TransientError
+from perennial.runtime.tables.sources import find
 from perennial.wire import places
 
 NONE = Path("/nowhere")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perennial.runtime import skops
-from perennial.runtime.trainer.failures import InputError
+from perennial.runtime.failures import InputError
 from perennial.runtime.trainer.split import Keys, folds, split
 from perennial.wire.manifest import SKOPS_FILE
 from perennial.wire.run import Test as HeldOut

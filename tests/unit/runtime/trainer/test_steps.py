@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from perennial.runtime.failures import InputError
 from perennial.runtime.server.model import load
-from perennial.runtime.trainer.failures import InputError
 from perennial.wire.run import Step
 from perennial.wire.serve import ServedModel
 from tests.unit.runtime.trainer.world import World

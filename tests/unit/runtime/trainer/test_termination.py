@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,9 +61,3 @@ def test_what_decides_is_kept_longest() -> None:
     result = Result(1, "Rejected", metrics={f"m{i}": 1 / 3 for i in range(200)}, gates=gates, notes=["x" * 5000])
     told = msgspec.json.decode(termination.message(result), type=Result)
     assert any(not gate.passed for gate in told.gates)
-
-
-def test_it_is_written_where_kubernetes_looks(tmp_path: Path) -> None:
-    assert termination.write(Result(1, "Accepted"), tmp_path / "log")
-    assert msgspec.json.decode((tmp_path / "log").read_bytes(), type=Result) == Result(1, "Accepted")
-    assert not termination.write(Result(1, "Accepted"), tmp_path / "none" / "log")

@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from perennial.runtime.failures import RunError
 from perennial.runtime.trainer import tracking
 from perennial.runtime.trainer.__main__ import _failed as ended_by
-from perennial.runtime.trainer.failures import RunError
 from perennial.runtime.trainer.mlflow import Server
 from perennial.runtime.trainer.tracking import tracked
 from perennial.wire import places

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from perennial.runtime import limits, skops
+from perennial.runtime.failures import InputError, RunError
 from perennial.runtime.frame import frame
 from perennial.runtime.store import Version
-from perennial.runtime.trainer.failures import InputError, RunError
 from perennial.wire.manifest import ONNX_FILE, REFERENCE_FILE, SKOPS_FILE
 from perennial.wire.reference import Categorical, Numeric, Reference
 from perennial.wire.run import Bound, Expectation

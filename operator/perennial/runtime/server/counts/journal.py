@@ -25,6 +25,7 @@ from perennial.runtime.keys import DIGEST, digest_of_any
 from perennial.runtime.server.counts.mapped import boot_id
 from perennial.runtime.server.engine import Answers
 from perennial.runtime.server.receipt import Companion, Receipt
+from perennial.wire.journal import ROW
 from perennial.wire.reference import Categorical, Numeric
 from perennial.wire.schema import Class
 
@@ -53,7 +54,6 @@ RECORD = np.dtype(
     ]
 )
 _RECORD_BYTES = RECORD.itemsize
-ROW = np.dtype([("key", f"V{DIGEST}"), ("issued", "<u4")])
 
 _pack = struct.Struct(f"<{DIGEST}sQQIIddd").pack_into
 _NAN = math.nan

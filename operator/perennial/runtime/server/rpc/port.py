@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from perennial.runtime.server.admission import Admission
+from perennial.runtime.server.linger import linger
 from perennial.runtime.server.meter import Meter
 from perennial.runtime.server.rpc.farewell import Farewell
 from perennial.runtime.server.state import State
@@ -31,8 +32,6 @@ MAX_AGE_SECONDS = 3.5
 Service balances connections, not requests; and a server that stops cancels requests that are just arriving, so all
 connections must have ended by themselves in the time that a drain waits for them (`lifecycle`).
 """
-LINGER_SECONDS = 2.0
-"""How long a client may take to end its side of a connection that the server has ended."""
 
 
 class RpcPort:
@@ -172,14 +171,10 @@ class Front(_End):
         super().connection_lost(exc)
 
     def close(self) -> None:
-        """Say that no more comes, and read on until the client ends too. To close a socket that bytes still come in at
-        resets it, and the client's kernel then throws away answers that the client has not read yet."""
         if self.transport is None or self.transport.is_closing() or self._lingers:
             return
         self._lingers = True
-        self.transport.write_eof()
-        self.transport.resume_reading()
-        asyncio.get_running_loop().call_later(LINGER_SECONDS, self.transport.close)
+        linger(self.transport)
 
     def data_received(self, data: bytes) -> None:
         if self._lingers:

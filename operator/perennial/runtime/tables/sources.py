@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from perennial.runtime.failures import InputError, TransientError
 from perennial.runtime.store.errors import NoBucketError, NotInStoreError, StoreError, StoreRefusedError
 from perennial.runtime.store.explained import explained
 from perennial.runtime.store.folders import local_path
 from perennial.runtime.store.remote import SCHEMES, connect
-
-from .failures import InputError, TransientError
 
 _CHUNK = 4 << 20
 _TIMEOUT_SECONDS = 60

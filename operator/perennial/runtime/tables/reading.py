@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from .failures import InputError, TransientError, hint
+from perennial.runtime.failures import InputError, TransientError, hint
+
 from .sources import Fetched
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Tables of rows: where they are and how they are read, by runs and by joins of labels alike."""
