@@ -39,8 +39,9 @@ check: $(READY) ## Formatting, lint, types, import contracts, generated files
 	$(BIN)/lint-imports
 	$(BIN)/python -m perennial.api --check
 
+# The longest come first: a worker that begins one last would be waited for.
 unit: $(READY) ## Unit tests, in seconds
-	$(BIN)/pytest -p no:pytest-kind tests/unit tests/oracles -m "not process" --numprocesses auto --dist worksteal
+	$(BIN)/pytest -p no:pytest-kind tests/oracles tests/unit -m "not process" --numprocesses auto --dist worksteal
 
 processes: $(READY) ## The trainer and the server as processes: killed, drained, told nonsense
 	$(BIN)/pytest -p no:pytest-kind tests/unit -m process --numprocesses auto --dist worksteal

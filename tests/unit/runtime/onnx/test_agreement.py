@@ -66,15 +66,16 @@ def test_a_file_that_does_not_load_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "says"), [("import os; os.abort()", "ended with -6"), ("import time; time.sleep(60)", "did not answer")]
+    ("command", "seconds", "says"),
+    [("import os; os.abort()", 60.0, "ended with -6"), ("import time; time.sleep(60)", 0.1, "did not answer")],
 )
 def test_a_runtime_that_crashes_or_hangs_takes_nobody_along(
-    monkeypatch: pytest.MonkeyPatch, command: Any, says: Any
+    monkeypatch: pytest.MonkeyPatch, command: Any, seconds: Any, says: Any
 ) -> None:
     run = subprocess.run
     monkeypatch.setattr(subprocess, "run", lambda args, **options: run([args[0], "-c", command], **options))
     with pytest.raises(DisagreementError, match=says):
-        agree(doubling(), ROWS, Answers(None, np.zeros(3)), seconds=2.0)
+        agree(doubling(), ROWS, Answers(None, np.zeros(3)), seconds=seconds)
 
 
 def test_a_probe_tells_inputs_outputs_and_answers() -> None:

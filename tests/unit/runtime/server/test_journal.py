@@ -265,8 +265,9 @@ def test_a_pod_that_ends_gives_away_what_it_remembers(kept: Served, newer: Serve
     assert kept.operate(LABELS, pack(Matches("flights", [])), "POST").status == 503
 
 
-def test_models_that_no_record_is_of_are_left_behind(tmp_path: Path) -> None:
+def test_models_that_no_record_is_of_are_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pods that give to pods that give: a deployment that is retrained every day must not gather models for ever."""
+    monkeypatch.setattr(journals, "MODELS", 8)
     others = [Basis(Receipt(0, 0, bytes([number]) * 32, "value", 0.0)) for number in range(journals.MODELS + 9)]
     heirs: list[Journal] = []
     for number, basis in enumerate(others):
