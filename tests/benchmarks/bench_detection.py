@@ -1,6 +1,6 @@
 """How often drift is found where there is none, and how soon where there is, beside the rules that others use.
 
-python -m tests.benchmarks.bench_detection [peers] [delays] [false-alarms] [--windows 90000] [--quick]
+python -m tests.benchmarks.bench_detection [peers] [delays] [starts] [false-alarms] [--windows 90000] [--quick]
 
 False alarms are counted over many windows, of which only the counts are drawn (`null_streams.py`), by the default
 allowance and by a larger one, which shows far more precisely whether it is kept. What others use needs rows; it is
@@ -26,7 +26,7 @@ from perennial.monitoring import judge
 from perennial.monitoring.history import STRETCHES
 from tests.benchmarks import peers_drift
 from tests.benchmarks.drift_world import FEATURES, REFERENCE_ROWS, Change, Found, Watched, draw
-from tests.benchmarks.null_streams import JOINT_COLUMNS, KINDS, Counts, alarms, keep_memory
+from tests.benchmarks.null_streams import JOINT_COLUMNS, KINDS, Counts, alarms, keep_memory, until_found
 
 Ints = NDArray[np.int64]
 
@@ -47,11 +47,13 @@ class Stream:
     windows: int
     seed: int
 
+    def counts(self) -> Counts:
+        return Counts(np.random.default_rng([7000, self.features, self.n, self.seed]), self.features, self.kind)
+
     def alarms(self) -> list[int]:
         """By each of KNOBS."""
         keep_memory()
-        rng = np.random.default_rng([7000, self.features, self.n, self.seed])
-        return alarms(Counts(rng, self.features, self.kind), self.n, self.windows, KNOBS)
+        return alarms(self.counts(), self.n, self.windows, KNOBS)
 
 
 def false_alarms(windows: int, streams: int, features: list[int], processes: int) -> None:
@@ -82,6 +84,28 @@ def _row(name: str, windows: int, counts: Ints) -> None:
 def poisson_upper(count: int) -> float:
     """The upper 95% confidence bound of a Poisson mean."""
     return float(chi2.ppf(0.95, 2 * count + 2) / 2)
+
+
+def starts(baselines: int, n: int = 1000, windows: int = 64, most: int = 60) -> None:
+    """What comes of a baseline of ten windows, which have shown little of how windows differ."""
+    print(f"\nOf {baselines} baselines of ten windows of {n:,} rows, how many alarm in the next {windows}")
+    print(f"| {'windows are':<14} | {' | '.join(f'by {knob:>6,}' for knob in KNOBS)} |")
+    print("| --- | ---: | ---: |")
+    for kind in KINDS:
+        found = [Stream(20, kind, n, windows, 1000 + seed).alarms() for seed in range(baselines)]
+        columns = [f"{count:>9}" for count in np.count_nonzero(found, axis=0)]
+        print(f"| {kind:<14} | {' | '.join(columns)} |", flush=True)
+    shifts, few = (0.1, 0.2, 0.5), max(baselines // 5, 1)
+    print(f"\nWindows until a mean that shifts so soon is found, windows alike, median and greatest of {few}")
+    print("| windows after the baseline | " + " | ".join(f"+{shift} sd" for shift in shifts) + " |")
+    print("| ---: | ---: | ---: | ---: |")
+    for before in (0, 10, 40):
+        row = []
+        for shift in shifts:
+            streams = [Stream(20, "alike", n, 0, 2000 + seed).counts() for seed in range(few)]
+            delay = [until_found(each, n, shift=shift, before=before, most=most, knob=KNOBS[0]) for each in streams]
+            row.append(f"{np.nanmedian(delay):>4g},{np.nanmax(delay):>3g}")
+        print(f"| {before:>26} | {' | '.join(row)} |", flush=True)
 
 
 @dataclass(frozen=True)
@@ -208,7 +232,7 @@ def _rows(rng: np.random.Generator, n: int, change: Change | None) -> pd.DataFra
     return rows
 
 
-PARTS = ("peers", "delays", "false-alarms")
+PARTS = ("peers", "delays", "starts", "false-alarms")
 
 
 def main() -> None:
@@ -232,6 +256,8 @@ def main() -> None:
             peers(windows=200 // share, asked=max(20 // share, 1))
         elif part == "delays":
             delays(max(arguments.streams // share, 4))
+        elif part == "starts":
+            starts(100 // share)
         else:
             false_alarms(arguments.windows // share, arguments.streams, arguments.features, arguments.processes)
         print(f"\nThat took {(time.monotonic() - started) / 60:.0f} minutes", flush=True)

@@ -1,4 +1,4 @@
-"""Windows in which nothing has changed, as counts, and how often the scan alarms at them.
+"""Windows as counts, in which nothing or one column's mean has changed, and when the scan alarms at them.
 
 False alarms are rare, so many windows are needed, and counts are drawn instead of rows: a window of n rows of a
 continuous column falls into the bins of a reference as a multinomial, whose probabilities are the true distribution's
@@ -25,7 +25,7 @@ from scipy.special import ndtr
 from perennial.monitoring import baseline as baselines
 from perennial.monitoring import judge
 from perennial.monitoring.baseline import Baseline
-from perennial.monitoring.history import Bucket, History, Pair, pushed
+from perennial.monitoring.history import Bucket, History, Pair, pushed, stretches
 from perennial.monitoring.scan import Normal, Scan
 from perennial.runtime.trainer.joint import BINS as JOINT_BINS
 from perennial.wire.layout import CutKind, Layout
@@ -68,10 +68,14 @@ class Counts:
         self.layout = Layout(columns)
         self._edges = np.array([column.edges for column in columns])
         self._means = rng.normal(size=len(columns)) * SPREAD
+        self.shift = 0.0
+        """Standard deviations by which the first column's mean is off."""
 
     def windows(self, n: int, count: int) -> Ints:
         """The cells of so many windows of n rows."""
-        below = ndtr(self._edges - self._means_of(count)[:, :, None])
+        means = self._means_of(count)
+        means[:, 0] += self.shift
+        below = ndtr(self._edges - means[:, :, None])
         shares = np.diff(below, axis=2, prepend=0.0, append=1.0)
         counts = self.rng.multinomial(n, shares)
         missing = np.zeros((*counts.shape[:2], 1), np.int64)
@@ -159,6 +163,23 @@ def alarms(drawn: Counts, n: int, count: int, knobs: Sequence[float]) -> list[in
         baseline = baselines.compare(baseline, layout, merged, normal)
         normal = baselines.normal(baseline, layout)
     return found
+
+
+def until_found(drawn: Counts, n: int, *, shift: float, before: int, most: int, knob: float) -> float:
+    """How many windows it takes to find a shift that comes so many windows after a baseline from serving: infinite
+    where it is not found in `most` windows, and NaN if something was said before."""
+    baseline = _learned(drawn, n)
+    history: History = ()
+    for window in range(before + most):
+        drawn.shift = 0.0 if window < before else shift
+        (cells,) = drawn.windows(n, 1)
+        history, pairs = pushed(history, Bucket(1, n, float(window), float(window + 1), cells.tolist()))
+        normal = baselines.normal(baseline, drawn.layout)
+        scan = _scan(drawn.layout, normal, knob)
+        if scan.excess(scan.statistics(stretches(history))) > 1.0:
+            return window + 1 - before if window >= before else np.nan
+        baseline = baselines.compare(baseline, drawn.layout, pairs, normal)
+    return np.inf
 
 
 def _scan(layout: Layout, normal: Normal, knob: float) -> Scan:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Literal
 
 import msgspec
+import numpy as np
 
 MAX_BINS = 32
 MAX_CATEGORIES = 64
@@ -123,8 +124,8 @@ class Differences(msgspec.Struct, frozen=True):
     squares: list[float]
 
     def plus(self, other: Differences) -> Differences:
-        squares = [round(a + b, DIGITS) for a, b in zip(self.squares, other.squares, strict=True)]
-        return Differences(self.pairs + other.pairs, self.rows + other.rows, squares)
+        squares = np.add(self.squares, other.squares).round(DIGITS)
+        return Differences(self.pairs + other.pairs, self.rows + other.rows, squares.tolist())
 
 
 class Reference(msgspec.Struct, omit_defaults=True):

@@ -84,13 +84,12 @@ def test_ten_windows_are_enough_to_be_careful(layout: Layout, rng: np.random.Gen
 
 
 def test_ten_windows_that_look_alike_are_not_trusted_far(layout: Layout, rng: np.random.Generator) -> None:
-    """Where windows hang together, neighbours hardly differ: of many baselines of ten the worst is the one that
-    alarms."""
-    worst = min(
+    """Where windows hang together, neighbours hardly differ: it is the baselines that show least which alarm."""
+    shown = [
         np.median(_level(layout, Dispersion(layout, of_blocks(layout, windows)))[2])
         for windows in (_windows(layout, rng, _wavering(rng, 10, 20, 0.05, 0.9)) for _ in range(40))
-    )
-    assert worst > 0.3 * _true(16, 0.05, 0.9)
+    ]
+    assert np.quantile(shown, 0.1) > 0.75 * _true(16, 0.05, 0.9)
 
 
 def test_a_column_that_wavers_alone_is_judged_by_itself(layout: Layout, rng: np.random.Generator) -> None:
