@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -204,15 +205,16 @@ async def test_a_watch_that_tells_nothing_is_found_out_by_a_list(
 async def test_errors_of_the_server_are_recovered_from(
     library: Library, proxy: FaultProxy, make_operator: MakeOperator, code: int, reason: str
 ) -> None:
-    """Two of three writes fail."""
-    count = 0
+    """Each write fails twice before it is let through."""
+    tried: Counter[tuple[str, str, str]] = Counter()
 
     async def fail(request: web.Request) -> web.StreamResponse | None:
-        nonlocal count
         if request.method == "GET" or "/leases" in request.path:
             return None
-        count += 1
-        return answering(code, reason)(request) if count % 3 else None
+        metadata = json.loads(await request.read() or b"{}").get("metadata", {})
+        write = request.method, request.path, metadata.get("name", "")
+        tried[write] += 1
+        return answering(code, reason)(request) if tried[write] % 3 else None
 
     proxy.fault = fail
     make_operator()
