@@ -20,9 +20,13 @@ from .pods import EnvVar, PodOptions, Resources, VolumeName
 Column = Annotated[str, MinLen(1), MaxLen(256)]
 
 
+_ANY_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)
+"""Whether a text is a time as cron has it does not depend on when one asks."""
+
+
 def _cron(text: str) -> str:
     try:
-        CronSim(text, datetime.now(UTC))
+        CronSim(text, _ANY_MOMENT)
     except CronSimError as error:
         raise ValueError(
             f"{text!r} is no time as cron has it: {error}; it takes minute, hour, day, month, weekday"
