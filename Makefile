@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-WORKERS ?= 3
+WORKERS ?= 4
 # Memory for processor time: Go's compiler and the test clusters' API servers collect garbage a quarter as often.
 TEST_GOGC ?= 400
 # Some machines set it for all; the hundreds of processes of a test run would each compile anew what they import.
@@ -47,7 +47,7 @@ processes: $(READY) ## The trainer and the server as processes: killed, drained,
 	$(BIN)/pytest -p no:pytest-kind tests/unit -m process --numprocesses auto --dist worksteal
 
 cluster-tests: $(READY) ## Tests on real clusters, as many at a time as WORKERS says
-	GOGC=$(TEST_GOGC) $(BIN)/pytest tests/cluster --numprocesses $(WORKERS) --dist loadgroup
+	GOGC=$(TEST_GOGC) $(BIN)/pytest tests/cluster --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 bench: $(READY) ## Measure and print (docs/benchmarks.md says what to expect)
 	$(BIN)/python -m tests.benchmarks

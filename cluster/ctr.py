@@ -31,6 +31,10 @@ class Ctr:
         """The digests of what it has."""
         return set(self._said("content", "list", "--quiet").split())
 
+    def has(self, layout: Layout) -> bool:
+        """Whether the image of that name is this one."""
+        return layout.manifest["digest"] in self._said("images", "list", f"name=={layout.name}").split()
+
     def tag(self, name: str, other: str) -> None:
         """Gives an image a second name; one that is not there is no fault."""
         command = self._command("images", "tag", "--force", name, other)

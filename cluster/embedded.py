@@ -213,11 +213,12 @@ def _install_addons(cluster: EmbeddedCluster) -> None:
 def _await_ready(cluster: EmbeddedCluster) -> None:
     layout = cluster.layout
     kubectl: list[str | Path] = [cluster.kubectl, f"--kubeconfig={layout.kubeconfig}", "--request-timeout=5s"]
+    within = f"--timeout={READY_WITHIN:.0f}s"
     for _ in _until(READY_WITHIN, cluster, "the nodes do not register"):
-        if succeeds(*kubectl, "get", "nodes", *layout.nodes):
+        if succeeds(*kubectl, "wait", within, "--for=create", *(f"node/{node}" for node in layout.nodes)):
             break
     run(*kubectl, "label", "--overwrite", "node", layout.nodes[0], "node-role.kubernetes.io/control-plane=")
-    patience = ["--request-timeout=0", f"--timeout={READY_WITHIN:.0f}s"]
+    patience = ["--request-timeout=0", within]
     run(*kubectl, "wait", *patience, "--for=condition=Ready", "node", "--all")
     run(*kubectl, "wait", *patience, "--for=condition=Available", "--namespace=kube-system", "deployment/coredns")
 

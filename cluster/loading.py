@@ -38,6 +38,8 @@ def load_archive(cluster: EmbeddedCluster, archive: Path) -> None:
 def _load_layout(cluster: EmbeddedCluster, node: str, layout: Layout) -> None:
     """Sends what the node lacks, and all of it when what it had is collected meanwhile."""
     client = _client(cluster, node)
+    if client.has(layout):
+        return
     listed = client.blobs()
     # containerd would collect, while it unpacks, the layers that the new image shares with the one it replaces.
     client.tag(layout.name, f"{layout.name}-previous")

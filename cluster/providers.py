@@ -44,8 +44,15 @@ class Provider(Protocol):
     def build(self, targets: Sequence[str]) -> None:
         """The project's images, for clusters to come."""
 
+    def load(self, name: str, targets: Sequence[str]) -> list[str]:
+        """References of the project's images as they were built last, which the cluster's pods can use from here on.
+
+        Raises:
+            ClusterError: when they cannot be had.
+        """
+
     def images(self, name: str, targets: Sequence[str]) -> list[str]:
-        """References of the project's images, which the cluster's pods can use from here on.
+        """The same, of images built now.
 
         Raises:
             ClusterError: when they can neither be built nor had.
@@ -75,15 +82,19 @@ class Embedded:
     def build(self, targets: Sequence[str]) -> None:
         seed.grow(images.build(targets))
 
-    def images(self, name: str, targets: Sequence[str]) -> list[str]:
+    def load(self, name: str, targets: Sequence[str]) -> list[str]:
         cluster = embedded.find(name)
         if cluster is None:
             raise ClusterError(f"cluster {name} does not run: `python -m cluster up --name {name}`")
-        references = images.build(targets)
+        references = [images.reference(target) for target in targets]
         for reference in references:
             with step(f"loading {reference}"):
                 loading.load_image(cluster, reference)
         return references
+
+    def images(self, name: str, targets: Sequence[str]) -> list[str]:
+        images.build(targets)
+        return self.load(name, targets)
 
 
 @dataclass(frozen=True)
@@ -122,12 +133,16 @@ class Kind:
     def build(self, targets: Sequence[str]) -> None:
         images.build(targets)
 
-    def images(self, name: str, targets: Sequence[str]) -> list[str]:
-        references = images.build(targets)
+    def load(self, name: str, targets: Sequence[str]) -> list[str]:
+        references = [images.reference(target) for target in targets]
         for reference in references:
             with step(f"loading {reference}"):
                 run(kind_path(), "load", "docker-image", reference, f"--name={name}")
         return references
+
+    def images(self, name: str, targets: Sequence[str]) -> list[str]:
+        images.build(targets)
+        return self.load(name, targets)
 
     @staticmethod
     def _kubeconfig(name: str) -> Path:
@@ -158,7 +173,7 @@ class Current:
     def build(self, targets: Sequence[str]) -> None:
         """They are the user's."""
 
-    def images(self, name: str, targets: Sequence[str]) -> list[str]:
+    def load(self, name: str, targets: Sequence[str]) -> list[str]:
         variables = [f"PERENNIAL_{target.upper()}_IMAGE" for target in targets]
         if missing := [variable for variable in variables if not os.environ.get(variable)]:
             raise ClusterError(
@@ -167,6 +182,9 @@ class Current:
                 f"in {' and '.join(missing)}"
             )
         return [os.environ[variable] for variable in variables]
+
+    def images(self, name: str, targets: Sequence[str]) -> list[str]:
+        return self.load(name, targets)
 
     @staticmethod
     def _kubeconfig() -> Path:

@@ -44,7 +44,7 @@ def prepare(tell: Callable[[str], None]) -> Stage:
         if not scene.is_left_over(system):
             system.apply(scene.MANIFESTS / "system.yaml")
         tell("loading the two images")
-        references = provider.images(NAME, images.TARGETS)
+        references = provider.load(NAME, images.TARGETS)
     except ClusterError as problem:
         raise CommandFailed(str(problem)) from problem
     tell("helm install perennial charts/perennial")

@@ -14,12 +14,6 @@ from cluster.harness import Harness
 ROOT = Path(__file__).parents[2]
 
 
-def install_crds(cluster: Harness) -> None:
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
-    for plural in ("trainingjobs", "modeldeployments", "driftmonitors"):
-        cluster.kubectl("wait", "--for=condition=Established", f"crd/{plural}.perennial.dev", "--timeout=30s")
-
-
 class OperatorProcess:
     """Started and killed at will; its log is kept for whoever looks at a failed test.
 

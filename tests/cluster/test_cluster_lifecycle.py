@@ -1,7 +1,8 @@
 """The embedded cluster comes, goes and breaks without a trace on its host.
 
 A trace is an interface, route, mount, process or cgroup of the cluster's, or any change of the host's packet filter or
-policy rules.
+policy rules. To bring a cluster up is a good part of all the work, so those of the first tests tell one story in order:
+what stands is left to the next.
 """
 
 from __future__ import annotations
@@ -33,10 +34,25 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+in_order = pytest.mark.xdist_group("lifecycle")
+
+
 @pytest.fixture
 def names() -> Iterator[tuple[str, str]]:
     """Two names for clusters of this test, which are gone after it."""
-    prefix = f"life{os.getpid()}"
+    with gone_afterwards(f"life{os.getpid()}") as pair:
+        yield pair
+
+
+@pytest.fixture(scope="module")
+def story() -> Iterator[tuple[str, str]]:
+    """Two names for the clusters of the tests in order."""
+    with gone_afterwards(f"story{os.getpid()}") as pair:
+        yield pair
+
+
+@contextlib.contextmanager
+def gone_afterwards(prefix: str) -> Iterator[tuple[str, str]]:
     pair = (f"{prefix}a", f"{prefix}b")
     before = host_tables()
     yield pair
@@ -93,35 +109,51 @@ def gone(cluster: EmbeddedCluster, but: set[str], patience: float = 20) -> dict[
     return left
 
 
-def test_up_is_repeatable_and_down_leaves_nothing(names: tuple[str, str]) -> None:
-    first = up(names[0])
+@in_order
+def test_up_is_repeatable(story: tuple[str, str]) -> None:
+    first = up(story[0])
     assert ready_nodes(first) == 1
     pid, credentials = first.pid, first.layout.kubeconfig.read_text()
-    again = up(names[0])
+    again = up(story[0])
     assert (again.pid, again.layout.kubeconfig.read_text()) == (pid, credentials)
     assert set(traces(first)) == {"interfaces", "routes", "processes", "cgroups", "state"}
-    assert embedded.down(names[0])
-    assert traces(first) == {}
-    assert not embedded.down(names[0])
-    assert ready_nodes(up(names[0])) == 1
 
 
-def test_two_clusters_live_side_by_side(names: tuple[str, str]) -> None:
-    one, two = (up(name) for name in names)
+@in_order
+def test_the_api_server_can_be_stopped_and_comes_back(story: tuple[str, str]) -> None:
+    cluster = up(story[0])
+    control = cluster.control_socket()
+    assert ask(control, "stop", "kube-apiserver")["pid"] is None
+    with pytest.raises(ClusterError, match="refused"):
+        ready_nodes(cluster)
+    ask(control, "start", "kube-apiserver")
+    await_server(cluster)
+    ask(control, "kill", "kube-apiserver")
+    await_server(cluster, starts=3)
+    assert "error" in ask(control, "stop", "no-such-component")
+
+
+@in_order
+def test_two_clusters_live_side_by_side_and_down_leaves_nothing_of_one(story: tuple[str, str]) -> None:
+    one, two = (up(name) for name in story)
     assert ready_nodes(one) == ready_nodes(two) == 1
     assert one.layout.kubeconfig.read_text() != two.layout.kubeconfig.read_text()
-    embedded.down(names[0])
+    assert embedded.down(story[0])
     assert traces(one) == {}
+    assert not embedded.down(story[0])
     assert ready_nodes(two) == 1
+    assert embedded.down(story[1])
 
 
-def test_the_death_of_the_first_process_ends_everything(names: tuple[str, str]) -> None:
-    cluster = up(names[0])
+@in_order
+def test_the_death_of_the_first_process_ends_everything(story: tuple[str, str]) -> None:
+    cluster = up(story[0])
+    assert ready_nodes(cluster) == 1, "it comes up again after it was taken down"
     pid = cluster.pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     assert set(gone(cluster, but={"state"})) == {"state"}
-    assert ready_nodes(up(names[0])) == 1, "a dead cluster is replaced"
+    assert ready_nodes(up(story[0])) == 1, "a dead cluster is replaced"
 
 
 @pytest.mark.parametrize("after", [0.3, 1.5, 3.5])
@@ -189,19 +221,6 @@ def reaches(cluster: EmbeddedCluster, node: str, address: str) -> bool:
         subprocess.run(cluster.exec("python3", "-c", script, node=node), capture_output=True, check=False).returncode
         == 0
     )
-
-
-def test_the_api_server_can_be_stopped_and_comes_back(names: tuple[str, str]) -> None:
-    cluster = up(names[0])
-    control = cluster.control_socket()
-    assert ask(control, "stop", "kube-apiserver")["pid"] is None
-    with pytest.raises(ClusterError, match="refused"):
-        ready_nodes(cluster)
-    ask(control, "start", "kube-apiserver")
-    await_server(cluster)
-    ask(control, "kill", "kube-apiserver")
-    await_server(cluster, starts=3)
-    assert "error" in ask(control, "stop", "no-such-component")
 
 
 def await_server(cluster: EmbeddedCluster, starts: int = 2, patience: float = 60) -> None:

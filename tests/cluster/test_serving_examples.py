@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 
 from cluster.harness import Harness
-from tests.cluster.operator_process import ROOT, install_crds
+from tests.cluster.operator_process import ROOT
 
 EXAMPLES = sorted((ROOT / "examples").glob("serving-*.yaml"))
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.stem))
-def test_an_example_is_admitted(cluster: Harness, namespace: str, path: Path) -> None:
-    install_crds(cluster)
-    cluster.kubectl("apply", "--namespace", namespace, "--dry-run=server", "-f", str(path))
+def test_an_example_is_admitted(cluster: Harness, crds: None, path: Path) -> None:
+    cluster.kubectl("apply", "--dry-run=server", "-f", str(path))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cluster.harness import Harness
-from tests.cluster.operator_process import OperatorProcess, install_crds
+from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.serving_scene import Scene, assert_nothing_lost, modeldeployment
 from tests.cluster.training_scene import own, trainingjob
 
@@ -39,13 +39,15 @@ skops.io.dump(model, os.path.join(output, "model.skops"))
 """
 FAILS_ON_OUTLIERS = 'RadiusNeighborsClassifier(radius=0.3, algorithm="brute")'
 FOLLOWS = {"trainingJob": "flights"}
+PAUSE = 0.05
+"""Seconds between the requests of each of the load's workers. scikit-learn answers here, and a request takes it some
+milliseconds: more of them would starve whatever runs beside."""
 
 
 @pytest.fixture(scope="module")
 def operator(
-    cluster: Harness, images: list[str], tmp_path_factory: pytest.TempPathFactory
+    cluster: Harness, images: list[str], crds: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Scene, OperatorProcess]]:
-    install_crds(cluster)
     namespace = f"test-{secrets.token_hex(4)}"
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}})
@@ -80,7 +82,7 @@ def test_versions_follow_one_another_through_an_operators_deaths(operator: tuple
     train(scene, 1)
     scene.wait_stable("flights", 1, replicas=2)
 
-    with scene.load("flights") as counted:
+    with scene.load("flights", pause=PAUSE) as counted:
         train(scene, 2, "LogisticRegression(C=0.5)")
         scene.wait_for(lambda: scene.status("flights").get("candidate", {}).get("version") == 2, "it rolls out")
         define(scene, "LogisticRegression(C=0.2)")
@@ -102,7 +104,7 @@ def test_a_version_that_fails_requests_is_rolled_back_by_itself(operator: tuple[
     canary = {"strategy": "Canary", "steps": [{"weight": 50, "minRequests": 100}], "analysis": analysis}
     scene.apply(modeldeployment("flights", model=FOLLOWS, replicas=2, rollout=canary))
     served = scene.status("flights")["stable"]["version"]
-    with scene.load("flights") as counted:
+    with scene.load("flights", pause=PAUSE) as counted:
         train(scene, served + 1, FAILS_ON_OUTLIERS)
         status = scene.wait_for(
             lambda: s if (s := scene.status("flights")).get("quarantined") else None, "the candidate is quarantined"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cluster.harness import Harness
-from tests.cluster.operator_process import OperatorProcess, install_crds
+from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.serving_scene import Scene, assert_nothing_lost, modeldeployment, pinned
 from tests.cluster.training_scene import configmap, rows, trainingjob
 
@@ -33,10 +33,9 @@ def flipped() -> str:
 
 @pytest.fixture(scope="module")
 def scene(
-    cluster: Harness, images: list[str], tmp_path_factory: pytest.TempPathFactory
+    cluster: Harness, images: list[str], crds: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Scene, OperatorProcess]]:
     """A TrainingJob with three versions: 1, 2 much the same, and 3 that is wrong."""
-    install_crds(cluster)
     namespace = f"test-{secrets.token_hex(4)}"
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}})

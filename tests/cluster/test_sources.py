@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 from cluster.harness import Harness
-from tests.cluster.operator_process import OperatorProcess, install_crds
+from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.outside import ObjectStore, file_server, host_address, object_store
 from tests.cluster.training_scene import FIT, Scene, configmap, own, rows, trainingjob
 from tests.mlflow_server import PASSWORD, USER, MlflowServer, mlflow_server, pairs
@@ -133,12 +133,11 @@ def tracker(cluster: Harness, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture(scope="module")
 def scene(
-    cluster: Harness, images: list[str], tracker: MlflowServer, tmp_path_factory: pytest.TempPathFactory
+    cluster: Harness, images: list[str], crds: None, tracker: MlflowServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Scene]:
     address, folder = host_address(cluster), tmp_path_factory.mktemp("outside")
     (folder / "web").mkdir()
     (folder / "web" / "rows.csv").write_text(rows(count=COUNT))
-    install_crds(cluster)
     namespace = f"test-{secrets.token_hex(4)}"
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}})

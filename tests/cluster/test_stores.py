@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from cluster.harness import Harness
-from tests.cluster.operator_process import OperatorProcess, install_crds
+from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.outside import ObjectStore, host_address, object_store
 from tests.cluster.serving_scene import modeldeployment
 from tests.cluster.training_scene import Scene, configmap, rows, trainingjob
@@ -95,9 +95,8 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def stage(cluster: Harness, images: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def stage(cluster: Harness, images: list[str], crds: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     address, folder = host_address(cluster), tmp_path_factory.mktemp("outside")
-    install_crds(cluster)
     scenes = [Scene(cluster, f"test-{secrets.token_hex(4)}") for _ in range(2)]
     with ExitStack() as stack:
         store = stack.enter_context(object_store(address, folder / "s3"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cluster.harness import Harness
-from tests.cluster.operator_process import ROOT, OperatorProcess, install_crds
+from tests.cluster.operator_process import ROOT, OperatorProcess
 from tests.cluster.training_scene import Scene
 
 EXAMPLES = sorted((ROOT / "examples").glob("training-*.yaml"))
@@ -19,9 +19,8 @@ def scene(cluster: Harness, namespace: str, operator: OperatorProcess) -> Scene:
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.stem))
-def test_an_example_is_admitted(cluster: Harness, namespace: str, path: Path) -> None:
-    install_crds(cluster)
-    cluster.kubectl("apply", "--namespace", namespace, "--dry-run=server", "-f", str(path))
+def test_an_example_is_admitted(cluster: Harness, crds: None, path: Path) -> None:
+    cluster.kubectl("apply", "--dry-run=server", "-f", str(path))
 
 
 def test_the_quickstart_does_what_it_says(scene: Scene) -> None:

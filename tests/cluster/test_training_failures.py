@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cluster.harness import Harness
-from tests.cluster.operator_process import OperatorProcess, install_crds
+from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.training_scene import Scene, configmap, own, rows, trainingjob
 
 pytestmark = pytest.mark.xdist_group("training_failures")
@@ -70,11 +70,10 @@ EXPECTED: dict[str, tuple[str, str, int | None]] = {
 
 
 @pytest.fixture(scope="module")
-def scene(cluster: Harness, images: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scene(cluster: Harness, images: list[str], crds: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     namespace = f"test-{secrets.token_hex(4)}"
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}})
-    install_crds(cluster)
     scene = Scene(cluster, namespace)
     garbage = base64.b64encode(secrets.token_bytes(3000)).decode()
     scene.apply(configmap("rows", rows_csv=rows()), configmap("garbage", rows_csv=garbage))

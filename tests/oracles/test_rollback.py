@@ -25,7 +25,7 @@ from .rooms import (
     trainingjob,
 )
 
-LOOK = 130
+LOOK = 100
 """Seconds, in which each pod is looked at and a window ends."""
 HARMFUL = (50, 50)
 """Labels, right and wrong: the reference has one wrong in ten."""

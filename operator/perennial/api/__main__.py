@@ -4,8 +4,10 @@ difference."""
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,8 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-def generated() -> dict[str, str]:
+@functools.cache
+def generated() -> Mapping[str, str]:
     """Every generated file by its path below the repository's root."""
     files = {}
     for kind in KINDS:

@@ -1,6 +1,7 @@
 """What is read is what is written: else an unchanged status would be written for ever, and a spec would lose
 something on its way."""
 
+import functools
 import re
 from typing import Any
 
@@ -66,6 +67,12 @@ def _objects(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     return st.fixed_dictionaries(required, optional=optional)
 
 
+@functools.cache
+def of(model: type[Model]) -> st.SearchStrategy[Any]:
+    """Manifests of the model. A strategy takes longer to make than its examples."""
+    return manifests(tree(model))
+
+
 EXAMPLES = (
     *("28d", "1h30m", "5%", "flights", "a.b", "sklearn.svm.SVC", "0123456789abcdef" * 4),
     *("s3://lake/x/*.csv", "pvc://claim/v1", "http://mlflow:5000", "10.0.0.0/8", "/certs", "0 3 * * 1"),
@@ -90,7 +97,7 @@ thorough = settings(max_examples=10, deadline=None, suppress_health_check=list(H
 @thorough
 @given(data=st.data())
 def test_a_spec_loses_nothing(model: type[Model], data: st.DataObject) -> None:
-    manifest = data.draw(manifests(tree(model)))
+    manifest = data.draw(of(model))
     try:
         read = model.model_validate(manifest)
     except ValidationError:
@@ -102,7 +109,7 @@ def test_a_spec_loses_nothing(model: type[Model], data: st.DataObject) -> None:
 @thorough
 @given(data=st.data())
 def test_a_status_that_was_read_is_written_alike(model: type[Status], data: st.DataObject) -> None:
-    manifest = data.draw(manifests(tree(model)))
+    manifest = data.draw(of(model))
     written = model.model_validate(manifest).to_manifest()
     assert model.model_validate(written).to_manifest() == written
     assert written["observedGeneration"] == manifest.get("observedGeneration", -1)
