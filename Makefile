@@ -6,13 +6,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-WORKERS ?= 4
+WORKERS ?= 3
 # Memory for processor time: Go's compiler and the test clusters' API servers collect garbage a quarter as often.
 TEST_GOGC ?= 400
 # Some machines set it for all; the hundreds of processes of a test run would each compile anew what they import.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-down test check unit processes cluster-tests bench generate images up down clean
+.PHONY: help demo demo-down test check unit processes local-tests cluster-tests bench generate images up down clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -30,7 +30,7 @@ demo: $(READY) ## The whole loop on real data, on this machine
 demo-down: $(READY) ## Take away what the demo made
 	@$(BIN)/python -m demo down
 
-test: check unit processes cluster-tests ## Everything that must hold: static checks, unit tests, tests on a real cluster
+test: check local-tests cluster-tests ## Everything that must hold: static checks, unit tests, tests on a real cluster
 
 check: $(READY) ## Formatting, lint, types, import contracts, generated files
 	$(BIN)/ruff format --check .
@@ -45,6 +45,10 @@ unit: $(READY) ## Unit tests, in seconds
 
 processes: $(READY) ## The trainer and the server as processes: killed, drained, told nonsense
 	$(BIN)/pytest -p no:pytest-kind tests/unit -m process --numprocesses auto --dist worksteal
+
+# To import all that is tested takes ten seconds, which both together do once.
+local-tests: $(READY) ## Unit tests and those of processes in one run
+	$(BIN)/pytest -p no:pytest-kind tests/oracles tests/unit --numprocesses auto --dist worksteal
 
 cluster-tests: $(READY) ## Tests on real clusters, as many at a time as WORKERS says
 	GOGC=$(TEST_GOGC) $(BIN)/pytest tests/cluster --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
