@@ -46,7 +46,7 @@ unit: $(READY) ## Unit tests, in seconds
 processes: $(READY) ## The trainer and the server as processes: killed, drained, told nonsense
 	$(BIN)/pytest -p no:pytest-kind tests/unit -m process --numprocesses auto --dist worksteal
 
-# To import all that is tested takes ten seconds, which both together do once.
+# Both import all that is tested: together they do so once.
 local-tests: $(READY) ## Unit tests and those of processes in one run
 	$(BIN)/pytest -p no:pytest-kind tests/oracles tests/unit --numprocesses auto --dist worksteal
 

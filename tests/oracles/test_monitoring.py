@@ -11,7 +11,7 @@ from .installation import Installation
 from .oracles import chapters, goes_on, is_at_rest, survives_every_crash, survives_late_views, told
 from .rooms import NAMESPACE, NODE, cluster_of, driftmonitor, modeldeployment, rooms, says, status_of, trainingjob
 
-LOOK = 130
+LOOK = 100
 """Seconds, in which each pod is looked at and a window ends."""
 FINE, HARMFUL = (90, 10), (50, 50)
 """Labels, right and wrong: the reference has one wrong in ten."""
