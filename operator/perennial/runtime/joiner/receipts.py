@@ -6,7 +6,7 @@ them is told so last: whenever this is interrupted it can be done again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from perennial.wire.journal import Outcome, Received
 
@@ -39,11 +39,22 @@ def settle(pods: Sequence[Pod], again: float, say: Callable[[str], None]) -> Non
             everyone = False
             say(str(error))
     forgotten = {label.id for label in labels} - remembered if everyone else set()
-    for pod, its in waiting.items():
-        ids = [label.id for label in its]
-        _tell(pod, again, [id_ for id_ in ids if id_ in remembered], [id_ for id_ in ids if id_ in forgotten], say)
+    for pod, counted, its in _shares(waiting, remembered, forgotten):
+        _tell(pod, again, counted, its, say)
     left = len(labels) - len(remembered) - len(forgotten)
     say(f"{len(remembered) + len(forgotten)} labels that came with receipts were counted, {left} go on waiting")
+
+
+def _shares(
+    waiting: Mapping[Pod, Sequence[Received]], remembered: set[int], forgotten: set[int]
+) -> Iterator[tuple[Pod, list[int], list[int]]]:
+    """What each pod is told: which labels are done with, and which it is to count. Of copies in several pods the first
+    pod counts one, after the others have dropped theirs."""
+    first = {label.id: pod for pod, labels in reversed(waiting.items()) for label in labels}
+    for pod, labels in reversed(waiting.items()):
+        its = [label.id for label in labels if label.id in forgotten and first[label.id] is pod]
+        settled = remembered | forgotten - set(its)
+        yield pod, [label.id for label in labels if label.id in settled], its
 
 
 def _remembered(pod: Pod, labels: list[Received]) -> set[int]:

@@ -347,14 +347,17 @@ def test_what_no_pod_remembers_counts_where_it_waits(
     receipt = receipts(binary, a=0.1)
     assert send(newer, (receipt["a"], "no")) == (1, 1, 0)
     binary.counting.journal._records["id"] = 0
+    assert send(binary, (receipt["a"], "no")) == (1, 1, 0), "a copy"
     addresses = two.addresses
     two.addresses = [*addresses, "http://127.0.0.1:9"]
     two.join()
     assert len(newer.counting.waiting) == 1, "a pod that cannot be asked may remember it"
     two.addresses = addresses
     two.join()
-    assert losses(newer) == {binary.predictor.model.digest: [1, 0]}
-    assert send(newer, (receipt["a"], "no")) == (0, 0, 1)
+    assert len(binary.counting.waiting) == len(newer.counting.waiting) == 0
+    assert losses(binary) == {binary.predictor.model.digest: [1, 0]}
+    assert losses(newer) == {}
+    assert send(binary, (receipt["a"], "no")) == (0, 0, 1)
 
 
 def test_keys_that_come_together_have_receipts_of_their_own(two: Scene, binary: Served) -> None:
