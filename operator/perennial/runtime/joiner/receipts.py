@@ -6,7 +6,7 @@ them is told so last: whenever this is interrupted it can be done again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from perennial.wire.journal import Outcome, Received
 
@@ -46,7 +46,7 @@ def settle(pods: Sequence[Pod], again: float, say: Callable[[str], None]) -> Non
 
 
 def _shares(
-    waiting: Mapping[Pod, Sequence[Received]], remembered: set[int], forgotten: set[int]
+    waiting: dict[Pod, list[Received]], remembered: set[int], forgotten: set[int]
 ) -> Iterator[tuple[Pod, list[int], list[int]]]:
     """What each pod is told: which labels are done with, and which it is to count. Of copies in several pods the first
     pod counts one, after the others have dropped theirs."""
