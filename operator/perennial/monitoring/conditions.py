@@ -36,7 +36,7 @@ def ready(observed: Observed, checkpoint: Checkpoint) -> Finding:
         return Finding(False, reason.LEARNING, _learning(checkpoint, spec))
     if unobservable := _harm_unobservable(checkpoint, spec) or _unsuspectable(checkpoint, spec):
         return Finding(False, reason.HARM_UNOBSERVABLE, unobservable)
-    judges = f"judges {_model(checkpoint)}; one false alarm in {_days(spec)} is allowed{_misnamed(checkpoint, spec)}"
+    judges = f"judges {_model(checkpoint)}; {_allowed(spec)}{_misnamed(checkpoint, spec)}"
     if observed.rival:
         rival = f"DriftMonitor {observed.rival} acts for this deployment; this one only watches"
         return Finding(True, reason.SECOND_MONITOR, rival)
@@ -68,9 +68,12 @@ def _misnamed(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> str:
     return f"; spec.features.exclude has what is no feature of it: {', '.join(unknown[:NAMED])}{more}"
 
 
-def _days(spec: DriftMonitorSpec) -> str:
-    days = spec.false_alarm_every.seconds / 86_400
-    return "1 day" if days == 1 else f"{days:.3g} days"
+def _allowed(spec: DriftMonitorSpec) -> str:
+    every = spec.false_alarm_every.seconds
+    if every <= spec.window.period.seconds:
+        return "every window may be a false alarm: spec.falseAlarmEvery is not longer than spec.window.period"
+    days = every / 86_400
+    return f"one false alarm in {'1 day' if days == 1 else f'{days:.3g} days'} is allowed"
 
 
 def _learning(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> str:

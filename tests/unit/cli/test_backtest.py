@@ -352,7 +352,7 @@ def test_a_library_that_is_not_installed_is_named(
     path, policy = write(tmp_path), monitor(tmp_path)
     monkeypatch.setitem(sys.modules, library, None)
     assert main(["backtest", "-f", policy, "--data", path, "--baseline-rows", "4000"]) == 1
-    assert f"{library} is not installed here: pip install 'perennial[trainer]'" in capsys.readouterr().err
+    assert f"{library} is not installed here: pip install '.[trainer]'" in capsys.readouterr().err
 
 
 def test_which_monitor_is_meant_is_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -176,6 +176,13 @@ def test_a_monitor_that_does_not_watch_claims_nothing(changes: dict[str, Any]) -
     assert [each.state for each in told(plan(again, (), NOW)).verdicts] == ["DataFault"]
 
 
+def test_an_allowance_of_a_window_is_called_what_it_is() -> None:
+    case = observed(spec={"falseAlarmEvery": "5m", "window": {"period": "5m"}})
+    ready = find(told(plan(case, (), NOW)).conditions, ConditionType.READY)
+    assert ready is not None
+    assert "every window may be a false alarm" in ready.message
+
+
 @pytest.mark.parametrize("source", ["Training", "Serving"])
 def test_a_feature_that_is_excluded_and_unknown_is_named(source: str) -> None:
     names = ["x", "(score)", "flight_id", "a", "b", "c"]
