@@ -125,7 +125,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
     """The whole memory. `opened` and `closed` are the newest judged window's (Unix seconds); `sight` is what could be
     seen in the windows that are kept, and what the baseline lets be seen at all (`sight.py`); `calm` counts windows in
     a row with nothing to act upon; `suspicion` is the bet on what scores let expect; `released` is the last token of
-    `perennial.dev/release`, `settled` the model that it was about. `anchor` goes on under other models."""
+    `perennial.dev/release`, `settled` the model that it was about. `anchor` goes on under other models, and `succeeds`
+    says that one before was judged by a whole baseline."""
 
     format: int = FORMAT
     model: Judged | None = None
@@ -146,6 +147,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     governor: Governor = Governor()
     released: str | None = None
     settled: str | None = None
+    succeeds: bool = False
     joins: Joins = Joins()
 
     @property

@@ -33,7 +33,8 @@ def ready(observed: Observed, checkpoint: Checkpoint) -> Finding:
         errors = "; ".join(f"{pod}: {error}" for pod, error in sorted(look.unreachable.items())[:3])
         return Finding(False, reason.COUNTS_UNREACHABLE, f"no pod hands over its counts: {errors}. It is tried again")
     if not baseline.complete:
-        return Finding(False, reason.LEARNING, _learning(checkpoint, spec))
+        # What the loop does by itself leaves the monitor as it was: after a promotion Drifting says that it is unknown.
+        return Finding(checkpoint.succeeds, reason.LEARNING, _learning(checkpoint, spec))
     if unobservable := _harm_unobservable(checkpoint, spec) or _unsuspectable(checkpoint, spec):
         return Finding(False, reason.HARM_UNOBSERVABLE, unobservable)
     judges = f"judges {_model(checkpoint)}; {_allowed(spec)}{_misnamed(checkpoint, spec)}"

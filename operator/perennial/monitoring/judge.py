@@ -52,7 +52,12 @@ def begin(checkpoint: Checkpoint, model: Judged, reference: Reference | None) ->
     tally = tallies.pop(model.sha256, Tally())
     tallies[model.sha256] = msgspec.structs.replace(tally, harm=None).from_here
     begun = msgspec.structs.replace(
-        _rebased(checkpoint), model=model, reference=None, tallies=tallies, anchor=_told(checkpoint)
+        _rebased(checkpoint),
+        model=model,
+        reference=None,
+        tallies=tallies,
+        anchor=_told(checkpoint),
+        succeeds=checkpoint.succeeds or (checkpoint.baseline is not None and checkpoint.baseline.complete),
     )
     return refer(begun, reference) if reference else begun
 
@@ -165,7 +170,9 @@ def _based(checkpoint: Checkpoint, spec: DriftMonitorSpec, now: float) -> Checkp
         fresh = baselines.from_training(reference, now)
     else:
         fresh = baselines.from_serving(layout, now)
-    return msgspec.structs.replace(_rebased(checkpoint), baseline=fresh)
+    # Another one of the same model is what a person asked for, in the spec or by a release.
+    first = baseline is None and checkpoint.settled != reference.model
+    return msgspec.structs.replace(_rebased(checkpoint), baseline=fresh, succeeds=checkpoint.succeeds and first)
 
 
 def _is_wanted(baseline: Baseline, spec: DriftMonitorSpec) -> bool:

@@ -195,8 +195,9 @@ def _blocked(observed: Observed, checkpoint: Checkpoint) -> Finding | None:
     if look.no_reference:
         return Finding(False, DriftMonitorReason.NO_REFERENCE, look.no_reference)
     errors = "; ".join(f"{pod}: {error}" for pod, error in sorted(look.unreachable.items())[:3])
-    message = f"no pod hands over the reference yet: {errors}" if errors else "the reference is being fetched"
-    return Finding(False, DriftMonitorReason.COUNTS_UNREACHABLE, message)
+    if not errors:
+        return Finding(checkpoint.succeeds, DriftMonitorReason.LEARNING, "the reference is being fetched")
+    return Finding(False, DriftMonitorReason.COUNTS_UNREACHABLE, f"no pod hands over the reference yet: {errors}")
 
 
 def _unable(observed: Observed, now: datetime, reason: Reason, message: str, *, stalled: bool = False) -> Plan:

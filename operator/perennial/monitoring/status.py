@@ -51,8 +51,8 @@ def status(
     job."""
     spec = observed.spec
     can_judge = stalled or blocked or ready(observed, checkpoint)
-    if stalled or blocked:
-        can_judge = Finding(False, can_judge.reason, can_judge.message)
+    if stalled:
+        can_judge = Finding(False, stalled.reason, stalled.message)
     conditions = settle(
         observed.status.conditions,
         health(can_judge, stalled=stalled)

@@ -284,6 +284,10 @@ ABORTED = Deployment(
     "flights",
 )  # fmt: skip
 PINNED = Deployment(DEPLOYMENT.status, "flights", pinned=3)
+PROMOTED = Deployment(
+    ModelDeploymentStatus.model_validate({"stable": {**STABLE, "version": 4, "sha256": worlds.OTHER_MODEL}}),
+    "flights",
+)
 
 
 @pytest.mark.parametrize(
@@ -477,13 +481,9 @@ def test_promotion_begins_anew_and_keeps_what_the_old_model_is_owed() -> None:
     )
     governor = Governor(requests=(request,))
     memory = msgspec.structs.replace(memory, governor=governor)
-    promoted = Deployment(
-        ModelDeploymentStatus.model_validate({"stable": {**STABLE, "version": 4, "sha256": worlds.OTHER_MODEL}}),
-        "flights",
-    )
     reference = worlds.reference(COLUMNS, model=worlds.OTHER_MODEL, loss=worlds.loss(0.05))
     look = replace(SERVING, reference=reference)
-    wanted = plan(observed(memory, deployment=promoted, look=look), (), NOW)
+    wanted = plan(observed(memory, deployment=PROMOTED, look=look), (), NOW)
     after = remembered(wanted)
     assert told(wanted).verdicts == ()
     judged = told(wanted).model
@@ -494,6 +494,20 @@ def test_promotion_begins_anew_and_keeps_what_the_old_model_is_owed() -> None:
     assert after.tally.rows == 0
     assert after.pods == memory.pods
     assert told(wanted).requests[0].state == "Superseded"
+
+
+def test_what_the_loop_learns_anew_leaves_a_monitor_ready() -> None:
+    spec = {"baseline": {"from": "Serving"}}
+    for before, status in ((begun("Training"), "True"), (begun("Serving"), "False")):
+        promoted = observed(before, spec=spec, deployment=PROMOTED)
+        fetching = plan(promoted, (), NOW)
+        assert condition(fetching, "Ready") == (status, "Learning")
+        look = replace(SERVING, reference=worlds.reference(COLUMNS, model=worlds.OTHER_MODEL, loss=worlds.loss(0.1)))
+        learning = plan(replace(promoted, checkpoint=remembered(fetching), look=look), (), NOW)
+        assert condition(learning, "Ready") == (status, "Learning")
+        assert condition(learning, "Drifting") == ("Unknown", "Learning")
+        released = replace(promoted, checkpoint=judge.release(remembered(learning), "1"))
+        assert condition(plan(released, (), NOW), "Ready") == ("False", "Learning")
 
 
 def test_a_person_releases_what_was_found() -> None:
