@@ -48,7 +48,7 @@ _REFUSED: dict[str, Reason] = {
 }
 
 _ACTING = ("Harm", "HarmSuspected", "Drift")
-_ACTIONS: tuple[Action, ...] = ("Retrain", "Rollback")
+ACTIONS: tuple[Action, ...] = ("Retrain", "Rollback")
 
 
 def plan(observed: Observed, problems: tuple[Problem, ...], now: datetime) -> Plan:
@@ -104,7 +104,7 @@ def _governed(
     rules = spec.governor
     limits = Limits(rules.cooldown.seconds, rules.stop_after, spec.dry_run, approval=rules.approval == "Required")
     decisions: dict[str, tuple[Decision, ...]] = {}
-    for action in _ACTIONS:
+    for action in ACTIONS:
         causes = _causes(checkpoint, spec, action)
         if not causes:
             governor = withdraw(governor, action)

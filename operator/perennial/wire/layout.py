@@ -233,10 +233,22 @@ SCORE = "(score)"
 """What the model's own output is called among the columns: no feature's name."""
 
 
+_KEPT = 32
+"""Layouts, of the references that were asked of last: some 100 KB each."""
+
+
 def layout_of(reference: Reference) -> Layout:
     """The columns of a reference, its score last."""
-    columns = [*reference.columns[:-1], msgspec.structs.replace(reference.score, name=SCORE)]
-    return Layout(columns, participants(reference.joint) if reference.joint else None)
+    return _layout_of(msgspec.msgpack.encode((reference.columns, reference.joint)))
+
+
+@lru_cache(maxsize=_KEPT)
+def _layout_of(packed: bytes) -> Layout:
+    """By what is in it: each window of a monitor has its reference read anew, and making a layout takes longer than
+    scanning with it."""
+    columns, joint = msgspec.msgpack.decode(packed, type=tuple[list[Column], Joint | None])
+    columns[-1] = msgspec.structs.replace(columns[-1], name=SCORE)
+    return Layout(columns, participants(joint) if joint else None)
 
 
 def participants(joint: Joint) -> dict[str, tuple[str, ...]]:
