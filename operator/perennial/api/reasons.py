@@ -228,6 +228,10 @@ class DriftMonitorReason(Reason):
     DEPLOYMENT_NOT_FOUND = "DeploymentNotFound", "There is no ModelDeployment of that name in the namespace."
     NOTHING_SERVED = "NothingServed", "The deployment has no stable revision yet."
     COUNTS_UNREACHABLE = "CountsUnreachable", "No pod of the deployment answered; the message says what it tried."
+    TOO_MANY_COLUMNS = (
+        "TooManyColumns",
+        "What is remembered of so many columns does not fit into a ConfigMap: the model takes too many features.",
+    )
     NO_REFERENCE = "NoReference", "The version has no reference to compare with."
     HARM_UNOBSERVABLE = (
         "HarmUnobservable",
@@ -264,7 +268,7 @@ class DriftMonitorReason(Reason):
     NO_HARM = "NoHarm", "Labels show no more loss than the reference and `spec.harm.margin` allow."
     TOO_FEW_LABELS = "TooFewLabels", "Too few labels came back to judge."
     JOINED = "Joined", "The labels that the table has were joined with what was predicted."
-    JOIN_PENDING = "JoinPending", "No join of labels has ended yet, or its pod does not start; the message says why."
+    JOIN_PENDING = "JoinPending", "No label was joined yet, or the Job's pod does not start; the message says why."
     JOIN_FAILED = "JoinFailed", "The table of labels could not be joined; the message says why. It is tried again."
     RETRAIN_REQUESTED = "RetrainRequested", "A retrain was asked of the TrainingJob."
     RETRAIN_PROPOSED = "RetrainProposed", "A retrain waits for a person's `perennial.dev/approve`."

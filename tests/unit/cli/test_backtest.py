@@ -439,6 +439,16 @@ def test_what_cannot_be_done_is_told(
     assert said.format(**places) in error
 
 
+def test_a_slip_in_a_policy_is_no_other_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = {"uri": "s3://a/b", "key": "k", "column": "c", "pod": {"affinity": {"podAffinity": {}}, "x": 1}}
+    slips = monitor(
+        tmp_path, window={"minrows": 9}, labels=labels, actions=[{"state": "Harm", "action": "Retrain", "when": 1}]
+    )
+    assert main(["backtest", "-f", slips, "--data", "x", "--baseline-rows", "9"]) == 1
+    named = "there is no field spec.actions[0].when, spec.labels.pod.x, spec.window.minrows"
+    assert capsys.readouterr().err.strip().endswith(named)
+
+
 @pytest.mark.parametrize("library", ["pandas", "pyarrow"])
 def test_a_library_that_is_not_installed_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, library: str
@@ -446,7 +456,7 @@ def test_a_library_that_is_not_installed_is_named(
     path, policy = write(tmp_path), monitor(tmp_path)
     monkeypatch.setitem(sys.modules, library, None)
     assert main(["backtest", "-f", policy, "--data", path, "--baseline-rows", "4000"]) == 1
-    assert f"{library} is not installed here: pip install 'perennial[trainer]'" in capsys.readouterr().err
+    assert f"{library} is not installed here: pip install '.[trainer]'" in capsys.readouterr().err
 
 
 def test_which_monitor_is_meant_is_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

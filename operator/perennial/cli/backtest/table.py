@@ -120,7 +120,7 @@ def told() -> Iterator[None]:
 def _not_installed(problem: ImportError) -> CannotDo:
     return CannotDo(
         f"rows are read with the trainer's libraries, and {problem.name} is not installed here: "
-        "pip install 'perennial[trainer]'"
+        "pip install '.[trainer]' in Perennial's source"
     )
 
 
