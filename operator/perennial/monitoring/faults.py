@@ -7,7 +7,7 @@ new category among the known ones and a new range are changes of the world: they
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -57,22 +57,26 @@ def meaning(found: Effect, statistic: float, materiality: float) -> FindingState
 
 @dataclass(frozen=True)
 class Stretch:
-    """A stretch's counts [cells], the hours in which its rows came, and how many there are in a row's own window."""
+    """A stretch's counts [cells], the hours in which its rows came, and how many there are in a row's own window.
+    Columns `on_their_way` were outside of what was known before it, and not broken."""
 
     cells: Ints
     hours: Hours = field(default_factory=dict)
     crowd: float = 1.0
+    on_their_way: Collection[str] = ()
 
 
 def finding(scan: Scan, peak: Peak, stretch: Stretch, *, since: float, materiality: float) -> Finding:
     """A peak in a stretch as what it means."""
     dispersion = scan.dispersion(peak, stretch.cells, stretch.crowd)
-    found = effect(scan.layout, peak, stretch.cells, scan.expected(stretch.hours), dispersion)
+    name = scan.layout.columns[peak.column].name
+    expected = scan.expected(stretch.hours)
+    found = effect(scan.layout, peak, stretch.cells, expected, dispersion, on_its_way=name in stretch.on_their_way)
     if abs(peak.statistic) < scan.fault_bound:
         found = replace(found, broken=False)
     return Finding(
         state=meaning(found, peak.statistic, materiality),
-        name=scan.layout.columns[peak.column].name,
+        name=name,
         kind=found.kind,
         effect=found.size,
         divergence=found.divergence,
@@ -82,7 +86,7 @@ def finding(scan: Scan, peak: Peak, stretch: Stretch, *, since: float, materiali
         since=since,
         psi=found.psi,
         wasserstein=found.wasserstein,
-        together=scan.layout.joint.get(scan.layout.columns[peak.column].name, ()),
+        together=scan.layout.joint.get(name, ()),
     )
 
 
