@@ -104,9 +104,15 @@ def learn(
         uneven=unevenness([(baseline.windows, baseline.rows, baseline.uneven), (1, window.rows, 1.0)]),
     )
     learned = _differed(learned, layout, pairs, number)
-    if learned.rows < of or learned.windows < FEWEST_WINDOWS or learned.closed - learned.since < period:
+    if not suffices(learned, of, period):
         return learned
     return _whole(_differed(learned, layout, adjoining(recent), number), layout)
+
+
+def suffices(baseline: Baseline, of: int, period: float) -> bool:
+    """Whether a baseline from serving has `of` rows, from ten windows or more, and has taken a `period` in seconds."""
+    is_large = baseline.rows >= of and baseline.windows >= FEWEST_WINDOWS
+    return is_large and baseline.closed - baseline.since >= period
 
 
 def compare(baseline: Baseline, layout: Layout, pairs: Sequence[Pair], normal: Normal) -> Baseline:

@@ -27,6 +27,8 @@ from .triage import Triage
 
 FORMAT = 1
 KEY = "checkpoint"
+MOST_BYTES = 1024 * 1024
+"""Of a ConfigMap's data: the API server takes no larger one."""
 LEVEL = 1
 """Of compression: the highest saves 8% more and takes eight times as long, at every look."""
 
@@ -123,7 +125,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
     """The whole memory. `opened` and `closed` are the newest judged window's (Unix seconds); `sight` is what could be
     seen in the windows that are kept, and what the baseline lets be seen at all (`sight.py`); `calm` counts windows in
     a row with nothing to act upon; `suspicion` is the bet on what scores let expect; `released` is the last token of
-    `perennial.dev/release`. `anchor` goes on under other models."""
+    `perennial.dev/release`, `settled` the model that it was about. `anchor` goes on under other models, and `succeeds`
+    says that one before was judged by a whole baseline."""
 
     format: int = FORMAT
     model: Judged | None = None
@@ -143,6 +146,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
     suspicion: Harm | None = None
     governor: Governor = Governor()
     released: str | None = None
+    settled: str | None = None
+    succeeds: bool = False
     joins: Joins = Joins()
 
     @property
@@ -159,6 +164,11 @@ def encode(checkpoint: Checkpoint) -> dict[str, str]:
     """The ConfigMap's `binaryData`."""
     packed = zlib.compress(msgspec.json.encode(checkpoint), LEVEL)
     return {KEY: base64.b64encode(packed).decode()}
+
+
+def size_of(configmap: Manifest) -> int:
+    """Bytes of what a ConfigMap holds."""
+    return len(configmap["binaryData"][KEY]) * 3 // 4
 
 
 def decode(configmap: Manifest) -> Checkpoint:

@@ -28,7 +28,7 @@ DOUBT = 2.0
 class Finding(msgspec.Struct, frozen=True):
     """One column that alarms. `statistic` is the signed root, `n` the rows of its stretch, `since` where that begins
     (Unix seconds). `together` has the features that take part in a joint column. `psi`, `divergence` and `wasserstein`
-    are as in `effects.py`."""
+    are as in `effects.py`. `clean` windows have passed without it, in a verdict that goes on for others."""
 
     state: FindingState
     name: str
@@ -42,6 +42,7 @@ class Finding(msgspec.Struct, frozen=True):
     together: tuple[str, ...] = ()
     psi: float = 0.0
     wasserstein: float | None = None
+    clean: int = 0
 
 
 def meaning(found: Effect, statistic: float, materiality: float) -> FindingState:

@@ -14,6 +14,7 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 
+from perennial.api.driftmonitor import Baseline as Wanted
 from perennial.api.driftmonitor import DriftMonitorSpec
 from perennial.wire.counts import Epochs
 from perennial.wire.layout import CutKind, Layout, layout_of, reference_cells
@@ -52,7 +53,12 @@ def begin(checkpoint: Checkpoint, model: Judged, reference: Reference | None) ->
     tally = tallies.pop(model.sha256, Tally())
     tallies[model.sha256] = msgspec.structs.replace(tally, harm=None).from_here
     begun = msgspec.structs.replace(
-        _rebased(checkpoint), model=model, reference=None, tallies=tallies, anchor=_told(checkpoint)
+        _rebased(checkpoint),
+        model=model,
+        reference=None,
+        tallies=tallies,
+        anchor=_told(checkpoint),
+        succeeds=checkpoint.succeeds or (checkpoint.baseline is not None and checkpoint.baseline.complete),
     )
     return refer(begun, reference) if reference else begun
 
@@ -65,7 +71,8 @@ def refer(checkpoint: Checkpoint, reference: Reference) -> Checkpoint:
 
 
 def release(checkpoint: Checkpoint, token: str) -> Checkpoint:
-    """A person has looked: what is served from here on is normal, and the governor starts anew."""
+    """A person has looked: what is served from here on is normal, however it differs from what this model was trained
+    on, and the governor starts anew."""
     governor = msgspec.structs.replace(
         checkpoint.governor, retrains=0, rollbacks=0, cooldown_until=0.0, rollback_after=0.0
     )
@@ -75,7 +82,8 @@ def release(checkpoint: Checkpoint, token: str) -> Checkpoint:
     if not fresh.model:
         return fresh
     tally = msgspec.structs.replace(fresh.tally, harm=None, waiting=[]).from_here
-    return msgspec.structs.replace(fresh, tallies={**fresh.tallies, fresh.model.sha256: tally})
+    tallies = {**fresh.tallies, fresh.model.sha256: tally}
+    return msgspec.structs.replace(fresh, tallies=tallies, settled=fresh.model.sha256)
 
 
 def advance(checkpoint: Checkpoint, spec: DriftMonitorSpec, answers: Mapping[str, Epochs], now: float) -> Checkpoint:
@@ -156,14 +164,30 @@ def _anchored(checkpoint: Checkpoint, reference: Reference, spec: DriftMonitorSp
 def _based(checkpoint: Checkpoint, spec: DriftMonitorSpec, now: float) -> Checkpoint:
     """With a baseline of the kind that the user wants."""
     baseline, reference = checkpoint.baseline, checkpoint.reference
-    if reference is None or (baseline and baseline.source == spec.baseline.source):
+    if reference is None or (baseline and _is_wanted(baseline, spec)):
         return checkpoint
     layout = layout_of(reference)
     if spec.baseline.source == "Training":
         fresh = baselines.from_training(reference, now)
     else:
         fresh = baselines.from_serving(layout, now)
-    return msgspec.structs.replace(_rebased(checkpoint), baseline=fresh)
+    # Another one of the same model is what a person asked for, in the spec or by a release.
+    first = baseline is None and checkpoint.settled != reference.model
+    return msgspec.structs.replace(_rebased(checkpoint), baseline=fresh, succeeds=checkpoint.succeeds and first)
+
+
+def _is_wanted(baseline: Baseline, spec: DriftMonitorSpec) -> bool:
+    """Whether a baseline is of the kind, and if whole of the size, that the spec has: one that was raised since asks
+    for another, one that was lowered is kept."""
+    if baseline.source != spec.baseline.source:
+        return False
+    if baseline.source == "Training" or not baseline.complete:
+        return True
+    return baselines.suffices(baseline, spec.baseline.rows, _period(spec.baseline))
+
+
+def _period(wanted: Wanted) -> float:
+    return float(wanted.period.seconds) if wanted.period else 0.0
 
 
 def _is_full(window: Open, spec: DriftMonitorSpec) -> bool:
@@ -269,8 +293,8 @@ def _learn(
         fault = found.of("DataFault")
         if fault and not fault.clean:
             return checkpoint
-    period = spec.baseline.period.seconds if spec.baseline.period else 0.0
-    learned = baselines.learn(baseline, layout, bucket, of=spec.baseline.rows, by_hour=by_hour, period=period)
+    wanted = spec.baseline
+    learned = baselines.learn(baseline, layout, bucket, of=wanted.rows, by_hour=by_hour, period=_period(wanted))
     checkpoint = msgspec.structs.replace(checkpoint, baseline=learned)
     return _compared_with_training(checkpoint, learned, layout, spec) if learned.complete else checkpoint
 
@@ -279,7 +303,7 @@ def _compared_with_training(
     checkpoint: Checkpoint, baseline: Baseline, layout: Layout, spec: DriftMonitorSpec
 ) -> Checkpoint:
     reference, model = checkpoint.reference, checkpoint.model
-    if reference is None or model is None:
+    if reference is None or model is None or checkpoint.settled == model.sha256:
         return checkpoint
     dispersion = Dispersion(layout, baseline.served, reference.differences, np.asarray(baseline.cells))
     scan = scanner(layout, Normal(reference_cells(reference.columns), dispersion), spec)

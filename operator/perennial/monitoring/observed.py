@@ -83,6 +83,12 @@ class Observed:
         return int(self.manifest["metadata"].get("generation", 0))
 
     @property
+    def watches(self) -> bool:
+        """Whether what was found may be claimed to be so now: what a suspended monitor once found, or one whose
+        deployment is gone, must not hold training or alert for ever."""
+        return self.spec is None or (not self.spec.suspend and self.deployment is not None)
+
+    @property
     def release(self) -> str | None:
         return self._annotation(RELEASE)
 

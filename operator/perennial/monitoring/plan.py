@@ -20,7 +20,7 @@ from perennial.kube.plan import Child, Manifest, Plan, Problem
 from perennial.kube.resources import CONFIGMAPS
 
 from . import judge
-from .checkpoint import Checkpoint, Judged, encode
+from .checkpoint import MOST_BYTES, Checkpoint, Judged, encode, size_of
 from .counts import miss
 from .events import events
 from .governor import decide, follow, withdraw
@@ -48,7 +48,7 @@ _REFUSED: dict[str, Reason] = {
 }
 
 _ACTING = ("Harm", "HarmSuspected", "Drift")
-_ACTIONS: tuple[Action, ...] = ("Retrain", "Rollback")
+ACTIONS: tuple[Action, ...] = ("Retrain", "Rollback")
 
 
 def plan(observed: Observed, problems: tuple[Problem, ...], now: datetime) -> Plan:
@@ -104,7 +104,7 @@ def _governed(
     rules = spec.governor
     limits = Limits(rules.cooldown.seconds, rules.stop_after, spec.dry_run, approval=rules.approval == "Required")
     decisions: dict[str, tuple[Decision, ...]] = {}
-    for action in _ACTIONS:
+    for action in ACTIONS:
         causes = _causes(checkpoint, spec, action)
         if not causes:
             governor = withdraw(governor, action)
@@ -195,8 +195,9 @@ def _blocked(observed: Observed, checkpoint: Checkpoint) -> Finding | None:
     if look.no_reference:
         return Finding(False, DriftMonitorReason.NO_REFERENCE, look.no_reference)
     errors = "; ".join(f"{pod}: {error}" for pod, error in sorted(look.unreachable.items())[:3])
-    message = f"no pod hands over the reference yet: {errors}" if errors else "the reference is being fetched"
-    return Finding(False, DriftMonitorReason.COUNTS_UNREACHABLE, message)
+    if not errors:
+        return Finding(checkpoint.succeeds, DriftMonitorReason.LEARNING, "the reference is being fetched")
+    return Finding(False, DriftMonitorReason.COUNTS_UNREACHABLE, f"no pod hands over the reference yet: {errors}")
 
 
 def _unable(observed: Observed, now: datetime, reason: Reason, message: str, *, stalled: bool = False) -> Plan:
@@ -227,13 +228,26 @@ def _whole(
     labels: Joining,
     now: datetime,
 ) -> Plan:
+    configmap = _configmap(observed, checkpoint)
+    if (size := size_of(configmap)) > MOST_BYTES:
+        return _too_large(observed, checkpoint, size, now)
     told = status(observed, checkpoint, decisions, now, labels=labels, blocked=_blocked(observed, checkpoint))
     return Plan(
-        children=(Child(CONFIGMAPS, _configmap(observed, checkpoint)), *labels.children),
+        children=(Child(CONFIGMAPS, configmap), *labels.children),
         status=told.to_manifest(),
         events=tuple(events(observed, checkpoint, decisions, told)),
         requeue_after=_requeue(observed, decisions, labels, now),
     )
+
+
+def _too_large(observed: Observed, checkpoint: Checkpoint, size: int, now: datetime) -> Plan:
+    """Not written either: it would be refused, in words that say nothing of features."""
+    columns = len(checkpoint.reference.columns) if checkpoint.reference else 0
+    message = (
+        f"what is remembered of {columns} columns takes {size // 1024} KiB, a ConfigMap holds {MOST_BYTES // 1024}: "
+        "train the model with fewer features (spec.data.features of the TrainingJob)"
+    )
+    return _unable(observed, now, DriftMonitorReason.TOO_MANY_COLUMNS, message)
 
 
 def _configmap(observed: Observed, checkpoint: Checkpoint) -> Manifest:

@@ -120,7 +120,8 @@ class Scan:
 
     `drift_looks` and `fault_looks` are how many windows may pass, on average, before a false alarm at a cut of values
     or categories, and at one of missing or unseen ones: the two kinds share the monitor's allowance. Columns named in
-    `exclude`, and joint ones in which such a feature takes part, never alarm and cost the others nothing.
+    `exclude`, and joint ones in which such a feature takes part, never alarm and cost the others nothing. `asked` is of
+    how many of the baseline's rows each cut is asked.
     """
 
     def __init__(
@@ -149,7 +150,8 @@ class Scan:
         self._groups = _groups(layout)
         rows = np.array([float(layout.rows(normal.cells))])
         crowds = None if normal.crowd is None else np.array([normal.crowd])
-        self._always = self._against(*layout.cut_counts(normal.cells), normal.dispersion.of(rows, crowds))
+        inside, self.asked = layout.cut_counts(normal.cells)
+        self._always = self._against(inside, self.asked, normal.dispersion.of(rows, crowds))
 
     def statistics(self, stretches: Ints, hours: Sequence[Hours] = (), crowds: Floats | None = None) -> Floats:
         """Signed roots of shape (stretches, cuts) for counts of shape (stretches, cells). `hours` [stretches] say when
@@ -174,6 +176,12 @@ class Scan:
         against = against or self._always
         dispersions: Floats = self.normal.dispersion.of(rows.astype(np.float64), crowds) * against.parts
         return dispersions
+
+    def asked_of(self, hours: Hours) -> Floats:
+        """Of how many rows each cut is asked of what a stretch of these hours is compared with [cuts]."""
+        if not self.normal.season:
+            return self.asked
+        return self.layout.cut_counts(self.expected(hours))[1]
 
     def expected(self, hours: Hours) -> Counts:
         """What a stretch of these hours is compared with [cells]."""

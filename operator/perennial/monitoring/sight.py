@@ -22,8 +22,8 @@ def sight(scan: Scan, rows: float, hours: Hours | None = None, crowd: Floats | N
     split = (scan.layout.kind == CutKind.VALUE) | (scan.layout.kind == CutKind.CATEGORY)
     if not split.any() or rows <= 0:
         return 1.0
-    _, baseline = scan.layout.cut_counts(scan.normal.cells if hours is None else scan.expected(hours))
-    size = max(float(np.median(baseline[split])), 1.0)
+    asked = scan.asked if hours is None else scan.asked_of(hours)
+    size = max(float(np.median(asked[split])), 1.0)
     # The mean of ever more rows varies ever less, however they waver.
     baseline_crowd = None if scan.normal.crowd is None else np.array([scan.normal.crowd])
     variances = [

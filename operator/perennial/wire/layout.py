@@ -240,10 +240,21 @@ SCORE = "(score)"
 """What the model's own output is called among the columns: no feature's name."""
 
 
+_KEPT = 32
+"""Layouts, of the references that were asked of last: some 100 KB each."""
+
+
 def layout_of(reference: Reference) -> Layout:
     """The columns of a reference, its score last."""
-    columns = [*reference.columns[:-1], msgspec.structs.replace(reference.score, name=SCORE)]
-    joint = reference.joint
+    return _layout_of(msgspec.msgpack.encode((reference.columns, reference.joint)))
+
+
+@lru_cache(maxsize=_KEPT)
+def _layout_of(packed: bytes) -> Layout:
+    """By what is in it: each window of a monitor has its reference read anew, and making a layout takes longer than
+    scanning with it."""
+    columns, joint = msgspec.msgpack.decode(packed, type=tuple[list[Column], Joint | None])
+    columns[-1] = msgspec.structs.replace(columns[-1], name=SCORE)
     if joint is None:
         return Layout(columns)
     return Layout(columns, participants(joint), [column.name for column in joint.columns[len(joint.components) :]])

@@ -48,6 +48,9 @@ def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
         series('perennial_drift_coverage{namespace="a", driftmonitor="m"}', "0.8x60"),
         series('perennial_drift_labels_joined{namespace="a", driftmonitor="m"}', "1 0x90"),
         series('perennial_drift_labels_joined{namespace="a", driftmonitor="n"}', "0x30 1 0x59"),
+        series('perennial_drift_ready{namespace="a", driftmonitor="m", reason="CountsUnreachable"}', "0x90"),
+        series('perennial_drift_ready{namespace="a", driftmonitor="n", reason="Learning"}', "0x90"),
+        series('perennial_drift_ready{namespace="a", driftmonitor="o", reason="Watching"}', "1x90"),
         series(f'{ERRORS}{{controller="trainingjob"}}', "0+30x60"),
         series("perennial_alerts_failures_total", "0+1x60"),
     ]
@@ -57,6 +60,8 @@ def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
         alert("PerennialDataFault", 3),
         alert("PerennialLabelsNotJoined", 59),
         alert("PerennialLabelsNotJoined", 62, monitor | {"severity": "warning"}),
+        alert("PerennialDriftNotWatched", 29),
+        alert("PerennialDriftNotWatched", 31, monitor | {"reason": "CountsUnreachable", "severity": "warning"}),
         alert("PerennialCountsLost", 20),
         alert("PerennialCountsLost", 40, monitor | {"severity": "warning"}),
         alert("PerennialReconcileErrors", 40, {"controller": "trainingjob", "severity": "warning"}),

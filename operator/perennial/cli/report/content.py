@@ -246,12 +246,14 @@ def _timeline(
     if not buckets:
         return None
     start, end = min(bucket.opened for bucket in buckets), max(bucket.closed for bucket in buckets)
+    shown = [each for each in checkpoint.governor.requests if start <= each.created <= end]
     rules = game(tally.loss, spec.harm.margin.fraction) if tally.loss else None
     return Timeline(
         start,
         end,
         bars=[Bar(each.state, each.since, end, f"{each.state}: {describe(each)}") for each in verdicts],
-        marks=[each.created for each in checkpoint.governor.requests if start <= each.created <= end],
+        retrains=[each.created for each in shown if each.action == "Retrain"],
+        rollbacks=[each.created for each in shown if each.action == "Rollback"],
         points=[_point(checkpoint, bucket.opened, bucket.closed, bucket.cells) for bucket in tally.losses],
         reference=rules.reference if rules else None,
         tolerated=rules.tolerated if rules else None,
