@@ -101,8 +101,8 @@ def test_a_change_of_one_feature_is_no_joint_change(
 
 
 def test_a_feature_that_hardly_takes_part_explains_what_it_moves(rng: np.random.Generator) -> None:
-    """As far out as values go it moves a component of which it is a twentieth."""
-    made = Joint(["a", "b", "c", "d"], [], [], [], [], [[0.7, 0.7, 0.04, 0.001]], [], [])
+    """As far out as values go it moves a component of which it is a fortieth."""
+    made = Joint(["a", "b", "c", "d"], [], [], [], [], [[0.7, 0.7, 0.02, 0.001]], [], [])
     made.columns = [worlds.numeric("(component 1)", rng), worlds.numeric("(reconstruction error)", rng)]
     assert participants(made) == {"(component 1)": ("a", "b", "c"), "(reconstruction error)": ("a", "b", "c", "d")}
 
