@@ -103,9 +103,9 @@ def serve(pods: Sequence[str], batch: str) -> list[Served]:
     return served
 
 
-def feedback(pod: str, served: Sequence[Served]) -> tuple[int, int, int]:
+def feedback(pod: str, served: Sequence[Served], *, flipped: bool = False) -> tuple[int, int, int]:
     """Send the labels with their receipts, too: how many were accepted, of them wait, and were duplicates."""
-    sent = {"labels": [{"receipt": each.receipt, "label": each.late} for each in served]}
+    sent = {"labels": [{"receipt": each.receipt, "label": int(each.late != flipped)} for each in served]}
     said = post(f"http://{pod}:8081/v2/models/flights/feedback", sent)
     return said["accepted"], said["waiting"], said["duplicates"]
 
@@ -173,12 +173,14 @@ def test_labels_of_a_table(scene: Scene, operator: OperatorProcess, bucket: Obje
     assert joins(scene, *names) == (560, 110, 2, 0, 2, 0)
     assert counted(scene) == losses([*first, *second])
 
-    # A pod ends: the other one has what it remembered. And the world has turned around.
+    # A pod ends: the other one has what it remembered, and what waited in it. And the world has turned around.
+    for place, pod in enumerate(scene.pods()):
+        assert feedback(pod, third[20 * place : 20 * place + 20], flipped=True) == (20, 10, 0)
     scene.kubectl("patch", "modeldeployment", "flights", "--type=merge", "--patch", '{"spec": {"replicas": 1}}')
     scene.wait_for(partial(scene.has_settled, 1), "one pod serves")
     arrive("days/3.csv", table(third, flipped=True))
     scene.wait_for(lambda: joins(scene, "files") == (3,), "the third file is joined")
-    assert joins(scene, *names) == (860, 110, 2, 0, 3, 0)
+    assert joins(scene, *names) == (820, 150, 2, 0, 3, 0)
     scene.wait_for_condition("Harmful", "True")
     assert counted(scene) == losses([*first, *second]) + losses(third, flipped=True)
     assert scene.verdict("Harm")["loss"]["now"] > 2 * scene.verdict("Harm")["loss"]["reference"]

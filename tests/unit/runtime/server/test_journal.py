@@ -289,6 +289,7 @@ def test_nothing_waits_for_ever(kept: Served, newer: Served, monkeypatch: pytest
     newer.counting.waiting = Waiting(newer.counting.mapped.folder, lambda: now[0])
     first, second = receipted(kept, "a", "b")
     send(newer, first)
+    assert b'perennial_labels_waiting{model="flights"} 1.0' in newer.operate("/metrics").raw
     newer.operate("/perennial/v1/journal/waiting", pack(Visit("flights", again=4000)), "POST")
     now[0] = 3 * 4000
     newer.predictor.tick()
