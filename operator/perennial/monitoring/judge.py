@@ -52,7 +52,7 @@ def begin(checkpoint: Checkpoint, model: Judged, reference: Reference | None) ->
     tallies = dict(list(checkpoint.tallies.items())[-(TALLIES - 1) :])
     # One that comes back is judged by the labels from here on, as its windows are.
     tally = tallies.pop(model.sha256, Tally())
-    tallies[model.sha256] = msgspec.structs.replace(tally, harm=None).from_here
+    tallies[model.sha256] = msgspec.structs.replace(tally, harm=None, stepped=0.0).from_here
     begun = msgspec.structs.replace(
         _rebased(checkpoint),
         model=model,
