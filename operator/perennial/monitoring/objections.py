@@ -49,7 +49,8 @@ class Return:
 class Situation:
     """What matters beyond the monitor. `accepted` is the TrainingJob's accepted version, 0 without one; `taken` are the
     last requests that the TrainingJob and the deployment noted; `pinned` is the version that the deployment is held to;
-    `busy` says what is already going on that may be the cure.
+    `busy` says what is already going on that may be the cure, `fruitless` how the run that was asked for last has ended
+    if that brought no cure.
 
     `rival` is the name of the monitor that acts instead of this one; `approved` is the proposal that a person said yes
     to; `found` is when the first cause of the action was found, and `hasty` says that no whole window was judged since
@@ -63,6 +64,7 @@ class Situation:
     accepted: int = 0
     taken: frozenset[str] = frozenset()
     busy: str | None = None
+    fruitless: str | None = None
     way_back: Return = Return()
     rival: str | None = None
     data_fault: bool = False
