@@ -102,15 +102,16 @@ def _rival(_: Governor, situation: Situation, __: Limits) -> Decision | None:
     return Decision("NotActing", None, f"nothing: DriftMonitor {situation.rival} acts for this deployment")
 
 
-def _stopped(governor: Governor, _: Situation, limits: Limits) -> Decision | None:
+def _stopped(governor: Governor, situation: Situation, limits: Limits) -> Decision | None:
     counts = {"retrains": governor.retrains, "rollbacks": governor.rollbacks}
     spent = next((f"{count} {name}" for name, count in counts.items() if count >= limits.stop_after), None)
     if spent is None:
         return None
+    last = f"{situation.fruitless}; " if situation.fruitless else ""
     return Decision(
         "Stopped",
         f"{spent} in a row, and none was followed by a long calm",
-        "a person looks at data and definition, then annotates the monitor with perennial.dev/release",
+        f"{last}a person looks at data and definition, then annotates the monitor with perennial.dev/release",
     )
 
 
