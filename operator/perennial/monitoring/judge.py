@@ -30,6 +30,7 @@ from .dispersion import Dispersion
 from .faults import Finding, Stretch, finding, unexplained
 from .harm import Harm, game, step
 from .history import Bucket, History, crowds, hours, lengths, push, pushed, rows, stretches
+from .one_sided import one_sided
 from .scan import Normal, Peak, Scan, looks_in
 from .sight import sight
 from .suspicion import bet_on_scores, why_not
@@ -379,6 +380,9 @@ def _bet(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> Checkpoint:
     windows."""
     for digest, tally in checkpoint.tallies.items():
         newest = max((mark.seen for mark in checkpoint.pods.values()), default=0.0)
+        if _proves_nothing(checkpoint, digest):
+            tally = msgspec.structs.replace(tally, waiting=[], harm=None)
+            checkpoint = msgspec.structs.replace(checkpoint, tallies={**checkpoint.tallies, digest: tally})
         if tally.loss is None or not sum(tally.waiting) or newest - tally.stepped < spec.window.period.seconds:
             continue
         rules = game(tally.loss, spec.harm.margin.fraction)
@@ -396,6 +400,13 @@ def _bet(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> Checkpoint:
         tallies = {**checkpoint.tallies, digest: stepped}
         checkpoint = msgspec.structs.replace(checkpoint, tallies=tallies, triage=found)
     return checkpoint
+
+
+def _proves_nothing(checkpoint: Checkpoint, digest: str) -> bool:
+    reference = checkpoint.reference
+    if reference is None or digest != reference.model:
+        return False
+    return one_sided(checkpoint.tallies[digest], reference) is not None
 
 
 def _labelled(losses: list[int], cells: int, opened: float, closed: float) -> Bucket:
