@@ -4,7 +4,8 @@ Where windows waver, the mean of a block varies by more than chance. By how much
 forgets at a steady rate (Ornstein and Uhlenbeck's, averaged over the block), whose size and memory are learned from
 differences of neighbouring blocks (`wire/differences.py`): a posterior over a grid of both, from a prior by which most
 likely there is no such thing. The units of a kind have one in common, so that they lend one another what little each
-has seen; a unit that this does not explain is judged by itself, and has no say in what is common.
+has seen; a unit that this does not explain is judged by itself, and has no say in what is common. How likely that is
+comes from how many others do: a mixture of both, so that no unit changes from one to the other at once.
 
 Counts are divided by the overdispersion to be expected: a power mean, since too small a one costs more than too large a
 one. Blocks longer than any that was seen are judged by the same process, so by how their parts went on from one
@@ -33,8 +34,10 @@ ALIKE = 0.9
 that hang together may look as if they did not: when small sizes were thought likelier, one in sixteen baselines of so
 few brought a false alarm within its first 64 windows. A smaller chance delays what is found, and prevents no more."""
 
-OWN = 100.0
-"""How many times as likely a unit must be by itself as by what is common."""
+BY_THEMSELVES = 0.01
+"""Units of a kind that are taken to be by themselves besides those that were seen to be. Of many that waver one will
+look by chance as if it did not: believed as soon as that was a hundred times as likely, it brought a false alarm in one
+of eight baselines whose windows hung together by 0.9."""
 
 MOST = 1e20
 """Times as likely that are told apart."""
@@ -43,7 +46,7 @@ TOGETHER = 1 / 30
 """How far units are taken to depend on one another: any number of them is worth fewer than thirty for what is
 common."""
 
-ROUNDS = 2
+ROUNDS = 3
 """Of sorting out who shares what is common."""
 
 POWER = 2
@@ -134,16 +137,18 @@ def _posterior(likelihood: Floats, squares: Floats) -> Floats:
     alone = likely * prior
     evidence = alone.sum(axis=1)
     sharing = squares <= np.median(squares)
+    own = np.zeros(len(likelihood))
     for _ in range(ROUNDS):
         worth = 1 / (1 + TOGETHER * (int(sharing.sum()) - 1))
         common = _normalised(np.log(prior) + worth * likelihood[sharing].sum(axis=0))
         better = np.minimum(evidence / np.maximum(likely @ common, _TINY), MOST)
-        sharing = better < OWN
+        others = own.sum() - own
+        odds = (BY_THEMSELVES + others) / np.maximum(len(own) - 1 - others, 1.0) * better
+        own = odds / (1 + odds)
+        sharing = own < 1 / 2
         if not sharing.any():
             # So much was seen that nothing is common any more: each is judged by itself.
             break
-    odds = (~sharing).sum() / max(int(sharing.sum()), 1) * better
-    own = np.where(sharing, odds / (1 + odds), 1.0)
     posterior: Floats = (1 - own)[:, None] * common
     posterior += alone * (own / evidence)[:, None]
     return posterior
