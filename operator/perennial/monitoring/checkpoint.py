@@ -53,7 +53,8 @@ class Tally(msgspec.Struct, frozen=True):
     """What was counted for a model, also after it was replaced: labels come late. `waiting` are losses since the last
     step of the bet at `stepped`, `losses` those of the last steps: no decision looks at them, people do. `pairs` are
     what labels say of it and of others, by their digests, since harm was last found, at so many labels as
-    `labels_then`."""
+    `labels_then`. Of labels with a known score, `scored`, so many are `positives`, which is a class where the score is
+    its probability."""
 
     rows: int = 0
     labels: int = 0
@@ -65,6 +66,8 @@ class Tally(msgspec.Struct, frozen=True):
     losses: History = ()
     pairs: dict[str, Pairs] = {}
     labels_then: int = 0
+    scored: int = 0
+    positives: int = 0
 
     @property
     def from_here(self) -> Tally:

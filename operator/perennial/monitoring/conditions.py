@@ -13,6 +13,7 @@ from .baseline import FEWEST_WINDOWS, Baseline
 from .checkpoint import Checkpoint, Tally
 from .harm import game
 from .observed import Observed
+from .one_sided import one_sided
 from .suspicion import why_not
 from .words import NAMED, at, count, describe, fault_reason
 
@@ -173,6 +174,9 @@ def _harmful(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> Finding:
         return Finding(True, reason.HARM, describe(harm))
     if suspicion := checkpoint.triage.of("HarmSuspected"):
         return Finding(None, reason.HARM_SUSPECTED, f"{describe(suspicion)}; {_labels(tally)} came back")
+    if reference and (alone := one_sided(tally, reference)) is not None:
+        message = f"{_labels(tally)} came back, all of class {alone}: if others do not, they say nothing of harm"
+        return Finding(None, reason.TOO_FEW_LABELS, message)
     if tally.labels < FEW_LABELS:
         blind = why_not(reference, spec.harm.margin.fraction) if spec and reference else None
         message = f"{_labels(tally)} came back, from {FEW_LABELS} on harm is judged"

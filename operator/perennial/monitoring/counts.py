@@ -127,6 +127,8 @@ def _tallied(tally: Tally, counts: ModelCounts) -> Tally:
         labels=tally.labels + sum(labels.loss),
         waiting=_sum(tally.waiting, labels.loss),
         pairs=_paired(tally.pairs, labels.pairs),
+        scored=tally.scored + sum(labels.score),
+        positives=tally.positives + sum(labels.by_score),
     )
 
 

@@ -49,9 +49,11 @@ class Effect:
     wasserstein: float | None = None
 
 
-def effect(layout: Layout, peak: Peak, now: Ints, before: Counts, dispersion: float = 1.0) -> Effect:
+def effect(
+    layout: Layout, peak: Peak, now: Ints, before: Counts, dispersion: float = 1.0, *, on_its_way: bool = False
+) -> Effect:
     """The effect behind a peak. `now` are the counts of its stretch and `before` the baseline's, all columns of
-    both; `dispersion` is that of so long a stretch at the peak's cut."""
+    both; `dispersion` is that of so long a stretch at the peak's cut. `on_its_way` is as in `units.py`."""
     column = layout.columns[peak.column]
     cells = layout.slice(peak.column)
     kind = CutKind(int(layout.kind[peak.cut]))
@@ -65,9 +67,10 @@ def effect(layout: Layout, peak: Peak, now: Ints, before: Counts, dispersion: fl
     found = _numeric(column, values, values_before)
     if column.name in layout.joint:
         return _joint(layout.joint[column.name], found)
-    return _forbidden(column, values, values_before, found) or _unit(
-        column, now[cells], before[cells], dispersion, found
-    )
+    if forbidden := _forbidden(column, values, values_before, found):
+        return forbidden
+    words = changed_unit(column, now[cells], before[cells], dispersion, on_its_way=on_its_way)
+    return found if words is None else replace(found, kind="Unit", rises=True, broken=True, words=words)
 
 
 def _share(kind: Kind, what: str, now: Ints, before: Counts, cell: int) -> Effect:
@@ -117,11 +120,6 @@ def _outlawed(column: Numeric) -> Iterator[tuple[str, float, slice]]:
         yield "below", column.least, slice(0, bisect_left(column.edges, column.least) + 1)
     if column.greatest is not None:
         yield "above", column.greatest, slice(bisect_right(column.edges, column.greatest) + 1, None)
-
-
-def _unit(column: Numeric, now: Ints, before: Counts, dispersion: float, found: Effect) -> Effect:
-    words = changed_unit(column, now, before, dispersion)
-    return found if words is None else replace(found, kind="Unit", rises=True, broken=True, words=words)
 
 
 def _moved(p: Floats, q: Floats) -> Effect:

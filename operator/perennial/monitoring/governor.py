@@ -119,7 +119,10 @@ def _is_owed(governor: Governor, request: Request, situation: Situation) -> bool
 
 
 def _done(governor: Governor, action: Action, situation: Situation) -> str | None:
-    """What was last done about this model."""
-    return next(
-        (each.words for each in governor.requests if each.model == situation.model and each.action == action), None
+    """What was last done about what was found of this model."""
+    done = (
+        each.words
+        for each in governor.requests
+        if each.model == situation.model and each.action == action and each.created >= situation.found
     )
+    return next(done, None)

@@ -17,8 +17,8 @@ import numpy as np
 from perennial.api.driftmonitor import Baseline as Wanted
 from perennial.api.driftmonitor import DriftMonitorSpec
 from perennial.wire.counts import Epochs
-from perennial.wire.layout import CutKind, Ints, Layout, layout_of, reference_cells
-from perennial.wire.reference import Reference
+from perennial.wire.layout import CutKind, Layout, layout_of, reference_cells
+from perennial.wire.reference import Numeric, Reference
 
 from . import anchor as anchors
 from . import baseline as baselines
@@ -27,13 +27,15 @@ from .baseline import Baseline
 from .checkpoint import Checkpoint, Judged, Open, Tally
 from .counts import fold
 from .dispersion import Dispersion
-from .faults import Finding, finding, unexplained
+from .faults import Finding, Stretch, finding, unexplained
 from .harm import Harm, game, step
-from .history import Bucket, hours, lengths, push, pushed, rows, stretches
+from .history import Bucket, History, crowds, hours, lengths, push, pushed, rows, stretches
+from .one_sided import one_sided
 from .scan import Normal, Peak, Scan, looks_in
 from .sight import sight
 from .suspicion import bet_on_scores, why_not
 from .triage import CLEAN, Triage, anchored, skew, triage, triage_harm
+from .units import is_elsewhere
 
 DRIFT_SHARE, FAULT_SHARE, SUSPICION_SHARE, HARM_SHARE = 1 / 4, 1 / 8, 1 / 8, 1 / 2
 """How the allowed false alarms are divided. The scan's bounds hardly notice; a bet's delay grows with the log of its
@@ -50,7 +52,7 @@ def begin(checkpoint: Checkpoint, model: Judged, reference: Reference | None) ->
     tallies = dict(list(checkpoint.tallies.items())[-(TALLIES - 1) :])
     # One that comes back is judged by the labels from here on, as its windows are.
     tally = tallies.pop(model.sha256, Tally())
-    tallies[model.sha256] = msgspec.structs.replace(tally, harm=None).from_here
+    tallies[model.sha256] = msgspec.structs.replace(tally, harm=None, stepped=0.0).from_here
     begun = msgspec.structs.replace(
         _rebased(checkpoint),
         model=model,
@@ -223,7 +225,7 @@ def _scan(
     judged = _suspected(scanned, bucket, layout, _of_scores(scan, bucket), spec)
     acting = ("DataFault", "Drift", "HarmSuspected", "Harm")
     calm = 0 if any(verdict.state in acting for verdict in judged.triage.verdicts) else checkpoint.calm + 1
-    seen = (sight(scan, rows(history), hours(history)[-1]), sight(scan, math.inf))
+    seen = (sight(scan, rows(history), hours(history)[-1], crowds(history)[-1:]), sight(scan, math.inf))
     return msgspec.structs.replace(judged, calm=calm, sight=seen)
 
 
@@ -243,7 +245,8 @@ def _mended(checkpoint: Checkpoint, before: Triage) -> Checkpoint:
 
 def _of_scores(scan: Scan, bucket: Bucket) -> float:
     """The overdispersion of a window's scores, which are its last column."""
-    dispersion = scan.normal.dispersion.at(np.array([float(bucket.rows)]))[0]
+    rows = np.array([float(bucket.rows)])
+    dispersion = scan.normal.dispersion.of(rows, rows)[0]
     scores = (scan.layout.column == len(scan.layout.columns) - 1) & (scan.layout.kind != CutKind.MISSING)
     return float(dispersion[scores].max(initial=1.0))
 
@@ -284,7 +287,8 @@ def _learn(
 ) -> Checkpoint:
     """A window in which values went missing, by what was learned so far, is not learned from."""
     if baseline.windows:
-        normal = Normal(np.asarray(baseline.cells), Dispersion(layout, trained=reference.differences))
+        cells = np.asarray(baseline.cells)
+        normal = Normal(cells, Dispersion(layout, trained=reference.differences, normal=cells), crowd=baseline.crowd)
         found = _triaged(checkpoint, scanner(layout, normal, spec), (bucket,), spec, only_faults=True)
         checkpoint = msgspec.structs.replace(checkpoint, triage=found)
         fault = found.of("DataFault")
@@ -302,12 +306,13 @@ def _compared_with_training(
     reference, model = checkpoint.reference, checkpoint.model
     if reference is None or model is None or checkpoint.settled == model.sha256:
         return checkpoint
-    dispersion = Dispersion(layout, baseline.served, reference.differences)
+    dispersion = Dispersion(layout, baseline.served, reference.differences, np.asarray(baseline.cells))
     scan = scanner(layout, Normal(reference_cells(reference.columns), dispersion), spec)
     served = np.asarray(baseline.cells)[None, :]
+    crowd = baseline.crowd or float(baseline.rows)
     found = unexplained(
-        finding(scan, peak, served[0], {}, since=baseline.since, materiality=spec.materiality)
-        for peak in scan.peaks(scan.statistics(served))
+        finding(scan, peak, Stretch(served[0], crowd=crowd), since=baseline.since, materiality=spec.materiality)
+        for peak in scan.peaks(scan.statistics(served, crowds=np.array([crowd])))
     )
     verdict = skew(found, model=model.sha256, closed=checkpoint.closed, since=baseline.since, n=baseline.rows)
     return msgspec.structs.replace(checkpoint, triage=checkpoint.triage.replace("TrainServeSkew", verdict))
@@ -323,15 +328,16 @@ def _triaged(
 ) -> Triage:
     summed = stretches(history)
     when = hours(history)
-    statistics = scan.statistics(summed, when)
+    crowded = crowds(history)
+    statistics = scan.statistics(summed, when, crowded)
     windows = lengths(history)
+    wandering = _on_their_way(checkpoint.triage, history, scan.layout)
 
     def at(peak: Peak) -> Finding:
         return finding(
             scan,
             peak,
-            _counts(summed, peak.stretch),
-            when[peak.stretch],
+            Stretch(summed[peak.stretch], when[peak.stretch], float(crowded[peak.stretch]), wandering),
             since=history[peak.stretch].opened,
             materiality=spec.materiality,
         )
@@ -353,9 +359,20 @@ def _triaged(
     return triage(checkpoint.triage, findings, model=model, opened=history[0].opened, closed=history[0].closed)
 
 
-def _counts(summed: Ints, stretch: int) -> Ints:
-    counts: Ints = summed[stretch]
-    return counts
+def _on_their_way(before: Triage, history: History, layout: Layout) -> frozenset[str]:
+    """Numbers that were outside of what is known before the newest window, and not called broken."""
+    if len(history) < 2 or before.of("Drift") is None:
+        return frozenset()
+    fault = before.of("DataFault")
+    broken = {feature.name for feature in fault.features} if fault else set()
+    cells = np.asarray(history[1].cells)
+    return frozenset(
+        column.name
+        for place, column in enumerate(layout.columns)
+        if isinstance(column, Numeric)
+        and column.name not in broken
+        and is_elsewhere(column, cells[layout.slice(place)])
+    )
 
 
 def _bet(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> Checkpoint:
@@ -363,6 +380,9 @@ def _bet(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> Checkpoint:
     windows."""
     for digest, tally in checkpoint.tallies.items():
         newest = max((mark.seen for mark in checkpoint.pods.values()), default=0.0)
+        if _proves_nothing(checkpoint, digest):
+            tally = msgspec.structs.replace(tally, waiting=[], harm=None)
+            checkpoint = msgspec.structs.replace(checkpoint, tallies={**checkpoint.tallies, digest: tally})
         if tally.loss is None or not sum(tally.waiting) or newest - tally.stepped < spec.window.period.seconds:
             continue
         rules = game(tally.loss, spec.harm.margin.fraction)
@@ -380,6 +400,13 @@ def _bet(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> Checkpoint:
         tallies = {**checkpoint.tallies, digest: stepped}
         checkpoint = msgspec.structs.replace(checkpoint, tallies=tallies, triage=found)
     return checkpoint
+
+
+def _proves_nothing(checkpoint: Checkpoint, digest: str) -> bool:
+    reference = checkpoint.reference
+    if reference is None or digest != reference.model:
+        return False
+    return one_sided(checkpoint.tallies[digest], reference) is not None
 
 
 def _labelled(losses: list[int], cells: int, opened: float, closed: float) -> Bucket:

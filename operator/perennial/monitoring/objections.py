@@ -52,7 +52,8 @@ class Situation:
     `busy` says what is already going on that may be the cure.
 
     `rival` is the name of the monitor that acts instead of this one; `approved` is the proposal that a person said yes
-    to; `hasty` says that no whole window was judged since the cause was found.
+    to; `found` is when the first cause of the action was found, and `hasty` says that no whole window was judged since
+    the worst was.
     """
 
     model: str
@@ -65,6 +66,7 @@ class Situation:
     way_back: Return = Return()
     rival: str | None = None
     data_fault: bool = False
+    found: float = 0.0
     hasty: bool = False
     approved: str | None = None
     brake: Brake | None = None

@@ -109,7 +109,8 @@ def _governed(
         if not causes:
             governor = withdraw(governor, action)
             continue
-        situation = replace(situation, hasty=checkpoint.opened < causes[0].found)
+        found = min(cause.found for cause in causes)
+        situation = replace(situation, hasty=checkpoint.opened < causes[0].found, found=found)
         governor, decision = decide(governor, action, _cause(causes[0], action, situation), situation, limits)
         decisions |= {verdict.id: (*decisions.get(verdict.id, ()), decision) for verdict in causes}
     return msgspec.structs.replace(checkpoint, governor=governor), decisions

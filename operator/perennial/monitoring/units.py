@@ -14,7 +14,7 @@ from itertools import compress
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.wire.layout import Counts, Floats, Ints
+from perennial.wire.layout import Counts, Floats, Ints, bin_counts
 from perennial.wire.reference import Numeric
 
 SMALLEST = 0.2
@@ -85,8 +85,20 @@ _ROUND = {
 }
 
 
-def changed_unit(column: Numeric, now: Ints, before: Counts, dispersion: float = 1.0) -> str | None:
-    """What the column looks as if, in words; None where its unit seems to be the same. Counts are of all its cells."""
+def is_elsewhere(column: Numeric, cells: Ints) -> bool:
+    """Whether most values lie outside of the range that was known, near it or far."""
+    bins = bin_counts(column, cells)
+    return float(bins[0] + bins[-2]) > MOST * float(bins[:-1].sum())
+
+
+def changed_unit(
+    column: Numeric, now: Ints, before: Counts, dispersion: float = 1.0, *, on_its_way: bool = False
+) -> str | None:
+    """What the column looks as if, in words; None where its unit seems to be the same. Counts are of all its cells.
+
+    One that is `on_its_way` was elsewhere already when that was no other unit, such as a date or a number that is
+    counted on: how far it has come by now tells nothing.
+    """
     if len(column.bounds) <= FEWEST_BINS or not now[:-1].sum() or not before[:-1].sum():
         return None
     seen = _Seen.of(column, now, before, dispersion)
@@ -94,7 +106,7 @@ def changed_unit(column: Numeric, now: Ints, before: Counts, dispersion: float =
         return None
     if np.abs(seen.now - seen.before).max() < SMALLEST:
         return None
-    return _known(seen) or _stretched(seen) or _elsewhere(column, now, before)
+    return _known(seen) or _stretched(seen) or (None if on_its_way else _elsewhere(column, now, before))
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def test_a_shifted_feature_is_named_dated_and_sized(rng: np.random.Generator) ->
 
 
 def test_a_certain_but_small_shift_is_minor(rng: np.random.Generator) -> None:
-    assert Traffic(rng).run(10).run(60, shift=0.1).found == {"MinorDrift": ["f1 Distribution"]}
+    assert Traffic(rng).run(10).run(60, shift=0.08).found == {"MinorDrift": ["f1 Distribution"]}
 
 
 @pytest.mark.parametrize(

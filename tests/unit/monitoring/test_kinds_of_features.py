@@ -178,3 +178,18 @@ def test_it_is_over_when_the_unit_is_back_and_leaves_no_drift_behind(rng: np.ran
     factors = iter([1.0] * 4 + [1000.0] * 6 + [1.0] * 40)
     found = watch("numeric", rng, normal, rows=5000, after=lambda rng, n: next(factors) * normal(rng, n), windows=50)
     assert found == {}
+
+
+@pytest.mark.parametrize("step", [40.0, 150.0])
+def test_a_number_that_is_counted_on_is_no_other_unit(rng: np.random.Generator, step: float) -> None:
+    """Such as a date: window by window it comes further, and in the end three times its known range and more."""
+    begins = iter(1100 + step * np.arange(12))
+    found = watch(
+        "numeric",
+        rng,
+        lambda rng, n: rng.uniform(1000, 1100, n),
+        rows=5000,
+        after=lambda rng, n: next(begins) + rng.uniform(0, 10, n),
+        windows=12,
+    )
+    assert found == {"Drift": [("x", "Range")]}

@@ -355,6 +355,15 @@ def test_a_request_is_made_once_and_followed() -> None:
     assert "after the cooldown at 2026-03-01T13:00:00Z" in (harm.next or "")
 
 
+def test_what_was_done_about_an_earlier_harm_is_not_done_about_this_one() -> None:
+    before = Request(
+        id="r1", training_job="flights", model=worlds.MODEL, reason="Harm", created=0.0, expires=1.0, state="Taken"
+    )
+    memory = msgspec.structs.replace(with_verdicts("Harm"), governor=Governor(requests=(before,)))
+    (harm,) = told(plan(observed(memory, deployment=PINNED), (), NOW)).verdicts
+    assert harm.action is None
+
+
 def test_a_person_approves_what_is_proposed() -> None:
     case = observed(with_verdicts("Harm"), spec=APPROVAL)
     first = plan(case, (), NOW)

@@ -19,7 +19,7 @@ from perennial.monitoring.checkpoint import Checkpoint
 from perennial.monitoring.effects import effect
 from perennial.monitoring.faults import Finding
 from perennial.monitoring.harm import game
-from perennial.monitoring.history import STRETCHES, History, hours
+from perennial.monitoring.history import STRETCHES, History, crowds, hours
 from perennial.monitoring.scan import Scan, looks_in
 from perennial.monitoring.verdict import Verdict
 from perennial.monitoring.words import at, beside, count, describe
@@ -164,7 +164,7 @@ def _feature(
     watched = bool(np.isfinite(scan.bounds[measured.cut[place]]))
     peak = measured.peak(scan, place)
     before = scan.expected(hours(kept)[-1])
-    told = effect(layout, peak, now, before, scan.dispersion(peak, now))
+    told = effect(layout, peak, now, before, scan.dispersion(peak, now, float(crowds(kept)[-1])))
     if named:
         state, size, words = named[0], named[1].effect, named[1].words
     elif measured.excess[place] > 1:
