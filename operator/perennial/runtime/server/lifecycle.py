@@ -222,17 +222,21 @@ class Pod:
         self._rpc.refuse_connections()
         await _until(lambda: not (self._inference.connections or self._rpc.connections), LAST_REQUESTS_SECONDS)
         await asyncio.gather(self._inference.close(self.in_flight_seconds), self._rpc.close(self.in_flight_seconds))
+        self._close_journal()
         await self._pass_on()
         await asyncio.gather(self._hand_over(), self._bequeath())
         await self._control.close(1.0)
+
+    def _close_journal(self) -> None:
+        """Before anything of it is on its way: a mark that is made later would stay behind."""
+        if self._state.counting is not None and self._state.counting.journal is not None:
+            self._state.counting.journal.closed = True
 
     async def _pass_on(self) -> None:
         """Labels that wait go to another pod; the last one of a deployment counts them itself."""
         counting, predictor = self._state.counting, self._state.predictor
         if counting is None or predictor is None or not len(counting.waiting):
             return
-        if counting.journal is not None:
-            counting.journal.closed = True
         waiting = counting.waiting.all
         sent = await asyncio.to_thread(pass_on, waiting, self._serve.name, self.others, PASS_ON_SECONDS)
         predictor.feedback.settle(sent, ())

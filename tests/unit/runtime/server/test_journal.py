@@ -322,6 +322,13 @@ def test_only_so_many_wait(kept: Served, newer: Served, monkeypatch: pytest.Monk
     assert "send it again after it" in rejected["message"]
 
 
+def test_what_is_on_its_way_takes_no_label(kept: Served) -> None:
+    [receipt] = receipted(kept, "a")
+    kept.counting.journal.closed = True
+    answer = kept.operate("/v2/models/flights/feedback", {"labels": [{"receipt": receipt, "label": "no"}]})
+    assert answer.status == 503
+
+
 def test_labels_that_wait_in_a_pod_that_ends_go_to_another(kept: Served, newer: Served, listening: Listening) -> None:
     keep(newer, "flight")
     first, second = receipted(kept, "a", "b")
