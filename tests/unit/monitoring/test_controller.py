@@ -83,6 +83,17 @@ def test_an_operator_that_is_killed_at_any_write_loses_and_repeats_nothing(seed:
     assert all(not pod.kept for pod in cluster.pods.values())
 
 
+def test_a_memory_that_somebody_deletes_is_missed() -> None:
+    cluster = Cluster()
+    cluster.add_pod("a").serve(10)
+    assert "CheckpointUnreadable" not in [event.reason for event in cluster.reconcile().events]
+    del cluster.objects[CONFIGMAPS, "flights-drift"]
+    cluster.restart()
+    (missed,) = [event for event in cluster.reconcile().events if event.reason == "CheckpointUnreadable"]
+    assert missed.message == "ConfigMap flights-drift is gone"
+    assert "CheckpointUnreadable" not in [event.reason for event in cluster.reconcile().events]
+
+
 def test_a_pod_that_ends_is_asked_at_once_until_it_is_gone() -> None:
     cluster = Cluster()
     cluster.add_pod("a")
