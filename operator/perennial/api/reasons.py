@@ -257,7 +257,8 @@ class DriftMonitorReason(Reason):
     OVER = "Over", "What was found is over: it has long looked normal, or there is a new baseline."
     CHECKPOINT_UNREADABLE = (
         "CheckpointUnreadable",
-        "The monitor's ConfigMap holds no checkpoint of this release: the baseline is learned anew.",
+        "The monitor's ConfigMap is gone or holds no checkpoint of this release: the baseline is learned anew, and "
+        "what was found and asked for is forgotten.",
     )
     NO_FAULT = "NoFault", "The data is whole."
     HARM = "Harm", "Labels show a loss above the reference's by more than `spec.harm.margin`."

@@ -4,8 +4,9 @@ Where windows waver, the mean of a block varies by more than chance. By how much
 forgets at a steady rate (Ornstein and Uhlenbeck's, averaged over the block), whose size and memory are learned from
 differences of neighbouring blocks (`wire/differences.py`): a posterior over a grid of both, from a prior by which most
 likely there is no such thing. The units of a kind have one in common, so that they lend one another what little each
-has seen; a unit that this does not explain is judged by itself, and has no say in what is common. What is rare wavers
-less than what half of the rows have, in relation to chance, and tells less of it.
+has seen; a unit that this does not explain is judged by itself, and has no say in what is common. How likely that is
+comes from how many others are. What is rare wavers less than what half of the rows have, in relation to chance, and
+tells less of it.
 
 What wavers does so with the time: where windows are not alike in size, the more so the more rows come in one.
 
@@ -49,7 +50,13 @@ that hang together may look as if they did not: when small sizes were thought li
 few brought a false alarm within its first 64 windows. A smaller chance delays what is found, and prevents no more."""
 
 OWN = 100.0
-"""How many times as likely a unit must be by itself as by what is common."""
+"""Times as likely that a unit must be by itself as by what is common, or it is not taken to be: a change that is too
+small to be found yet would pass for wavering of its own."""
+
+BY_THEMSELVES = 0.03
+"""Units of a kind that are taken to be by themselves besides those that were seen to be. Of many that waver one will
+look by chance as if it did not: believed as soon as that was a hundred times as likely, it brought a false alarm in one
+of eight baselines whose windows hung together by 0.9."""
 
 MOST = 1e20
 """Times as likely that are told apart."""
@@ -58,7 +65,7 @@ TOGETHER = 1 / 30
 """How far units are taken to depend on one another: any number of them is worth fewer than thirty for what is
 common."""
 
-ROUNDS = 2
+ROUNDS = 3
 """Of sorting out who shares what is common."""
 
 POWER = 2
@@ -222,18 +229,19 @@ def _posterior(likelihood: Floats, seen: _Seen) -> Floats:
     says = seen.told * seen.relative**2
     most = heard & (says >= np.median(says[heard]))
     sharing = most & (excess <= np.median(excess[most]))
+    own = np.zeros(len(likelihood))
     for _ in range(ROUNDS):
         many = says[sharing].sum() / says[sharing].max()
         worth = 1 / (1 + TOGETHER * (many - 1))
         common = _normalised(np.log(prior) + worth * likelihood[sharing].sum(axis=0))
         better = np.minimum(evidence / np.maximum(likely @ common, _TINY), MOST)
-        sharing = heard & (better < OWN)
+        others = (own * heard).sum() - own * heard
+        odds = (BY_THEMSELVES + others) / np.maximum(heard.sum() - 1 - others, 1.0) * better
+        own = np.where(better < OWN, 0.0, odds / (1 + odds))
+        sharing = heard & (own < 1 / 2)
         if not sharing.any():
             # So much was seen that nothing is common any more: each is judged by itself.
             break
-    apart = telling & (better >= OWN)
-    odds = (heard & apart).sum() / max(int(sharing.sum()), 1) * better
-    own = np.where(apart, 1.0, odds / (1 + odds))
     posterior: Floats = (1 - own)[:, None] * common
     posterior += alone * (own / evidence)[:, None]
     return posterior

@@ -53,7 +53,7 @@ def effect(
     layout: Layout, peak: Peak, now: Ints, before: Counts, dispersion: float = 1.0, *, on_its_way: bool = False
 ) -> Effect:
     """The effect behind a peak. `now` are the counts of its stretch and `before` the baseline's, all columns of
-    both; `dispersion` is that of so long a stretch at the peak's cut. `on_its_way` is as in `units.py`."""
+    both; `dispersion` is that of so long a stretch at the peak's cut. `on_its_way` is as in `on_their_way.py`."""
     column = layout.columns[peak.column]
     cells = layout.slice(peak.column)
     kind = CutKind(int(layout.kind[peak.cut]))
@@ -62,8 +62,9 @@ def effect(
         return replace(missing, broken=missing.rises)
     values, values_before = now[cells][:-1], before[cells][:-1]
     if isinstance(column, Categorical):
-        unseen = kind is CutKind.UNSEEN
-        return _unseen(column, values, values_before) if unseen else _categorical(column, values, values_before)
+        told = _unseen if kind is CutKind.UNSEEN else _categorical
+        changed = told(column, values, values_before)
+        return replace(changed, broken=False) if on_its_way and changed.kind == "Unseen" else changed
     found = _numeric(column, values, values_before)
     if column.name in layout.joint:
         return _joint(layout.joint[column.name], found)

@@ -59,7 +59,7 @@ def meaning(found: Effect, statistic: float, materiality: float) -> FindingState
 @dataclass(frozen=True)
 class Stretch:
     """A stretch's counts [cells], the hours in which its rows came, and how many there are in a row's own window.
-    Columns `on_their_way` were outside of what was known before it, and not broken."""
+    Columns `on_their_way` are as in that module."""
 
     cells: Ints
     hours: Hours = field(default_factory=dict)

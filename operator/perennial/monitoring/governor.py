@@ -125,4 +125,7 @@ def _done(governor: Governor, action: Action, situation: Situation) -> str | Non
         for each in governor.requests
         if each.model == situation.model and each.action == action and each.created >= situation.found
     )
-    return next(done, None)
+    last = next(done, None)
+    if last and action == "Retrain" and situation.fruitless:
+        return f"{last}; {situation.fruitless}"
+    return last

@@ -18,7 +18,7 @@ from perennial.api.driftmonitor import Baseline as Wanted
 from perennial.api.driftmonitor import DriftMonitorSpec
 from perennial.wire.counts import Epochs
 from perennial.wire.layout import CutKind, Layout, layout_of, reference_cells
-from perennial.wire.reference import Numeric, Reference
+from perennial.wire.reference import Reference
 
 from . import anchor as anchors
 from . import baseline as baselines
@@ -29,13 +29,13 @@ from .counts import fold
 from .dispersion import Dispersion
 from .faults import Finding, Stretch, finding, unexplained
 from .harm import Harm, game, step
-from .history import Bucket, History, crowds, hours, lengths, push, pushed, rows, stretches
+from .history import Bucket, crowds, hours, lengths, push, pushed, rows, stretches
+from .on_their_way import on_their_way
 from .one_sided import one_sided
 from .scan import Normal, Peak, Scan, looks_in
 from .sight import sight
 from .suspicion import bet_on_scores, why_not
 from .triage import CLEAN, Triage, anchored, skew, triage, triage_harm
-from .units import is_elsewhere
 
 DRIFT_SHARE, FAULT_SHARE, SUSPICION_SHARE, HARM_SHARE = 1 / 4, 1 / 8, 1 / 8, 1 / 2
 """How the allowed false alarms are divided. The scan's bounds hardly notice; a bet's delay grows with the log of its
@@ -331,7 +331,7 @@ def _triaged(
     crowded = crowds(history)
     statistics = scan.statistics(summed, when, crowded)
     windows = lengths(history)
-    wandering = _on_their_way(checkpoint.triage, history, scan.layout)
+    wandering = on_their_way(checkpoint.triage, history, scan.layout, scan.normal.cells)
 
     def at(peak: Peak) -> Finding:
         return finding(
@@ -357,22 +357,6 @@ def _triaged(
 
     model = checkpoint.model.sha256 if checkpoint.model else ""
     return triage(checkpoint.triage, findings, model=model, opened=history[0].opened, closed=history[0].closed)
-
-
-def _on_their_way(before: Triage, history: History, layout: Layout) -> frozenset[str]:
-    """Numbers that were outside of what is known before the newest window, and not called broken."""
-    if len(history) < 2 or before.of("Drift") is None:
-        return frozenset()
-    fault = before.of("DataFault")
-    broken = {feature.name for feature in fault.features} if fault else set()
-    cells = np.asarray(history[1].cells)
-    return frozenset(
-        column.name
-        for place, column in enumerate(layout.columns)
-        if isinstance(column, Numeric)
-        and column.name not in broken
-        and is_elsewhere(column, cells[layout.slice(place)])
-    )
 
 
 def _bet(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> Checkpoint:

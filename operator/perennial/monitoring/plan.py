@@ -6,6 +6,7 @@ by the checkpoint that the API server then has.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from datetime import datetime
 
@@ -85,6 +86,8 @@ def _counted(observed: Observed, spec: DriftMonitorSpec, now: datetime) -> Check
     checkpoint = observed.checkpoint
     look = observed.look
     stable = observed.deployment.status.stable if observed.deployment else None
+    if observed.resumes:
+        checkpoint = msgspec.structs.replace(checkpoint, resumed=now.timestamp())
     token = observed.release
     if token and token != checkpoint.released:
         checkpoint = judge.release(checkpoint, token)
@@ -143,6 +146,7 @@ def _situation(observed: Observed, checkpoint: Checkpoint, now: datetime) -> Sit
         accepted=training.accepted.version if training and training.accepted else 0,
         taken=_taken(observed),
         busy=_busy(observed, checkpoint),
+        fruitless=_fruitless(observed, checkpoint),
         way_back=way_back(observed, checkpoint),
         rival=observed.rival,
         data_fault=checkpoint.triage.of("DataFault") is not None,
@@ -179,6 +183,24 @@ def _busy(observed: Observed, checkpoint: Checkpoint) -> str | None:
     if deployment and _is_out(accepted.sha256, deployment.status):
         return None
     return f"version {accepted.version} was accepted and waits for its rollout"
+
+
+_FRUITLESS = {
+    "Unchanged": "came to the very model that is accepted already: its data have nothing new to learn from",
+    "Rejected": "missed a gate",
+    "Failed": "failed",
+}
+
+
+def _fruitless(observed: Observed, checkpoint: Checkpoint) -> str | None:
+    """What became of the run that was asked for last, where no new version did."""
+    request = checkpoint.governor.latest("Retrain")
+    run = observed.training.runs[0] if observed.training and observed.training.runs else None
+    if request is None or run is None or run.triggered_by != observed.identity.name or run.started_at is None:
+        return None
+    if run.started_at.timestamp() < math.floor(request.created):
+        return None
+    return f"run v{run.version} {_FRUITLESS[run.state]}" if run.state in _FRUITLESS else None
 
 
 def _is_out(sha256: str, deployment: ModelDeploymentStatus) -> bool:

@@ -14,7 +14,7 @@ from itertools import compress
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.wire.layout import Counts, Floats, Ints, bin_counts
+from perennial.wire.layout import Counts, Floats, Ints
 from perennial.wire.reference import Numeric
 
 SMALLEST = 0.2
@@ -85,19 +85,12 @@ _ROUND = {
 }
 
 
-def is_elsewhere(column: Numeric, cells: Ints) -> bool:
-    """Whether most values lie outside of the range that was known, near it or far."""
-    bins = bin_counts(column, cells)
-    return float(bins[0] + bins[-2]) > MOST * float(bins[:-1].sum())
-
-
 def changed_unit(
     column: Numeric, now: Ints, before: Counts, dispersion: float = 1.0, *, on_its_way: bool = False
 ) -> str | None:
     """What the column looks as if, in words; None where its unit seems to be the same. Counts are of all its cells.
 
-    One that is `on_its_way` was elsewhere already when that was no other unit, such as a date or a number that is
-    counted on: how far it has come by now tells nothing.
+    How far one has come that is `on_its_way` tells nothing (`on_their_way.py`).
     """
     if len(column.bounds) <= FEWEST_BINS or not now[:-1].sum() or not before[:-1].sum():
         return None

@@ -111,6 +111,15 @@ def test_a_column_that_runs_away_is_no_wavering_of_the_others(layout: Layout, rn
     assert np.delete(found[:3], 3, axis=1).max() < 3
 
 
+def test_a_column_that_looks_quiet_by_chance_is_taken_to_waver_as_the_others(
+    layout: Layout, rng: np.random.Generator
+) -> None:
+    for _ in range(40):
+        windows = _windows(layout, rng, _wavering(rng, 56, 20, 0.05, 0.9))
+        found = _level(layout, Dispersion(layout, of_blocks(layout, windows)))
+        assert found[1].min() > 0.6 * np.median(found[1])
+
+
 def test_columns_that_have_shown_to_be_each_of_its_own_are_judged_so(layout: Layout) -> None:
     """After a month of windows small differences are certain, and no process explains even those that waver least."""
     chosen, _ = units(layout)

@@ -193,3 +193,22 @@ def test_a_number_that_is_counted_on_is_no_other_unit(rng: np.random.Generator, 
         windows=12,
     )
     assert found == {"Drift": [("x", "Range")]}
+
+
+@pytest.mark.parametrize(("shares", "state"), [(np.linspace(0, 1, 24), "Drift"), ([0, 0.45, *[1] * 22], "DataFault")])
+def test_a_release_that_is_taken_up_is_no_broken_column(
+    rng: np.random.Generator, shares: list[float], state: str
+) -> None:
+    """Unlike names that are spelt otherwise from some moment on, which may lie within a window."""
+    taken_up = iter(shares)
+
+    def after(rng: np.random.Generator, n: int) -> np.ndarray:
+        newer = rng.random(n) < next(taken_up)
+        return np.where(newer, "release 5", np.where(rng.random(n) < 0.3, "release 3", "release 4")).astype(object)
+
+    def before(rng: np.random.Generator, n: int) -> np.ndarray:
+        return np.where(rng.random(n) < 0.3, "release 3", "release 4").astype(object)
+
+    found = watch("categorical", rng, before, rows=5000, after=after, windows=24)
+    assert ("x", "Unseen") in found[state]
+    assert set(found) <= {state, "MinorDrift"}

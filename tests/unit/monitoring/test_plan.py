@@ -355,6 +355,27 @@ def test_a_request_is_made_once_and_followed() -> None:
     assert "after the cooldown at 2026-03-01T13:00:00Z" in (harm.next or "")
 
 
+@pytest.mark.parametrize(
+    ("run", "says"),
+    [
+        ({"state": "Unchanged"}, "; run v4 came to the very model that is accepted already: its data have nothing new"),
+        ({"state": "Rejected"}, "; run v4 missed a gate"),
+        ({"state": "Succeeded"}, None),
+        ({"state": "Unchanged", "triggeredBy": "another"}, None),
+        ({"state": "Unchanged", "startedAt": "2026-03-01T11:00:00Z"}, None),
+    ],
+)
+def test_what_a_retrain_has_come_to_is_told(run: dict[str, Any], says: str | None) -> None:
+    first = plan(observed(with_verdicts("Harm")), (), NOW)
+    usual = {"version": 4, "trigger": "DriftMonitor", "triggeredBy": "flights", "startedAt": "2026-03-01T12:00:02Z"}
+    handled = {"monitors": {"uid-monitor": told(first).requests[0].id}}
+    ended = TrainingJobStatus.model_validate({"accepted": ACCEPTED, "handled": handled, "runs": [{**usual, **run}]})
+    later = NOW + timedelta(minutes=1)
+    (harm,) = told(plan(observed(remembered(first), status=told(first), training=ended), (), later)).verdicts
+    action = harm.action or ""
+    assert (says in action) if says else ("run v4" not in action and told(first).requests[0].id in action)
+
+
 def test_what_was_done_about_an_earlier_harm_is_not_done_about_this_one() -> None:
     before = Request(
         id="r1", training_job="flights", model=worlds.MODEL, reason="Harm", created=0.0, expires=1.0, state="Taken"
