@@ -45,7 +45,7 @@ class Fleet:
 
     @property
     def counted(self) -> int:
-        return self._gone + sum(pod.counting.book.totals.labels for pod in self._pods.values())
+        return self._gone + sum(int(pod.counting.book.totals.labels) for pod in self._pods.values())
 
     @property
     def waiting(self) -> int:
