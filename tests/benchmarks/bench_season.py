@@ -36,7 +36,7 @@ from perennial.monitoring import baseline as baselines
 from perennial.monitoring import judge
 from perennial.monitoring.baseline import Baseline
 from perennial.monitoring.checkpoint import Checkpoint, encode
-from perennial.monitoring.history import Bucket, History, hours, pushed, stretches
+from perennial.monitoring.history import Bucket, History, crowds, hours, pushed, stretches
 from perennial.monitoring.names import Identity
 from perennial.monitoring.scan import Normal, Scan
 from perennial.monitoring.season import SPAN
@@ -154,7 +154,7 @@ def stream(kind: Kind, windows: int, seed: int) -> tuple[int, dict[float, list[i
             normal = baselines.normal(baseline, drawn.layout)
             scan = scan_with(drawn.layout, normal)
         history, pairs = pushed(history, drawn.window())
-        if scan.excess(scan.statistics(stretches(history), hours(history))) > 1:
+        if scan.excess(scan.statistics(stretches(history), hours(history), crowds(history))) > 1:
             history, found = (), found + 1
         else:
             baseline = baselines.compare(baseline, drawn.layout, pairs, normal)
@@ -166,7 +166,7 @@ def _delay(drawn: Seasons, scan: Scan, by: float, before: int) -> int:
     for number in range(before + MOST):
         drawn.move(0, by if number >= before else 0.0)
         history = pushed(history, drawn.window())[0]
-        peaks = scan.peaks(scan.statistics(stretches(history), hours(history)))
+        peaks = scan.peaks(scan.statistics(stretches(history), hours(history), crowds(history)))
         if number >= before and any(peak.column == 0 for peak in peaks):
             return number - before + 1
     return MOST + 1
@@ -220,7 +220,7 @@ def costs() -> None:
             history = pushed(history, drawn.window())[0]
             began = time.perf_counter()
             scan = scan_with(drawn.layout, baselines.normal(baseline, drawn.layout))
-            scan.excess(scan.statistics(stretches(history), hours(history)))
+            scan.excess(scan.statistics(stretches(history), hours(history), crowds(history)))
             spent.append(time.perf_counter() - began)
         checkpoint = Checkpoint(baseline=baseline, history=history)
         began = time.perf_counter()

@@ -1,5 +1,5 @@
-"""Labels that arrive in a bucket, joined by a Job with what two pods predicted: every label once, whoever dies, and
-harm found from nothing else.
+"""Labels that arrive in a bucket, joined by a Job with what two pods predicted: every label once, whoever dies, also
+those that come with receipts too, and harm found from nothing else.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ class Served:
     key: str
     late: int
     predicted: int
+    receipt: str
 
 
 def post(url: str, body: dict[str, Any]) -> Any:
@@ -83,7 +84,7 @@ def key_of(pod: str) -> Any:
 
 
 def serve(pods: Sequence[str], batch: str) -> list[Served]:
-    """Rows with keys, in turn to each pod."""
+    """Rows with keys, ten in turn to each pod."""
     draw, served = random.Random(batch), []
     for start in range(0, ROWS, 10):
         drawn = [NORMAL.row(draw) for _ in range(10)]
@@ -91,12 +92,22 @@ def serve(pods: Sequence[str], batch: str) -> list[Served]:
             {"flight_id": f"{batch}{start + at}", "a": a, "b": b, "carrier": carrier}
             for at, (a, b, carrier, _) in enumerate(drawn)
         ]
-        answer = post(f"http://{pods[start // 10 % len(pods)]}:8080/v2/models/flights/infer", {"rows": rows})
+        answer = post(
+            f"http://{pods[start // 10 % len(pods)]}:8080/v2/models/flights/infer",
+            {"rows": rows, "parameters": {"receipt": True}},
+        )
         served += [
-            Served(str(row["flight_id"]), late, said["prediction"])
+            Served(str(row["flight_id"]), late, said["prediction"], said["receipt"])
             for row, (*_, late), said in zip(rows, drawn, answer["rows"], strict=True)
         ]
     return served
+
+
+def feedback(pod: str, served: Sequence[Served], *, flipped: bool = False) -> tuple[int, int, int]:
+    """Send the labels with their receipts, too: how many were accepted, of them wait, and were duplicates."""
+    sent = {"labels": [{"receipt": each.receipt, "label": int(each.late != flipped)} for each in served]}
+    said = post(f"http://{pod}:8081/v2/models/flights/feedback", sent)
+    return said["accepted"], said["waiting"], said["duplicates"]
 
 
 def table(served: Sequence[Served], *more: str, flipped: bool = False) -> str:
@@ -128,6 +139,8 @@ def test_labels_of_a_table(scene: Scene, operator: OperatorProcess, bucket: Obje
     scene.wait_for(lambda: {key_of(pod) for pod in scene.pods()} == {"flight_id"}, "both pods remember by the key")
     first, second, third = (serve(scene.pods(), batch) for batch in "abc")
 
+    # Of forty rows, of which each pod has predicted twenty.
+    assert feedback(scene.pods()[0], first[:40]) == (40, 20, 0)
     arrive("days/1.csv", table(first[:200], table(first[:20]).split("\n", 1)[1].strip(), "nobody,1", "none,0"))
     failed = scene.wait_for_condition("LabelsJoined", "False")
     assert failed["reason"] == "JoinFailed"
@@ -135,7 +148,8 @@ def test_labels_of_a_table(scene: Scene, operator: OperatorProcess, bucket: Obje
     scene.apply(labels())
     scene.wait_for_condition("LabelsJoined", "True")
     names = ("joined", "duplicates", "unmatched", "rejected", "files", "late")
-    assert joins(scene, *names) == (200, 20, 2, 0, 1, 0)
+    assert joins(scene, *names) == (160, 60, 2, 0, 1, 0)
+    assert feedback(scene.pods()[1], first[40:80]) == (20, 20, 20)
     scene.wait_for(lambda: scene.status.get("labels") == 200, "the labels are counted")
     assert counted(scene) == losses(first[:200])
     assert scene.status["labelCoverage"] == round(200 / scene.status["rows"], 4)
@@ -156,15 +170,17 @@ def test_labels_of_a_table(scene: Scene, operator: OperatorProcess, bucket: Obje
         operator.start()
     scene.wait_for(lambda: joins(scene, "files") == (2,), "the second file is joined")
     scene.wait_for(lambda: scene.status["labels"] == len(first) + len(second), "its labels are counted")
-    assert joins(scene, *names) == (600, 70, 2, 0, 2, 0)
+    assert joins(scene, *names) == (560, 110, 2, 0, 2, 0)
     assert counted(scene) == losses([*first, *second])
 
-    # A pod ends: the other one has what it remembered. And the world has turned around.
+    # A pod ends: the other one has what it remembered, and what waited in it. And the world has turned around.
+    for place, pod in enumerate(scene.pods()):
+        assert feedback(pod, third[20 * place : 20 * place + 20], flipped=True) == (20, 10, 0)
     scene.kubectl("patch", "modeldeployment", "flights", "--type=merge", "--patch", '{"spec": {"replicas": 1}}')
     scene.wait_for(partial(scene.has_settled, 1), "one pod serves")
     arrive("days/3.csv", table(third, flipped=True))
     scene.wait_for(lambda: joins(scene, "files") == (3,), "the third file is joined")
-    assert joins(scene, *names) == (900, 70, 2, 0, 3, 0)
+    assert joins(scene, *names) == (820, 150, 2, 0, 3, 0)
     scene.wait_for_condition("Harmful", "True")
     assert counted(scene) == losses([*first, *second]) + losses(third, flipped=True)
     assert scene.verdict("Harm")["loss"]["now"] > 2 * scene.verdict("Harm")["loss"]["reference"]

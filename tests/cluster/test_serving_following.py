@@ -109,7 +109,7 @@ def test_a_version_that_fails_requests_is_rolled_back_by_itself(operator: tuple[
         status = scene.wait_for(
             lambda: s if (s := scene.status("flights")).get("quarantined") else None, "the candidate is quarantined"
         )
-        assert "errorRate" in status["quarantined"][0]["reason"]
+        assert "requests failed" in status["quarantined"][0]["reason"]
         scene.wait_for(
             lambda: len(scene.pods("flights")) == 2 and "candidate" not in scene.status("flights"), "it is gone"
         )

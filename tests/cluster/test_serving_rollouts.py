@@ -141,7 +141,7 @@ def test_a_candidate_that_disagrees_is_rolled_back_and_stays_so(scene: tuple[Sce
         status = made.wait_for(
             lambda: s if (s := made.status("wrong")).get("quarantined") else None, "the candidate is quarantined"
         )
-        assert "disagreement" in status["quarantined"][0]["reason"]
+        assert "answered otherwise" in status["quarantined"][0]["reason"]
         made.wait_for(lambda: len(made.pods("wrong")) == 2 and "candidate" not in made.status("wrong"), "it is gone")
     assert_nothing_lost(counted, at_least=200)
     assert made.condition("wrong", "Stalled") == ("True", "Quarantined")

@@ -116,6 +116,22 @@ async def test_a_controller_that_changes_a_child_back_is_said_and_not_fought() -
     assert len(applies) <= 4, "asked for again and again"
 
 
+async def test_a_status_that_the_schema_changes_is_written_once_and_forgotten_with_its_owner() -> None:
+    server = ApiServer()
+    server.put("shelves", shelf("a"))
+    server.admit = lambda manifest: manifest | {"status": {}} if manifest["kind"] == "Shelf" else manifest
+    installation = Installation(server, shelves)
+    for _ in range(5):
+        installation.enqueue_all()
+        await installation.settle()
+    assert [write.subresource for write in server.writes].count("status") == 1
+    (reconciler,) = installation.reconcilers.values()
+    assert len(reconciler._pruned) == 1
+    server.remove("shelves", "library", "a")
+    await installation.settle()
+    assert not reconciler._pruned
+
+
 @pytest.mark.parametrize(
     ("code", "reason", "message", "problem"),
     [

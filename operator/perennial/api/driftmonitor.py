@@ -31,7 +31,8 @@ class Baseline(Model):
     """Serving takes the first rows served, compared once with training (TrainServeSkew); Training takes the run's
     held-out rows."""
     rows: Annotated[int, Ge(100), Le(100000000)] = 10000
-    """How many rows a baseline from serving takes, from ten windows or more."""
+    """How many rows a baseline from serving takes, from ten windows or more. Raised when it is whole, another one is
+    learned; so it is with `period`."""
     period: Duration | None = None
     """How long a baseline from serving takes at least. From two weeks on (14d) it knows the hours of the week, so that
     what differs by them is not told as drift."""
@@ -157,4 +158,4 @@ class DriftMonitorSpec(Model):
     dry_run: bool = False
     """True names actions in the status and takes none."""
     suspend: bool = False
-    """True takes no counts and judges nothing."""
+    """True takes no counts and judges nothing. What is served meanwhile is not judged later either."""

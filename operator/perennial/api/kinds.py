@@ -15,6 +15,7 @@ from .modeldeployment_status import ModelDeploymentStatus
 from .reasons import (
     CommonReason,
     DriftMonitorReason,
+    JoinFailureReason,
     ModelDeploymentReason,
     Reason,
     RunFailureReason,
@@ -130,6 +131,6 @@ KINDS = (
             _MESSAGE,
             _AGE,
         ),
-        reasons=(CommonReason, DriftMonitorReason),
+        reasons=(CommonReason, DriftMonitorReason, JoinFailureReason),
     ),
 )

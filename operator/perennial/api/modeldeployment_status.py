@@ -61,7 +61,8 @@ class AnalysisResult(Status):
     name: str
     """errorRate, disagreement or loss."""
     value: float | None = None
-    """The value measured."""
+    """The value measured: the share of requests that failed or of rows that are answered otherwise; of the loss, by how
+    much it is greater than the stable version's, relative to it."""
     bound: float | None = None
     """The greatest value allowed."""
     samples: int

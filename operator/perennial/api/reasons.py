@@ -26,7 +26,7 @@ _LATE_REQUEST = (
 
 
 class CommonReason(Reason):
-    """Of all three kinds."""
+    """Of conditions and Events of all three kinds."""
 
     READY = "Ready", "The resource does its job."
     PROGRESSING = "Progressing", "A new generation of the spec is being carried out."
@@ -49,7 +49,7 @@ class CommonReason(Reason):
 
 
 class TrainingJobReason(Reason):
-    """Of TrainingJobs."""
+    """Of conditions and Events of TrainingJobs."""
 
     FIRST_RUN = "FirstRun", "The first run is under way; there is no accepted version yet."
     NO_ACCEPTED_VERSION = "NoAcceptedVersion", "No run has been accepted yet."
@@ -183,7 +183,7 @@ class RunFailureReason(Reason):
 
 
 class ModelDeploymentReason(Reason):
-    """Of ModelDeployments."""
+    """Of conditions and Events of ModelDeployments."""
 
     NO_VERSION = "NoVersion", "The TrainingJob has no accepted version yet."
     TRAINING_JOB_NOT_FOUND = "TrainingJobNotFound", "There is no TrainingJob of that name in the namespace."
@@ -221,13 +221,17 @@ class ModelDeploymentReason(Reason):
 
 
 class DriftMonitorReason(Reason):
-    """Of DriftMonitors."""
+    """Of conditions and Events of DriftMonitors."""
 
     WATCHING = "Watching", "The monitor sees and judges what the deployment serves."
     LEARNING = "Learning", "The baseline is still being gathered."
     DEPLOYMENT_NOT_FOUND = "DeploymentNotFound", "There is no ModelDeployment of that name in the namespace."
     NOTHING_SERVED = "NothingServed", "The deployment has no stable revision yet."
     COUNTS_UNREACHABLE = "CountsUnreachable", "No pod of the deployment answered; the message says what it tried."
+    TOO_MANY_COLUMNS = (
+        "TooManyColumns",
+        "What is remembered of so many columns does not fit into a ConfigMap: the model takes too many features.",
+    )
     NO_REFERENCE = "NoReference", "The version has no reference to compare with."
     HARM_UNOBSERVABLE = (
         "HarmUnobservable",
@@ -253,7 +257,8 @@ class DriftMonitorReason(Reason):
     OVER = "Over", "What was found is over: it has long looked normal, or there is a new baseline."
     CHECKPOINT_UNREADABLE = (
         "CheckpointUnreadable",
-        "The monitor's ConfigMap holds no checkpoint of this release: the baseline is learned anew.",
+        "The monitor's ConfigMap is gone or holds no checkpoint of this release: the baseline is learned anew, and "
+        "what was found and asked for is forgotten.",
     )
     NO_FAULT = "NoFault", "The data is whole."
     HARM = "Harm", "Labels show a loss above the reference's by more than `spec.harm.margin`."
@@ -264,7 +269,7 @@ class DriftMonitorReason(Reason):
     NO_HARM = "NoHarm", "Labels show no more loss than the reference and `spec.harm.margin` allow."
     TOO_FEW_LABELS = "TooFewLabels", "Too few labels came back to judge."
     JOINED = "Joined", "The labels that the table has were joined with what was predicted."
-    JOIN_PENDING = "JoinPending", "No join of labels has ended yet, or its pod does not start; the message says why."
+    JOIN_PENDING = "JoinPending", "No label was joined yet, or the Job's pod does not start; the message says why."
     JOIN_FAILED = "JoinFailed", "The table of labels could not be joined; the message says why. It is tried again."
     RETRAIN_REQUESTED = "RetrainRequested", "A retrain was asked of the TrainingJob."
     RETRAIN_PROPOSED = "RetrainProposed", "A retrain waits for a person's `perennial.dev/approve`."
@@ -278,10 +283,38 @@ class DriftMonitorReason(Reason):
     DRY_RUN = "DryRun", "`spec.dryRun` is true: the action is named and not taken."
 
 
-REASONS: tuple[type[Reason], ...] = (
-    CommonReason,
-    TrainingJobReason,
-    RunFailureReason,
-    ModelDeploymentReason,
-    DriftMonitorReason,
-)
+class JoinFailureReason(Reason):
+    """Why a table of labels could not be joined, at the beginning of what `LabelsJoined` says. The message names the
+    file, the row or the column; `status.joins.job` is the Job that has the log. Each is tried again after 1, 2, 4
+    minutes, up to `spec.labels.every`, and at once when `spec.labels` changes."""
+
+    DATA_NOT_FOUND = (
+        "DataNotFound",
+        "There is no such place, or a file that was listed is gone. A pattern or folder without a file is no failure.",
+    )
+    DATA_FORBIDDEN = "DataForbidden", "The store refuses the credentials of `spec.labels.secretRef`, or asks for some."
+    DATA_UNREACHABLE = "DataUnreachable", "The store does not answer."
+    DATA_UNREADABLE = "DataUnreadable", "A file is neither CSV nor Parquet, or broken."
+    DATA_CHANGED = "DataChanged", "A file changed while it was read."
+    MISSING_COLUMN = "MissingColumn", "A file has no column of the name in `key`, `column` or `time`."
+    LABEL_UNREADABLE = "LabelUnreadable", "A label is neither a number, a text, nor true or false."
+    TIME_UNREADABLE = (
+        "TimeUnreadable",
+        "A row of the column in `time` has no date, ISO 8601 text or Unix seconds.",
+    )
+    TOO_MANY_FILES = (
+        "TooManyFiles",
+        "The table has more files than can be remembered, 8,192: narrow the pattern, or move those away that were "
+        "joined.",
+    )
+    OUT_OF_MEMORY = (
+        "OutOfMemory",
+        "One file, or what the pods remember, does not fit: raise `spec.labels.resources.limits.memory`.",
+    )
+    OOM_KILLED = "OOMKilled", "The container was killed above its memory limit: raise it as above."
+    INPUT_OUTPUT = "InputOutput", "A file could not be read or written."
+    INVALID_JOIN = (
+        "InvalidJoin",
+        "The Job does not understand what the operator gave it: their releases are too far apart.",
+    )
+    INTERNAL_ERROR = "InternalError", "A fault of the joiner; the pod's log has the traceback."

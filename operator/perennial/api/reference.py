@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from inspect import getdoc
 from typing import Any
 
 from .kinds import Kind
@@ -44,8 +45,7 @@ def page(kind: Kind) -> str:
         "## status",
         *_fields(tree(kind.status), "status"),
         "## Reasons",
-        "Of conditions, Events and failures.",
-        _reasons(kind.reasons),
+        *_reasons(kind.reasons),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -102,9 +102,12 @@ def _limits(field: dict[str, Any]) -> str:
     return f"From {low} to {high}."
 
 
-def _reasons(groups: tuple[type[Reason], ...]) -> str:
-    rows = [f"| `{reason.value}` | {_cell(reason.meaning)} |" for group in groups for reason in group]
-    return "\n".join(["| reason | meaning |", "|---|---|", *rows])
+def _reasons(groups: tuple[type[Reason], ...]) -> Iterator[str]:
+    """A table for each group, with what they are of."""
+    for group in groups:
+        yield getdoc(group) or ""
+        rows = [f"| `{reason.value}` | {_cell(reason.meaning)} |" for reason in group]
+        yield "\n".join(["| reason | meaning |", "|---|---|", *rows])
 
 
 def _cell(text: str) -> str:

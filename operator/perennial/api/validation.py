@@ -6,10 +6,12 @@ ends here, as the `InvalidSpec` reason of a condition and never as an exception 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+
+from .model import Model
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -28,6 +30,23 @@ def parse_spec(model: type[ModelT], manifest: Mapping[str, Any]) -> ModelT:
         return model.model_validate(manifest.get("spec") or {})
     except ValidationError as error:
         raise InvalidSpecError(explain(error, "spec")) from None
+
+
+def unknown_fields(parsed: Model, given: Mapping[str, Any], path: str) -> list[str]:
+    """Paths of what was given and is no field: what the API server would have refused or dropped."""
+    return list(_unread(given, parsed.to_manifest(), path))
+
+
+def _unread(given: Any, read: Any, path: str) -> Iterator[str]:
+    if isinstance(given, Mapping) and isinstance(read, Mapping):
+        for name, value in given.items():
+            if name in read:
+                yield from _unread(value, read[name], f"{path}.{name}")
+            else:
+                yield f"{path}.{name}"
+    elif isinstance(given, list) and isinstance(read, list):
+        for number, (item, kept) in enumerate(zip(given, read, strict=True)):
+            yield from _unread(item, kept, f"{path}[{number}]")
 
 
 def parse_status(model: type[ModelT], manifest: Mapping[str, Any]) -> ModelT:

@@ -102,6 +102,13 @@ def _backtest(commands: Commands) -> None:
     command.add_argument(
         "--score", metavar="COLUMN", help="its probability of the positive class, or of the class that it predicted"
     )
+    before = command.add_mutually_exclusive_group()
+    before.add_argument(
+        "--previous",
+        metavar="PLACE",
+        help="the folder of the version before: it is asked too, so that the action Rollback can be decided",
+    )
+    before.add_argument("--previous-prediction", metavar="COLUMN", help="what the version before said, instead")
     command.add_argument("--picture", metavar="FILE.svg", help="write a picture over time")
     command.add_argument("--html", metavar="FILE", help="write all of it as one HTML page")
     command.add_argument(

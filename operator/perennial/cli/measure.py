@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.monitoring.faults import DOUBT
-from perennial.monitoring.history import History, hours, stretches
+from perennial.monitoring.history import History, crowds, hours, stretches
 from perennial.monitoring.scan import Peak, Scan
 from perennial.wire.layout import Counts, CutKind, Floats, Ints, Layout
 
@@ -51,7 +51,7 @@ def alarming(layout: Layout, largest: Floats) -> list[int]:
 def measure(scan: Scan, history: History) -> Measured:
     """The stretches of a history, as the scan takes them, against its baseline."""
     when = hours(history)
-    statistics = scan.statistics(stretches(history), when)
+    statistics = scan.statistics(stretches(history), when, crowds(history))
     excess = np.abs(statistics) / scan.bounds
     best = excess.argmax(axis=0)
     cuts = np.arange(len(best))

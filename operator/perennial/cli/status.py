@@ -167,8 +167,9 @@ def _revision(revision: RevisionStatus) -> str:
 def _analysis(result: AnalysisResult, paint: Paint) -> str:
     colours = {"Pass": paint.good, "Fail": paint.bad}
     verdict = colours.get(result.verdict, paint.busy)(result.verdict)
-    value = f"{result.value:.4g}" if result.value is not None else "not measured"
-    bound = f", at most {result.bound:.4g}" if result.bound is not None else ""
+    sign = "+" if result.name == "loss" else ""
+    value = f"{100 * result.value:{sign}.3g}%" if result.value is not None else "not measured"
+    bound = f", at most {100 * result.bound:{sign}.3g}%" if result.bound is not None else ""
     return f"{result.name} {value}{bound} on {result.samples}: {verdict}"
 
 

@@ -44,7 +44,7 @@ class Reconciler:
         self._may_wait = may_wait
         self._clock = clock
         self._owed: dict[Key, tuple[Event, ...]] = {}
-        self._pruned: dict[str, tuple[Manifest, Manifest | None]] = {}
+        self._pruned: dict[Key, tuple[Manifest, Manifest | None]] = {}
 
     async def reconcile(self, key: Key) -> float | None:
         """Seconds until it wants to be done again. Raises ApiError and whatever the controller raises."""
@@ -53,6 +53,7 @@ class Reconciler:
         observed = await self._controller.observe(key)
         if observed is None or owner is None:
             self._owed.pop(key, None)
+            self._pruned.pop(key, None)
             return None
         now = self._clock()
         plan = self._controller.plan(observed, (), now)
@@ -64,19 +65,18 @@ class Reconciler:
         if key not in self._owed and self._may_wait(key):
             self._owed[key] = plan.events
             return None
-        if await self._write_status(owner, plan):
+        if await self._write_status(key, owner, plan):
             # What is news to a plan is so once: the next one sees children that are there already.
             for event in dict.fromkeys((*self._owed.get(key, ()), *plan.events)):
                 self._tell(owner, event)
         self._owed.pop(key, None)
         return plan.requeue_after
 
-    async def _write_status(self, owner: Manifest, plan: Plan) -> bool:
+    async def _write_status(self, key: Key, owner: Manifest, plan: Plan) -> bool:
         """Whether the status was other than planned, and is now as planned."""
-        uid = owner["metadata"]["uid"]
         if plan.status is None or plan.status == owner.get("status"):
             return False
-        if self._pruned.get(uid) == (plan.status, owner.get("status")):
+        if self._pruned.get(key) == (plan.status, owner.get("status")):
             return False
         wanted = {
             "apiVersion": owner["apiVersion"],
@@ -88,18 +88,18 @@ class Reconciler:
         try:
             answer = slim(await self._client.replace(self._controller.primary, wanted, "status"))
         except NotFound:
-            self._cache.discard_uid(owner["metadata"]["namespace"], owner["metadata"]["name"], uid)
+            self._cache.discard_uid(key.namespace, key.name, owner["metadata"]["uid"])
             return False
-        self._remember_pruned(uid, plan.status, answer.get("status"))
+        self._remember_pruned(key, plan.status, answer.get("status"))
         self._cache.store(answer, own=True)
         return True
 
-    def _remember_pruned(self, uid: str, wanted: Manifest, kept: Manifest | None) -> None:
+    def _remember_pruned(self, key: Key, wanted: Manifest, kept: Manifest | None) -> None:
         """A status that the schema changes would be written for ever: it is written once, and said."""
         if wanted == kept:
-            self._pruned.pop(uid, None)
+            self._pruned.pop(key, None)
             return
-        self._pruned[uid] = (wanted, kept)
+        self._pruned[key] = (wanted, kept)
         logger.error(
             "The CRD of %s drops or changes parts of a status: is it of this release?", self._controller.primary.plural
         )

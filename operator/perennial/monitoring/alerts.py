@@ -87,7 +87,7 @@ class Alerts:
         self._changed.set()
 
     def forget(self, key: Key) -> None:
-        """The monitor is gone or suspended: it claims nothing any more."""
+        """The monitor is gone: it claims nothing any more."""
         for name in self._of(key):
             self._end(name)
             self._changed.set()

@@ -20,7 +20,7 @@ from perennial.wire.reference import Differences, Reference
 
 from .dispersion import Dispersion
 from .expectation import Expectation
-from .history import LONGEST, Bucket, History, Pair, adjoining, pushed
+from .history import LONGEST, Bucket, History, Pair, adjoining, evened, pushed, unevenness
 from .scan import Normal
 from .season import SPAN, Making, Season, week
 
@@ -38,7 +38,7 @@ class Baseline(msgspec.Struct, frozen=True):
     stretches doubled. `recent` are the windows of a baseline in the making, and `making` what their hours were like;
     where that came to a `season` once it was whole, `served` is of what the season leaves. `closed` is when the last
     window did that was learned from. `worth` is how many independent rows those of the last window that was judged and
-    of the longest stretch tell as much as, `of` how many they were.
+    of the longest stretch tell as much as, `of` how many they were. `uneven` is as in `history.py`.
     """
 
     source: Literal["Serving", "Training"]
@@ -55,6 +55,12 @@ class Baseline(msgspec.Struct, frozen=True):
     closed: float = 0.0
     of: list[int] = []
     worth: list[int] = []
+    uneven: float = 1.0
+
+    @property
+    def crowd(self) -> float | None:
+        """How many rows there are in a row's own window, on average; nobody knows of those that the run held out."""
+        return self.uneven * self.rows / self.windows if self.windows else None
 
 
 def from_training(reference: Reference, since: float) -> Baseline:
@@ -95,11 +101,18 @@ def learn(
         recent=recent,
         making=baseline.making.plus(by_hour or {}, number),
         closed=window.closed,
+        uneven=unevenness([(baseline.windows, baseline.rows, baseline.uneven), (1, window.rows, 1.0)]),
     )
     learned = _differed(learned, layout, pairs, number)
-    if learned.rows < of or learned.windows < FEWEST_WINDOWS or learned.closed - learned.since < period:
+    if not suffices(learned, of, period):
         return learned
     return _whole(_differed(learned, layout, adjoining(recent), number), layout)
+
+
+def suffices(baseline: Baseline, of: int, period: float) -> bool:
+    """Whether a baseline from serving has `of` rows, from ten windows or more, and has taken a `period` in seconds."""
+    is_large = baseline.rows >= of and baseline.windows >= FEWEST_WINDOWS
+    return is_large and baseline.closed - baseline.since >= period
 
 
 def compare(baseline: Baseline, layout: Layout, pairs: Sequence[Pair], normal: Normal) -> Baseline:
@@ -156,10 +169,11 @@ def _compared(
         if length > len(found):
             continue
         earlier, later = zip(*alike, strict=True)
-        expected = dispersion.between(sum(each.rows for each in later) / len(later)) if dispersion else None
+        rows = np.array([evened(pair) for pair in zip(earlier, later, strict=True)])
+        expected = dispersion.between(rows, earlier[0].windows) if dispersion else None
         most = None if expected is None else SURPRISING * expected
         normally = season.normally([each.hours for each in earlier], [each.hours for each in later]) if season else None
-        more = between(layout, _cells(earlier), _cells(later), most, normally)
+        more = between(layout, _cells(earlier), _cells(later), rows, most, normally)
         found[length : length + 1] = [found[length].plus(more) if length < len(found) else more]
     return found
 
@@ -167,7 +181,8 @@ def _compared(
 def weighed(baseline: Baseline, layout: Layout, dispersion: Dispersion, rows: int) -> Baseline:
     """The baseline with what a window of so many rows is worth, by the median of its columns."""
     lengths = np.array([1, LONGEST]) * rows
-    typical = np.median(dispersion.at(lengths.astype(np.float64))[:, ~layout.fault], axis=1)
+    crowds = np.full(2, float(rows))
+    typical = np.median(dispersion.of(lengths.astype(np.float64), crowds)[:, ~layout.fault], axis=1)
     worth: list[int] = (lengths / typical).round().astype(int).tolist()
     return msgspec.structs.replace(baseline, of=lengths.tolist(), worth=worth)
 
@@ -185,4 +200,4 @@ def normal(baseline: Baseline, layout: Layout) -> Normal:
     """What the scan compares with."""
     cells = np.asarray(baseline.cells, dtype=np.int64)
     season = Expectation(layout, baseline.season, cells) if baseline.season else None
-    return Normal(cells, Dispersion(layout, baseline.served, baseline.trained), season)
+    return Normal(cells, Dispersion(layout, baseline.served, baseline.trained, cells), season, baseline.crowd)

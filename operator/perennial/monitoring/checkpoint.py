@@ -27,6 +27,8 @@ from .triage import Triage
 
 FORMAT = 1
 KEY = "checkpoint"
+MOST_BYTES = 1024 * 1024
+"""Of a ConfigMap's data: the API server takes no larger one."""
 LEVEL = 1
 """Of compression: the highest saves 8% more and takes eight times as long, at every look."""
 
@@ -51,7 +53,8 @@ class Tally(msgspec.Struct, frozen=True):
     """What was counted for a model, also after it was replaced: labels come late. `waiting` are losses since the last
     step of the bet at `stepped`, `losses` those of the last steps: no decision looks at them, people do. `pairs` are
     what labels say of it and of others, by their digests, since harm was last found, at so many labels as
-    `labels_then`."""
+    `labels_then`. Of labels with a known score, `scored`, so many are `positives`, which is a class where the score is
+    its probability."""
 
     rows: int = 0
     labels: int = 0
@@ -63,6 +66,8 @@ class Tally(msgspec.Struct, frozen=True):
     losses: History = ()
     pairs: dict[str, Pairs] = {}
     labels_then: int = 0
+    scored: int = 0
+    positives: int = 0
 
     @property
     def from_here(self) -> Tally:
@@ -123,7 +128,9 @@ class Checkpoint(msgspec.Struct, frozen=True):
     """The whole memory. `opened` and `closed` are the newest judged window's (Unix seconds); `sight` is what could be
     seen in the windows that are kept, and what the baseline lets be seen at all (`sight.py`); `calm` counts windows in
     a row with nothing to act upon; `suspicion` is the bet on what scores let expect; `released` is the last token of
-    `perennial.dev/release`. `anchor` goes on under other models."""
+    `perennial.dev/release`, `settled` the model that it was about; what was served before `resumed`, since the monitor
+    was suspended, counts for nothing. `anchor` goes on under other models, and `succeeds`
+    says that one before was judged by a whole baseline."""
 
     format: int = FORMAT
     model: Judged | None = None
@@ -143,6 +150,9 @@ class Checkpoint(msgspec.Struct, frozen=True):
     suspicion: Harm | None = None
     governor: Governor = Governor()
     released: str | None = None
+    settled: str | None = None
+    resumed: float = 0.0
+    succeeds: bool = False
     joins: Joins = Joins()
 
     @property
@@ -159,6 +169,11 @@ def encode(checkpoint: Checkpoint) -> dict[str, str]:
     """The ConfigMap's `binaryData`."""
     packed = zlib.compress(msgspec.json.encode(checkpoint), LEVEL)
     return {KEY: base64.b64encode(packed).decode()}
+
+
+def size_of(configmap: Manifest) -> int:
+    """Bytes of what a ConfigMap holds."""
+    return len(configmap["binaryData"][KEY]) * 3 // 4
 
 
 def decode(configmap: Manifest) -> Checkpoint:

@@ -13,8 +13,9 @@ from .baseline import FEWEST_WINDOWS, Baseline
 from .checkpoint import Checkpoint, Tally
 from .harm import game
 from .observed import Observed
+from .one_sided import one_sided
 from .suspicion import why_not
-from .words import at, count, describe, fault_reason
+from .words import NAMED, at, count, describe, fault_reason
 
 SILENT_WINDOWS = 32
 """Windows without a label after which a monitor that shall act on harm says that it cannot see any."""
@@ -33,10 +34,11 @@ def ready(observed: Observed, checkpoint: Checkpoint) -> Finding:
         errors = "; ".join(f"{pod}: {error}" for pod, error in sorted(look.unreachable.items())[:3])
         return Finding(False, reason.COUNTS_UNREACHABLE, f"no pod hands over its counts: {errors}. It is tried again")
     if not baseline.complete:
-        return Finding(False, reason.LEARNING, _learning(checkpoint, spec))
+        # What the loop does by itself leaves the monitor as it was: after a promotion Drifting says that it is unknown.
+        return Finding(checkpoint.succeeds, reason.LEARNING, _learning(checkpoint, spec))
     if unobservable := _harm_unobservable(checkpoint, spec) or _unsuspectable(checkpoint, spec):
         return Finding(False, reason.HARM_UNOBSERVABLE, unobservable)
-    judges = f"judges {_model(checkpoint)}; one false alarm in {_days(spec)} is allowed"
+    judges = f"judges {_model(checkpoint)}; {_allowed(spec)}{_misnamed(checkpoint, spec)}"
     if observed.rival:
         rival = f"DriftMonitor {observed.rival} acts for this deployment; this one only watches"
         return Finding(True, reason.SECOND_MONITOR, rival)
@@ -56,9 +58,24 @@ def found(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> dict[Conditi
     }
 
 
-def _days(spec: DriftMonitorSpec) -> str:
-    days = spec.false_alarm_every.seconds / 86_400
-    return "1 day" if days == 1 else f"{days:.3g} days"
+def _misnamed(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> str:
+    """What is excluded and not there: a slip of the pen, or gone since another version."""
+    if checkpoint.reference is None:
+        return ""
+    known = {column.name for column in checkpoint.reference.columns}
+    unknown = [name for name in spec.features.exclude if name not in known]
+    if not unknown:
+        return ""
+    more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
+    return f"; spec.features.exclude has what is no feature of it: {', '.join(unknown[:NAMED])}{more}"
+
+
+def _allowed(spec: DriftMonitorSpec) -> str:
+    every = spec.false_alarm_every.seconds
+    if every <= spec.window.period.seconds:
+        return "every window may be a false alarm: spec.falseAlarmEvery is not longer than spec.window.period"
+    days = every / 86_400
+    return f"one false alarm in {'1 day' if days == 1 else f'{days:.3g} days'} is allowed"
 
 
 def _learning(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> str:
@@ -72,6 +89,7 @@ def _learning(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> str:
     period = spec.baseline.period
     if period:
         message = f"{message}, and takes at least {period}"
+    message += _misnamed(checkpoint, spec)
     if held and not held.clean:
         return f"{message}; windows with a DataFault are not learned from"
     if not baseline or not rows or not windows:
@@ -156,6 +174,9 @@ def _harmful(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> Finding:
         return Finding(True, reason.HARM, describe(harm))
     if suspicion := checkpoint.triage.of("HarmSuspected"):
         return Finding(None, reason.HARM_SUSPECTED, f"{describe(suspicion)}; {_labels(tally)} came back")
+    if reference and (alone := one_sided(tally, reference)) is not None:
+        message = f"{_labels(tally)} came back, all of class {alone}: if others do not, they say nothing of harm"
+        return Finding(None, reason.TOO_FEW_LABELS, message)
     if tally.labels < FEW_LABELS:
         blind = why_not(reference, spec.harm.margin.fraction) if spec and reference else None
         message = f"{_labels(tally)} came back, from {FEW_LABELS} on harm is judged"

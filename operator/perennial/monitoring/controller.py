@@ -75,18 +75,9 @@ class MonitoringController:
                 self._alerts.forget(key)
             return None
         self.metrics.show(key, observed.status)
-        self._alert(key, observed)
+        if self._alerts and observed.spec:
+            self._alerts.show(key, observed.spec.deployment, observed.status)
         return observed
-
-    def _alert(self, key: Key, observed: Observed) -> None:
-        """Of what persisted, by a monitor that is not suspended."""
-        spec = observed.spec
-        if self._alerts is None or spec is None:
-            return
-        if spec.suspend:
-            self._alerts.forget(key)
-        else:
-            self._alerts.show(key, spec.deployment, observed.status)
 
     def plan(self, observed: Observed, problems: tuple[Problem, ...], now: datetime) -> Plan:
         # Without an await between asking and reserving, no two monitors are given the last retrain of a day.

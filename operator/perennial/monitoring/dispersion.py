@@ -4,7 +4,11 @@ Where windows waver, the mean of a block varies by more than chance. By how much
 forgets at a steady rate (Ornstein and Uhlenbeck's, averaged over the block), whose size and memory are learned from
 differences of neighbouring blocks (`wire/differences.py`): a posterior over a grid of both, from a prior by which most
 likely there is no such thing. The units of a kind have one in common, so that they lend one another what little each
-has seen; a unit that this does not explain is judged by itself, and has no say in what is common.
+has seen; a unit that this does not explain is judged by itself, and has no say in what is common. How likely that is
+comes from how many others are. What is rare wavers less than what half of the rows have, in relation to chance, and
+tells less of it.
+
+What wavers does so with the time: where windows are not alike in size, the more so the more rows come in one.
 
 Counts are divided by the overdispersion to be expected: a power mean, since too small a one costs more than too large a
 one. Blocks longer than any that was seen are judged by the same process, so by how their parts went on from one
@@ -14,12 +18,13 @@ another.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from perennial.wire.differences import UnitKind, units
-from perennial.wire.layout import WHOLE, CutKind, Floats, Layout
+from perennial.wire.layout import WHOLE, CutKind, Floats, Ints, Layout, reference_cells
 from perennial.wire.reference import Differences
 
 MEMORIES = np.array([1 / 16, *np.geomspace(0.35, 64.0, 8)])
@@ -28,13 +33,30 @@ MEMORIES = np.array([1 / 16, *np.geomspace(0.35, 64.0, 8)])
 EXCESSES = np.geomspace(0.05, 500.0, 16)
 """By how much the variance of the shortest block's mean exceeds that of independent rows, relative to it."""
 
+FAINTER = 8
+"""Steps of EXCESSES by which what is rare may waver less than what half of the rows have."""
+
+RARITY = 2 / 3
+"""By which power of p (1 - p) a share wavers, relative to what chance makes of it: 1 if its log-odds waver, and about
+this where a cut of something normal does."""
+
+_STEP = EXCESSES[1] / EXCESSES[0]
+_FAINT = np.geomspace(EXCESSES[0] / _STEP**FAINTER, EXCESSES[-1], len(EXCESSES) + FAINTER)
+"""All excesses that units of any share may have."""
+
 ALIKE = 0.9
 """The chance that units do not waver, before anything is seen; else all sizes and memories are as likely. Ten windows
 that hang together may look as if they did not: when small sizes were thought likelier, one in sixteen baselines of so
 few brought a false alarm within its first 64 windows. A smaller chance delays what is found, and prevents no more."""
 
 OWN = 100.0
-"""How many times as likely a unit must be by itself as by what is common."""
+"""Times as likely that a unit must be by itself as by what is common, or it is not taken to be: a change that is too
+small to be found yet would pass for wavering of its own."""
+
+BY_THEMSELVES = 0.03
+"""Units of a kind that are taken to be by themselves besides those that were seen to be. Of many that waver one will
+look by chance as if it did not: believed as soon as that was a hundred times as likely, it brought a false alarm in one
+of eight baselines whose windows hung together by 0.9."""
 
 MOST = 1e20
 """Times as likely that are told apart."""
@@ -43,39 +65,80 @@ TOGETHER = 1 / 30
 """How far units are taken to depend on one another: any number of them is worth fewer than thirty for what is
 common."""
 
-ROUNDS = 2
+ROUNDS = 3
 """Of sorting out who shares what is common."""
 
 POWER = 2
 
 _TINY = np.finfo(np.float64).tiny
 
+Bools = NDArray[np.bool_]
+
 
 class Dispersion:
     """The overdispersion of each cut of a layout, learned from differences of windows `served` and of the rows that
-    the run held out (`trained`); 1 everywhere without any."""
+    the run held out (`trained`); 1 everywhere without any. `normal` [cells] are the baseline's counts, the reference's
+    unless given."""
 
-    def __init__(self, layout: Layout, served: Sequence[Differences] = (), trained: Sequence[Differences] = ()) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        served: Sequence[Differences] = (),
+        trained: Sequence[Differences] = (),
+        normal: Ints | None = None,
+    ) -> None:
         self._cuts = len(layout.cuts)
         learned = [each for each in (*served, *trained) if each.rows]
         self._learned = bool(learned)
+        self.window = served[0].rows / served[0].pairs if served and served[0].rows else None
+        """Rows of a window, where windows were learned from."""
         if not learned:
             return
         chosen, kinds = units(layout)
         self._both, self._of_cuts = _saying(layout, chosen)
-        pairs = np.array([each.pairs for each in learned], dtype=np.float64)
-        rows = np.array([each.rows for each in learned]) / pairs
+        rows = np.array([each.rows / each.pairs for each in learned])
         self._shortest = rows[0]
         squares = np.array([each.squares for each in learned])
-        likelihood = self._likelihood(pairs, rows, squares)
-        self._posterior = np.empty_like(likelihood)
-        for kind in UnitKind:
-            of_kind = kinds == kind
-            if of_kind.any():
-                self._posterior[of_kind] = _posterior(likelihood[of_kind], squares.sum(axis=0)[of_kind])
+        told = np.array([each.told for each in learned], dtype=np.float64)
+        doublings = [place for place, each in enumerate(served) if each.rows]
+        # Nobody knows how long it took for rows to come that the run held out.
+        lengths = np.append(rows[0] * 2.0 ** np.array(doublings), rows[len(doublings) :])
+        variances = _variances(self._apart(rows, lengths))
+        likelihood = -(told.T @ np.log(variances).T + squares.T @ (1 / variances).T) / 2
+        squares, told = squares.sum(axis=0), told.sum(axis=0)
+        fainter = _fainter(layout, chosen, reference_cells(layout.columns) if normal is None else normal)
+        own, relative = _processes(fainter), _STEP**-fainter
+        self._posterior = np.zeros_like(likelihood)
+        for kind in (UnitKind.VALUES, UnitKind.SPREAD, UnitKind.CATEGORY, UnitKind.FAULT):
+            # How features go together wavers as they do or less, and has no say in how they do.
+            taught = kind == UnitKind.VALUES and kinds == UnitKind.TOGETHER
+            of_kind = np.flatnonzero((kinds == kind) | taught)
+            if not len(of_kind):
+                continue
+            processes = of_kind[:, None], own[of_kind]
+            seen = _Seen(squares[of_kind], told[of_kind], relative[of_kind], kinds[of_kind] == kind)
+            self._posterior[processes] = _posterior(likelihood[processes], seen)
+
+    def of(self, rows: Floats, crowds: Floats | None) -> Floats:
+        """Of blocks of so many rows [blocks], whose windows hold `crowds` of them where that is known: shape (blocks,
+        cuts), at least 1."""
+        if crowds is None or self.window is None:
+            return self.at(rows)
+        return self.when_busy(rows, crowds / self.window)
+
+    def when_busy(self, rows: Floats, busy: Floats) -> Floats:
+        """Of blocks that came when there was so many times as much to do [blocks] as while this was learned.
+
+        What wavers with the time, and not from row to row, makes the more of a difference the more rows there are in
+        that time. Which of the two it is nobody knows.
+        """
+        by_rows, by_time = np.split(self.at(np.concatenate([rows, rows / busy])), 2)
+        wavering: Floats = np.maximum(by_rows, 1 + (by_time - 1) * busy[:, None])
+        return wavering
 
     def at(self, rows: Floats) -> Floats:
-        """Of blocks of so many rows [blocks]: shape (blocks, cuts), at least 1."""
+        """Of blocks of so many rows [blocks], as many in a window as in those that were learned from: shape (blocks,
+        cuts), at least 1."""
         if not self._learned:
             return np.ones((len(rows), self._cuts))
         variances = _variances(rows * self._wavering(rows) / self._once)
@@ -84,22 +147,19 @@ class Dispersion:
         dispersion: Floats = np.maximum(level, spread).take(self._of_cuts, axis=1)
         return dispersion
 
-    def between(self, rows: float) -> Floats | None:
-        """The squared difference [units] to be expected of two neighbouring blocks of so many rows."""
+    def between(self, rows: Floats, windows: int) -> Floats | None:
+        """The squared difference to be expected of two neighbouring blocks of so many rows [blocks] and windows: shape
+        (blocks, units)."""
         if not self._learned:
             return None
-        expected: Floats = (self._posterior @ _variances(self._apart(np.array([rows]))))[:, 0]
+        lengths = rows if self.window is None else np.full(len(rows), self.window * windows)
+        expected: Floats = (self._posterior @ _variances(self._apart(rows, lengths))).T
         return expected
 
-    def _likelihood(self, pairs: Floats, rows: Floats, squares: Floats) -> Floats:
-        """The logarithm for each unit and process, up to a constant: shape (units, processes)."""
-        variances = _variances(self._apart(rows))
-        likelihood: Floats = -(np.log(variances) @ pairs + squares.T @ (1 / variances).T) / 2
-        return likelihood
-
-    def _apart(self, rows: Floats) -> Floats:
-        """How the excess of the difference of two neighbouring blocks grows with their rows."""
-        apart: Floats = 2 * rows * (self._wavering(rows) - self._wavering(2 * rows)) / self._once
+    def _apart(self, rows: Floats, lengths: Floats) -> Floats:
+        """How the excess of the difference of two neighbouring blocks grows with their rows and their lengths, which
+        are in rows, too: those that came in such a time when the shortest ones were learned."""
+        apart: Floats = 2 * rows * (self._wavering(lengths) - self._wavering(2 * lengths)) / self._once
         return apart
 
     @property
@@ -115,35 +175,73 @@ class Dispersion:
 
 
 def _variances(grown: Floats) -> Floats:
-    """Relative to independent rows', of each process, whose excess has grown so [memories, blocks] from the shortest
-    block's: shape (processes, blocks). The first does not waver."""
+    """Relative to independent rows', of each process of any unit, whose excess has grown so [memories, blocks] from the
+    shortest block's: shape (all processes, blocks). The first does not waver."""
     blocks = grown.shape[1]
-    wavering = 1 + (EXCESSES[:, None, None] * grown).reshape(-1, blocks)
+    wavering = 1 + (_FAINT[:, None, None] * grown).reshape(-1, blocks)
     variances: Floats = np.concatenate([np.ones((1, blocks)), wavering])
     return variances
 
 
-def _posterior(likelihood: Floats, squares: Floats) -> Floats:
-    """The chance of each process for each unit of a kind, both of shape (units, processes), the former as logarithms.
+def _fainter(layout: Layout, chosen: NDArray[np.intp], normal: Ints) -> NDArray[np.intp]:
+    """By how many steps of EXCESSES each unit wavers less than others of its kind."""
+    inside, n = layout.cut_counts(normal)
+    share = (inside / np.maximum(n, 1.0)).take(chosen)
+    relative = np.where(layout.is_whole[chosen], 1.0, np.maximum(4 * share * (1 - share), _TINY) ** RARITY)
+    steps: NDArray[np.intp] = np.clip(np.rint(-np.log(relative) / np.log(_STEP)), 0, FAINTER).astype(np.intp)
+    return steps
 
-    What is common is first that of the half with the least sums of squares [units]. The more units it does not explain,
-    the more likely it is not what explains the others.
+
+def _processes(fainter: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Which of all processes are those of units that waver so much less: shape (units, processes)."""
+    first = (FAINTER - fainter) * len(MEMORIES)
+    wavering = 1 + first[:, None] + np.arange(len(EXCESSES) * len(MEMORIES))
+    return np.concatenate([np.zeros((len(fainter), 1), dtype=np.intp), wavering], axis=1)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Of units, all of shape [units]: the sum of their squares, of how many pairs it is, how far they waver in relation
+    to others, and which of them say what is common."""
+
+    squares: Floats
+    told: Floats
+    relative: Floats
+    speaking: Bools
+
+
+def _posterior(likelihood: Floats, seen: _Seen) -> Floats:
+    """The chance of each process for each unit of a kind, by logarithms of shape (units, processes).
+
+    What is common is first that of the half with the least squares among those that tell most of it: in most of the
+    pairs, and of shares that waver the most. The more units it does not explain, the more likely it is not what
+    explains the others. Where no unit told anything nothing wavers.
     """
     likely = np.exp(likelihood - likelihood.max(axis=1, keepdims=True))
     prior = _prior(likelihood.shape[1])
+    telling = seen.told > 0
+    heard = telling & seen.speaking
+    if not heard.any():
+        return np.tile(np.eye(1, len(prior)), (len(likelihood), 1))
     alone = likely * prior
     evidence = alone.sum(axis=1)
-    sharing = squares <= np.median(squares)
+    excess = (seen.squares / np.maximum(seen.told, 1) - 1) / seen.relative
+    says = seen.told * seen.relative**2
+    most = heard & (says >= np.median(says[heard]))
+    sharing = most & (excess <= np.median(excess[most]))
+    own = np.zeros(len(likelihood))
     for _ in range(ROUNDS):
-        worth = 1 / (1 + TOGETHER * (int(sharing.sum()) - 1))
+        many = says[sharing].sum() / says[sharing].max()
+        worth = 1 / (1 + TOGETHER * (many - 1))
         common = _normalised(np.log(prior) + worth * likelihood[sharing].sum(axis=0))
         better = np.minimum(evidence / np.maximum(likely @ common, _TINY), MOST)
-        sharing = better < OWN
+        others = (own * heard).sum() - own * heard
+        odds = (BY_THEMSELVES + others) / np.maximum(heard.sum() - 1 - others, 1.0) * better
+        own = np.where(better < OWN, 0.0, odds / (1 + odds))
+        sharing = heard & (own < 1 / 2)
         if not sharing.any():
             # So much was seen that nothing is common any more: each is judged by itself.
             break
-    odds = (~sharing).sum() / max(int(sharing.sum()), 1) * better
-    own = np.where(sharing, odds / (1 + odds), 1.0)
     posterior: Floats = (1 - own)[:, None] * common
     posterior += alone * (own / evidence)[:, None]
     return posterior

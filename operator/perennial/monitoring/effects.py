@@ -49,9 +49,11 @@ class Effect:
     wasserstein: float | None = None
 
 
-def effect(layout: Layout, peak: Peak, now: Ints, before: Counts, dispersion: float = 1.0) -> Effect:
+def effect(
+    layout: Layout, peak: Peak, now: Ints, before: Counts, dispersion: float = 1.0, *, on_its_way: bool = False
+) -> Effect:
     """The effect behind a peak. `now` are the counts of its stretch and `before` the baseline's, all columns of
-    both; `dispersion` is that of so long a stretch at the peak's cut."""
+    both; `dispersion` is that of so long a stretch at the peak's cut. `on_its_way` is as in `on_their_way.py`."""
     column = layout.columns[peak.column]
     cells = layout.slice(peak.column)
     kind = CutKind(int(layout.kind[peak.cut]))
@@ -60,14 +62,16 @@ def effect(layout: Layout, peak: Peak, now: Ints, before: Counts, dispersion: fl
         return replace(missing, broken=missing.rises)
     values, values_before = now[cells][:-1], before[cells][:-1]
     if isinstance(column, Categorical):
-        unseen = kind is CutKind.UNSEEN
-        return _unseen(column, values, values_before) if unseen else _categorical(column, values, values_before)
+        told = _unseen if kind is CutKind.UNSEEN else _categorical
+        changed = told(column, values, values_before)
+        return replace(changed, broken=False) if on_its_way and changed.kind == "Unseen" else changed
     found = _numeric(column, values, values_before)
     if column.name in layout.joint:
         return _joint(layout.joint[column.name], found)
-    return _forbidden(column, values, values_before, found) or _unit(
-        column, now[cells], before[cells], dispersion, found
-    )
+    if forbidden := _forbidden(column, values, values_before, found):
+        return forbidden
+    words = changed_unit(column, now[cells], before[cells], dispersion, on_its_way=on_its_way)
+    return found if words is None else replace(found, kind="Unit", rises=True, broken=True, words=words)
 
 
 def _share(kind: Kind, what: str, now: Ints, before: Counts, cell: int) -> Effect:
@@ -117,11 +121,6 @@ def _outlawed(column: Numeric) -> Iterator[tuple[str, float, slice]]:
         yield "below", column.least, slice(0, bisect_left(column.edges, column.least) + 1)
     if column.greatest is not None:
         yield "above", column.greatest, slice(bisect_right(column.edges, column.greatest) + 1, None)
-
-
-def _unit(column: Numeric, now: Ints, before: Counts, dispersion: float, found: Effect) -> Effect:
-    words = changed_unit(column, now, before, dispersion)
-    return found if words is None else replace(found, kind="Unit", rises=True, broken=True, words=words)
 
 
 def _moved(p: Floats, q: Floats) -> Effect:

@@ -7,8 +7,8 @@ new category among the known ones and a new range are changes of the world: they
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import msgspec
@@ -28,7 +28,7 @@ DOUBT = 2.0
 class Finding(msgspec.Struct, frozen=True):
     """One column that alarms. `statistic` is the signed root, `n` the rows of its stretch, `since` where that begins
     (Unix seconds). `together` has the features that take part in a joint column. `psi`, `divergence` and `wasserstein`
-    are as in `effects.py`."""
+    are as in `effects.py`. `clean` windows have passed without it, in a verdict that goes on for others."""
 
     state: FindingState
     name: str
@@ -42,6 +42,7 @@ class Finding(msgspec.Struct, frozen=True):
     together: tuple[str, ...] = ()
     psi: float = 0.0
     wasserstein: float | None = None
+    clean: int = 0
 
 
 def meaning(found: Effect, statistic: float, materiality: float) -> FindingState:
@@ -55,24 +56,38 @@ def meaning(found: Effect, statistic: float, materiality: float) -> FindingState
     return "DataFault" if found.broken else "Drift"
 
 
-def finding(scan: Scan, peak: Peak, stretch: Ints, hours: Hours, *, since: float, materiality: float) -> Finding:
-    """A peak as what it means. `stretch` are the counts of the peak's stretch, `hours` when its rows came."""
-    found = effect(scan.layout, peak, stretch, scan.expected(hours), scan.dispersion(peak, stretch))
+@dataclass(frozen=True)
+class Stretch:
+    """A stretch's counts [cells], the hours in which its rows came, and how many there are in a row's own window.
+    Columns `on_their_way` are as in that module."""
+
+    cells: Ints
+    hours: Hours = field(default_factory=dict)
+    crowd: float = 1.0
+    on_their_way: Collection[str] = ()
+
+
+def finding(scan: Scan, peak: Peak, stretch: Stretch, *, since: float, materiality: float) -> Finding:
+    """A peak in a stretch as what it means."""
+    dispersion = scan.dispersion(peak, stretch.cells, stretch.crowd)
+    name = scan.layout.columns[peak.column].name
+    expected = scan.expected(stretch.hours)
+    found = effect(scan.layout, peak, stretch.cells, expected, dispersion, on_its_way=name in stretch.on_their_way)
     if abs(peak.statistic) < scan.fault_bound:
         found = replace(found, broken=False)
     return Finding(
         state=meaning(found, peak.statistic, materiality),
-        name=scan.layout.columns[peak.column].name,
+        name=name,
         kind=found.kind,
         effect=found.size,
         divergence=found.divergence,
         statistic=peak.statistic,
         words=found.words,
-        n=int(scan.layout.rows(stretch)),
+        n=int(scan.layout.rows(stretch.cells)),
         since=since,
         psi=found.psi,
         wasserstein=found.wasserstein,
-        together=scan.layout.joint.get(scan.layout.columns[peak.column].name, ()),
+        together=scan.layout.joint.get(name, ()),
     )
 
 

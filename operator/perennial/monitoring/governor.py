@@ -56,13 +56,18 @@ def _propose(governor: Governor, action: Action, cause: str, situation: Situatio
         created=situation.now,
         back=situation.way_back.back if action == "Rollback" else None,
     )
-    decision = Decision(
-        "Proposed",
-        proposal.words,
-        f"a person approves it by annotating the monitor with perennial.dev/approve={proposal.id}",
-    )
+    asked = f"a person approves it by annotating the monitor with perennial.dev/approve={proposal.id}"
+    decision = Decision("Proposed", proposal.words, f"{asked}{_misdirected(governor, situation)}")
     others = withdraw(governor, action).proposals
     return msgspec.structs.replace(governor, proposals=(*others, proposal)), decision
+
+
+def _misdirected(governor: Governor, situation: Situation) -> str:
+    """What a person approved that waits for nothing: a slip of the pen, or a proposal that was withdrawn."""
+    said = situation.approved
+    if said is None or said == governor.approved or any(each.id == said for each in governor.proposals):
+        return ""
+    return f"; {said}, which it has, names nothing that waits"
 
 
 def _ask(
@@ -114,7 +119,13 @@ def _is_owed(governor: Governor, request: Request, situation: Situation) -> bool
 
 
 def _done(governor: Governor, action: Action, situation: Situation) -> str | None:
-    """What was last done about this model."""
-    return next(
-        (each.words for each in governor.requests if each.model == situation.model and each.action == action), None
+    """What was last done about what was found of this model."""
+    done = (
+        each.words
+        for each in governor.requests
+        if each.model == situation.model and each.action == action and each.created >= situation.found
     )
+    last = next(done, None)
+    if last and action == "Retrain" and situation.fruitless:
+        return f"{last}; {situation.fruitless}"
+    return last

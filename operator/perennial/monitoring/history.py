@@ -12,7 +12,7 @@ from itertools import accumulate, pairwise
 import msgspec
 import numpy as np
 
-from perennial.wire.layout import Ints
+from perennial.wire.layout import Floats, Ints
 
 LONGEST = 32
 """The oldest bucket goes when the others still cover so many windows."""
@@ -26,7 +26,11 @@ Hours = dict[int, int]
 
 
 class Bucket(msgspec.Struct, frozen=True):
-    """One or several windows in a row. `opened` and `closed` are Unix seconds; `hours` say when the rows came."""
+    """One or several windows in a row. `opened` and `closed` are Unix seconds; `hours` say when the rows came.
+
+    `uneven` is 1 where all windows have as many rows. If a few have most of them it is the greater, up to the number of
+    windows: a row's own window has so many times the rows of a mean one.
+    """
 
     windows: int
     rows: int
@@ -34,6 +38,12 @@ class Bucket(msgspec.Struct, frozen=True):
     closed: float
     cells: list[int]
     hours: Hours = {}
+    uneven: float = 1.0
+
+    @property
+    def crowd(self) -> float:
+        """How many rows there are in a row's own window, on average."""
+        return self.uneven * self.rows / self.windows
 
 
 History = tuple[Bucket, ...]
@@ -86,6 +96,27 @@ def lengths(history: History) -> list[int]:
     return [int(length) for length in np.cumsum([bucket.windows for bucket in history])]
 
 
+def crowds(history: History) -> Floats:
+    """How many rows there are in a row's own window of each stretch, on average."""
+    counted = np.cumsum([(bucket.rows, bucket.rows * bucket.crowd) for bucket in history], axis=0)
+    mean: Floats = counted[:, 1] / np.maximum(counted[:, 0], 1)
+    return mean
+
+
+def evened(pair: Pair) -> float:
+    """How many rows blocks of evenly filled windows have that differ as these two do, where windows waver."""
+    one, other = pair
+    crowd = (one.crowd * other.rows + other.crowd * one.rows) / max(one.rows + other.rows, 1)
+    return crowd * one.windows
+
+
+def unevenness(parts: Sequence[tuple[int, int, float]]) -> float:
+    """Of all windows, where these parts have so many windows, rows and are so uneven."""
+    windows, rows = sum(part[0] for part in parts), sum(part[1] for part in parts)
+    squares = sum(uneven * count**2 / max(size, 1) for size, count, uneven in parts)
+    return windows * squares / rows**2 if rows else 1.0
+
+
 def newest(history: History, windows: int) -> History:
     """What lies within the newest so many windows; a bucket that reaches beyond them goes."""
     kept: list[Bucket] = []
@@ -113,4 +144,5 @@ def _merge(newer: Bucket, older: Bucket) -> Bucket:
         closed=newer.closed,
         cells=[a + b for a, b in zip(newer.cells, older.cells, strict=True)],
         hours=add_hours(newer.hours, older.hours),
+        uneven=unevenness([(each.windows, each.rows, each.uneven) for each in (newer, older)]),
     )

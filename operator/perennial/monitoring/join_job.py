@@ -95,6 +95,7 @@ def asked_of(labels: LabelTable, deployment: str, number: int, servers: Sequence
         time=labels.time,
         servers=list(servers),
         joined=joined,
+        again=labels.every.seconds,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from perennial.api.conditions import ConditionType, Finding
+from perennial.api.driftmonitor import LabelTable
 from perennial.api.driftmonitor_status import JoinStatus
 from perennial.api.reasons import DriftMonitorReason
 from perennial.wire.join import FILE_DIGEST
@@ -18,10 +19,10 @@ def joined(observed: Observed, joins: Joins, labels: Joining | None) -> dict[Con
     spec = observed.spec
     if spec is None or spec.labels is None or labels is None:
         return {}
-    return {ConditionType.LABELS_JOINED: _join_finding(observed, joins, labels)}
+    return {ConditionType.LABELS_JOINED: _join_finding(observed, spec.labels, joins, labels)}
 
 
-def _join_finding(observed: Observed, joins: Joins, labels: Joining) -> Finding:
+def _join_finding(observed: Observed, table: LabelTable, joins: Joins, labels: Joining) -> Finding:
     reason = DriftMonitorReason
     if observed.rival:
         return Finding(False, reason.SECOND_MONITOR, f"DriftMonitor {observed.rival} joins labels for this deployment")
@@ -33,9 +34,15 @@ def _join_finding(observed: Observed, joins: Joins, labels: Joining) -> Finding:
     if joins.ended is None:
         waits = f"Job {labels.going} goes on" if labels.going else "it waits for a pod that serves"
         return Finding(None, reason.JOIN_PENDING, f"no join has ended yet: {waits}")
+    if not joins.files:
+        # A misspelt place or key looks like one that has nothing yet: neither may pass for labels that are joined.
+        carried = f"labels are joined by {table.key}, which requests carry: a field of each row, or a tensor"
+        missing = joins.note or "there is no file"
+        return Finding(None, reason.JOIN_PENDING, f"nothing was joined yet: {missing}; {carried}")
     told = f"{joins.counted} labels of {len(joins.files) // FILE_DIGEST} files were joined"
     if joins.unmatched:
         told += f"; {joins.unmatched} have keys that no pod remembers a prediction of"
+        told += "" if joins.counted else ": are they the same texts in requests and in the table?"
     return Finding(True, reason.JOINED, f"{told}; {joins.note}" if joins.note else told)
 
 

@@ -14,9 +14,10 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 
+from perennial.api.driftmonitor import Baseline as Wanted
 from perennial.api.driftmonitor import DriftMonitorSpec
 from perennial.wire.counts import Epochs
-from perennial.wire.layout import CutKind, Ints, Layout, layout_of, reference_cells
+from perennial.wire.layout import CutKind, Layout, layout_of, reference_cells
 from perennial.wire.reference import Reference
 
 from . import anchor as anchors
@@ -26,9 +27,11 @@ from .baseline import Baseline
 from .checkpoint import Checkpoint, Judged, Open, Tally
 from .counts import fold
 from .dispersion import Dispersion
-from .faults import Finding, finding, unexplained
+from .faults import Finding, Stretch, finding, unexplained
 from .harm import Harm, game, step
-from .history import Bucket, hours, lengths, push, pushed, rows, stretches
+from .history import Bucket, crowds, hours, lengths, push, pushed, rows, stretches
+from .on_their_way import on_their_way
+from .one_sided import one_sided
 from .scan import Normal, Peak, Scan, looks_in
 from .sight import sight
 from .suspicion import bet_on_scores, why_not
@@ -49,9 +52,14 @@ def begin(checkpoint: Checkpoint, model: Judged, reference: Reference | None) ->
     tallies = dict(list(checkpoint.tallies.items())[-(TALLIES - 1) :])
     # One that comes back is judged by the labels from here on, as its windows are.
     tally = tallies.pop(model.sha256, Tally())
-    tallies[model.sha256] = msgspec.structs.replace(tally, harm=None).from_here
+    tallies[model.sha256] = msgspec.structs.replace(tally, harm=None, stepped=0.0).from_here
     begun = msgspec.structs.replace(
-        _rebased(checkpoint), model=model, reference=None, tallies=tallies, anchor=_told(checkpoint)
+        _rebased(checkpoint),
+        model=model,
+        reference=None,
+        tallies=tallies,
+        anchor=_told(checkpoint),
+        succeeds=checkpoint.succeeds or (checkpoint.baseline is not None and checkpoint.baseline.complete),
     )
     return refer(begun, reference) if reference else begun
 
@@ -64,7 +72,8 @@ def refer(checkpoint: Checkpoint, reference: Reference) -> Checkpoint:
 
 
 def release(checkpoint: Checkpoint, token: str) -> Checkpoint:
-    """A person has looked: what is served from here on is normal, and the governor starts anew."""
+    """A person has looked: what is served from here on is normal, however it differs from what this model was trained
+    on, and the governor starts anew."""
     governor = msgspec.structs.replace(
         checkpoint.governor, retrains=0, rollbacks=0, cooldown_until=0.0, rollback_after=0.0
     )
@@ -74,7 +83,8 @@ def release(checkpoint: Checkpoint, token: str) -> Checkpoint:
     if not fresh.model:
         return fresh
     tally = msgspec.structs.replace(fresh.tally, harm=None, waiting=[]).from_here
-    return msgspec.structs.replace(fresh, tallies={**fresh.tallies, fresh.model.sha256: tally})
+    tallies = {**fresh.tallies, fresh.model.sha256: tally}
+    return msgspec.structs.replace(fresh, tallies=tallies, settled=fresh.model.sha256)
 
 
 def advance(checkpoint: Checkpoint, spec: DriftMonitorSpec, answers: Mapping[str, Epochs], now: float) -> Checkpoint:
@@ -155,14 +165,30 @@ def _anchored(checkpoint: Checkpoint, reference: Reference, spec: DriftMonitorSp
 def _based(checkpoint: Checkpoint, spec: DriftMonitorSpec, now: float) -> Checkpoint:
     """With a baseline of the kind that the user wants."""
     baseline, reference = checkpoint.baseline, checkpoint.reference
-    if reference is None or (baseline and baseline.source == spec.baseline.source):
+    if reference is None or (baseline and _is_wanted(baseline, spec)):
         return checkpoint
     layout = layout_of(reference)
     if spec.baseline.source == "Training":
         fresh = baselines.from_training(reference, now)
     else:
         fresh = baselines.from_serving(layout, now)
-    return msgspec.structs.replace(_rebased(checkpoint), baseline=fresh)
+    # Another one of the same model is what a person asked for, in the spec or by a release.
+    first = baseline is None and checkpoint.settled != reference.model
+    return msgspec.structs.replace(_rebased(checkpoint), baseline=fresh, succeeds=checkpoint.succeeds and first)
+
+
+def _is_wanted(baseline: Baseline, spec: DriftMonitorSpec) -> bool:
+    """Whether a baseline is of the kind, and if whole of the size, that the spec has: one that was raised since asks
+    for another, one that was lowered is kept."""
+    if baseline.source != spec.baseline.source:
+        return False
+    if baseline.source == "Training" or not baseline.complete:
+        return True
+    return baselines.suffices(baseline, spec.baseline.rows, _period(spec.baseline))
+
+
+def _period(wanted: Wanted) -> float:
+    return float(wanted.period.seconds) if wanted.period else 0.0
 
 
 def _is_full(window: Open, spec: DriftMonitorSpec) -> bool:
@@ -199,7 +225,7 @@ def _scan(
     judged = _suspected(scanned, bucket, layout, _of_scores(scan, bucket), spec)
     acting = ("DataFault", "Drift", "HarmSuspected", "Harm")
     calm = 0 if any(verdict.state in acting for verdict in judged.triage.verdicts) else checkpoint.calm + 1
-    seen = (sight(scan, rows(history), hours(history)[-1]), sight(scan, math.inf))
+    seen = (sight(scan, rows(history), hours(history)[-1], crowds(history)[-1:]), sight(scan, math.inf))
     return msgspec.structs.replace(judged, calm=calm, sight=seen)
 
 
@@ -219,7 +245,8 @@ def _mended(checkpoint: Checkpoint, before: Triage) -> Checkpoint:
 
 def _of_scores(scan: Scan, bucket: Bucket) -> float:
     """The overdispersion of a window's scores, which are its last column."""
-    dispersion = scan.normal.dispersion.at(np.array([float(bucket.rows)]))[0]
+    rows = np.array([float(bucket.rows)])
+    dispersion = scan.normal.dispersion.of(rows, rows)[0]
     scores = (scan.layout.column == len(scan.layout.columns) - 1) & (scan.layout.kind != CutKind.MISSING)
     return float(dispersion[scores].max(initial=1.0))
 
@@ -260,14 +287,15 @@ def _learn(
 ) -> Checkpoint:
     """A window in which values went missing, by what was learned so far, is not learned from."""
     if baseline.windows:
-        normal = Normal(np.asarray(baseline.cells), Dispersion(layout, trained=reference.differences))
+        cells = np.asarray(baseline.cells)
+        normal = Normal(cells, Dispersion(layout, trained=reference.differences, normal=cells), crowd=baseline.crowd)
         found = _triaged(checkpoint, scanner(layout, normal, spec), (bucket,), spec, only_faults=True)
         checkpoint = msgspec.structs.replace(checkpoint, triage=found)
         fault = found.of("DataFault")
         if fault and not fault.clean:
             return checkpoint
-    period = spec.baseline.period.seconds if spec.baseline.period else 0.0
-    learned = baselines.learn(baseline, layout, bucket, of=spec.baseline.rows, by_hour=by_hour, period=period)
+    wanted = spec.baseline
+    learned = baselines.learn(baseline, layout, bucket, of=wanted.rows, by_hour=by_hour, period=_period(wanted))
     checkpoint = msgspec.structs.replace(checkpoint, baseline=learned)
     return _compared_with_training(checkpoint, learned, layout, spec) if learned.complete else checkpoint
 
@@ -276,14 +304,15 @@ def _compared_with_training(
     checkpoint: Checkpoint, baseline: Baseline, layout: Layout, spec: DriftMonitorSpec
 ) -> Checkpoint:
     reference, model = checkpoint.reference, checkpoint.model
-    if reference is None or model is None:
+    if reference is None or model is None or checkpoint.settled == model.sha256:
         return checkpoint
-    dispersion = Dispersion(layout, baseline.served, reference.differences)
+    dispersion = Dispersion(layout, baseline.served, reference.differences, np.asarray(baseline.cells))
     scan = scanner(layout, Normal(reference_cells(reference.columns), dispersion), spec)
     served = np.asarray(baseline.cells)[None, :]
+    crowd = baseline.crowd or float(baseline.rows)
     found = unexplained(
-        finding(scan, peak, served[0], {}, since=baseline.since, materiality=spec.materiality)
-        for peak in scan.peaks(scan.statistics(served))
+        finding(scan, peak, Stretch(served[0], crowd=crowd), since=baseline.since, materiality=spec.materiality)
+        for peak in scan.peaks(scan.statistics(served, crowds=np.array([crowd])))
     )
     verdict = skew(found, model=model.sha256, closed=checkpoint.closed, since=baseline.since, n=baseline.rows)
     return msgspec.structs.replace(checkpoint, triage=checkpoint.triage.replace("TrainServeSkew", verdict))
@@ -299,15 +328,16 @@ def _triaged(
 ) -> Triage:
     summed = stretches(history)
     when = hours(history)
-    statistics = scan.statistics(summed, when)
+    crowded = crowds(history)
+    statistics = scan.statistics(summed, when, crowded)
     windows = lengths(history)
+    wandering = on_their_way(checkpoint.triage, history, scan.layout, scan.normal.cells)
 
     def at(peak: Peak) -> Finding:
         return finding(
             scan,
             peak,
-            _counts(summed, peak.stretch),
-            when[peak.stretch],
+            Stretch(summed[peak.stretch], when[peak.stretch], float(crowded[peak.stretch]), wandering),
             since=history[peak.stretch].opened,
             materiality=spec.materiality,
         )
@@ -329,16 +359,14 @@ def _triaged(
     return triage(checkpoint.triage, findings, model=model, opened=history[0].opened, closed=history[0].closed)
 
 
-def _counts(summed: Ints, stretch: int) -> Ints:
-    counts: Ints = summed[stretch]
-    return counts
-
-
 def _bet(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> Checkpoint:
     """One step of the bet for each model whose labels have waited for a window's period: the allowance is in
     windows."""
     for digest, tally in checkpoint.tallies.items():
         newest = max((mark.seen for mark in checkpoint.pods.values()), default=0.0)
+        if _proves_nothing(checkpoint, digest):
+            tally = msgspec.structs.replace(tally, waiting=[], harm=None)
+            checkpoint = msgspec.structs.replace(checkpoint, tallies={**checkpoint.tallies, digest: tally})
         if tally.loss is None or not sum(tally.waiting) or newest - tally.stepped < spec.window.period.seconds:
             continue
         rules = game(tally.loss, spec.harm.margin.fraction)
@@ -356,6 +384,13 @@ def _bet(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> Checkpoint:
         tallies = {**checkpoint.tallies, digest: stepped}
         checkpoint = msgspec.structs.replace(checkpoint, tallies=tallies, triage=found)
     return checkpoint
+
+
+def _proves_nothing(checkpoint: Checkpoint, digest: str) -> bool:
+    reference = checkpoint.reference
+    if reference is None or digest != reference.model:
+        return False
+    return one_sided(checkpoint.tallies[digest], reference) is not None
 
 
 def _labelled(losses: list[int], cells: int, opened: float, closed: float) -> Bucket:

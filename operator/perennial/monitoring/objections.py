@@ -49,10 +49,12 @@ class Return:
 class Situation:
     """What matters beyond the monitor. `accepted` is the TrainingJob's accepted version, 0 without one; `taken` are the
     last requests that the TrainingJob and the deployment noted; `pinned` is the version that the deployment is held to;
-    `busy` says what is already going on that may be the cure.
+    `busy` says what is already going on that may be the cure, `fruitless` how the run that was asked for last has ended
+    if that brought no cure.
 
     `rival` is the name of the monitor that acts instead of this one; `approved` is the proposal that a person said yes
-    to; `hasty` says that no whole window was judged since the cause was found.
+    to; `found` is when the first cause of the action was found, and `hasty` says that no whole window was judged since
+    the worst was.
     """
 
     model: str
@@ -62,9 +64,11 @@ class Situation:
     accepted: int = 0
     taken: frozenset[str] = frozenset()
     busy: str | None = None
+    fruitless: str | None = None
     way_back: Return = Return()
     rival: str | None = None
     data_fault: bool = False
+    found: float = 0.0
     hasty: bool = False
     approved: str | None = None
     brake: Brake | None = None
@@ -98,15 +102,16 @@ def _rival(_: Governor, situation: Situation, __: Limits) -> Decision | None:
     return Decision("NotActing", None, f"nothing: DriftMonitor {situation.rival} acts for this deployment")
 
 
-def _stopped(governor: Governor, _: Situation, limits: Limits) -> Decision | None:
+def _stopped(governor: Governor, situation: Situation, limits: Limits) -> Decision | None:
     counts = {"retrains": governor.retrains, "rollbacks": governor.rollbacks}
     spent = next((f"{count} {name}" for name, count in counts.items() if count >= limits.stop_after), None)
     if spent is None:
         return None
+    last = f"{situation.fruitless}; " if situation.fruitless else ""
     return Decision(
         "Stopped",
         f"{spent} in a row, and none was followed by a long calm",
-        "a person looks at data and definition, then annotates the monitor with perennial.dev/release",
+        f"{last}a person looks at data and definition, then annotates the monitor with perennial.dev/release",
     )
 
 

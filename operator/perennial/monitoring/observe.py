@@ -47,7 +47,8 @@ async def observe(key: Key, caches: Caches, watcher: Watcher, settings: Settings
     spec, invalid = _spec(manifest)
     identity = Identity(key.namespace, key.name, manifest["metadata"]["uid"])
     stored = _stored(caches, identity)
-    checkpoint, unreadable = _checkpoint(stored)
+    status = parse_status(DriftMonitorStatus, manifest)
+    checkpoint, unreadable = _checkpoint(stored, identity, is_known=status.model is not None)
     deployment = _deployment(caches, key.namespace, spec.deployment) if spec else None
     rival = _rival(caches, manifest)
     look = Look()
@@ -60,7 +61,7 @@ async def observe(key: Key, caches: Caches, watcher: Watcher, settings: Settings
         manifest=manifest,
         spec=spec,
         invalid=invalid,
-        status=parse_status(DriftMonitorStatus, manifest),
+        status=status,
         checkpoint=checkpoint,
         stored=stored,
         unreadable=unreadable,
@@ -97,9 +98,10 @@ def _stored(caches: Caches, identity: Identity) -> Manifest | None:
     return stored if stored and is_owned_by(stored, identity.uid) else None
 
 
-def _checkpoint(stored: Manifest | None) -> tuple[Checkpoint, str | None]:
+def _checkpoint(stored: Manifest | None, identity: Identity, *, is_known: bool) -> tuple[Checkpoint, str | None]:
+    """What is remembered, and why it is nothing though the status tells of something."""
     if stored is None:
-        return Checkpoint(), None
+        return Checkpoint(), f"ConfigMap {identity.checkpoint} is gone" if is_known else None
     try:
         return decode(stored), None
     except UnreadableCheckpointError as error:

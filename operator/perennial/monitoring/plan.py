@@ -6,6 +6,7 @@ by the checkpoint that the API server then has.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from datetime import datetime
 
@@ -20,7 +21,7 @@ from perennial.kube.plan import Child, Manifest, Plan, Problem
 from perennial.kube.resources import CONFIGMAPS
 
 from . import judge
-from .checkpoint import Checkpoint, Judged, encode
+from .checkpoint import MOST_BYTES, Checkpoint, Judged, encode, size_of
 from .counts import miss
 from .events import events
 from .governor import decide, follow, withdraw
@@ -48,7 +49,7 @@ _REFUSED: dict[str, Reason] = {
 }
 
 _ACTING = ("Harm", "HarmSuspected", "Drift")
-_ACTIONS: tuple[Action, ...] = ("Retrain", "Rollback")
+ACTIONS: tuple[Action, ...] = ("Retrain", "Rollback")
 
 
 def plan(observed: Observed, problems: tuple[Problem, ...], now: datetime) -> Plan:
@@ -85,6 +86,8 @@ def _counted(observed: Observed, spec: DriftMonitorSpec, now: datetime) -> Check
     checkpoint = observed.checkpoint
     look = observed.look
     stable = observed.deployment.status.stable if observed.deployment else None
+    if observed.resumes:
+        checkpoint = msgspec.structs.replace(checkpoint, resumed=now.timestamp())
     token = observed.release
     if token and token != checkpoint.released:
         checkpoint = judge.release(checkpoint, token)
@@ -104,12 +107,13 @@ def _governed(
     rules = spec.governor
     limits = Limits(rules.cooldown.seconds, rules.stop_after, spec.dry_run, approval=rules.approval == "Required")
     decisions: dict[str, tuple[Decision, ...]] = {}
-    for action in _ACTIONS:
+    for action in ACTIONS:
         causes = _causes(checkpoint, spec, action)
         if not causes:
             governor = withdraw(governor, action)
             continue
-        situation = replace(situation, hasty=checkpoint.opened < causes[0].found)
+        found = min(cause.found for cause in causes)
+        situation = replace(situation, hasty=checkpoint.opened < causes[0].found, found=found)
         governor, decision = decide(governor, action, _cause(causes[0], action, situation), situation, limits)
         decisions |= {verdict.id: (*decisions.get(verdict.id, ()), decision) for verdict in causes}
     return msgspec.structs.replace(checkpoint, governor=governor), decisions
@@ -142,6 +146,7 @@ def _situation(observed: Observed, checkpoint: Checkpoint, now: datetime) -> Sit
         accepted=training.accepted.version if training and training.accepted else 0,
         taken=_taken(observed),
         busy=_busy(observed, checkpoint),
+        fruitless=_fruitless(observed, checkpoint),
         way_back=way_back(observed, checkpoint),
         rival=observed.rival,
         data_fault=checkpoint.triage.of("DataFault") is not None,
@@ -180,6 +185,24 @@ def _busy(observed: Observed, checkpoint: Checkpoint) -> str | None:
     return f"version {accepted.version} was accepted and waits for its rollout"
 
 
+_FRUITLESS = {
+    "Unchanged": "came to the very model that is accepted already: its data have nothing new to learn from",
+    "Rejected": "missed a gate",
+    "Failed": "failed",
+}
+
+
+def _fruitless(observed: Observed, checkpoint: Checkpoint) -> str | None:
+    """What became of the run that was asked for last, where no new version did."""
+    request = checkpoint.governor.latest("Retrain")
+    run = observed.training.runs[0] if observed.training and observed.training.runs else None
+    if request is None or run is None or run.triggered_by != observed.identity.name or run.started_at is None:
+        return None
+    if run.started_at.timestamp() < math.floor(request.created):
+        return None
+    return f"run v{run.version} {_FRUITLESS[run.state]}" if run.state in _FRUITLESS else None
+
+
 def _is_out(sha256: str, deployment: ModelDeploymentStatus) -> bool:
     """Whether a version was rolled back, or taken back by a person: it will cure nothing by itself."""
     if any(entry.sha256 == sha256 for entry in deployment.quarantined):
@@ -195,8 +218,9 @@ def _blocked(observed: Observed, checkpoint: Checkpoint) -> Finding | None:
     if look.no_reference:
         return Finding(False, DriftMonitorReason.NO_REFERENCE, look.no_reference)
     errors = "; ".join(f"{pod}: {error}" for pod, error in sorted(look.unreachable.items())[:3])
-    message = f"no pod hands over the reference yet: {errors}" if errors else "the reference is being fetched"
-    return Finding(False, DriftMonitorReason.COUNTS_UNREACHABLE, message)
+    if not errors:
+        return Finding(checkpoint.succeeds, DriftMonitorReason.LEARNING, "the reference is being fetched")
+    return Finding(False, DriftMonitorReason.COUNTS_UNREACHABLE, f"no pod hands over the reference yet: {errors}")
 
 
 def _unable(observed: Observed, now: datetime, reason: Reason, message: str, *, stalled: bool = False) -> Plan:
@@ -227,13 +251,26 @@ def _whole(
     labels: Joining,
     now: datetime,
 ) -> Plan:
+    configmap = _configmap(observed, checkpoint)
+    if (size := size_of(configmap)) > MOST_BYTES:
+        return _too_large(observed, checkpoint, size, now)
     told = status(observed, checkpoint, decisions, now, labels=labels, blocked=_blocked(observed, checkpoint))
     return Plan(
-        children=(Child(CONFIGMAPS, _configmap(observed, checkpoint)), *labels.children),
+        children=(Child(CONFIGMAPS, configmap), *labels.children),
         status=told.to_manifest(),
         events=tuple(events(observed, checkpoint, decisions, told)),
         requeue_after=_requeue(observed, decisions, labels, now),
     )
+
+
+def _too_large(observed: Observed, checkpoint: Checkpoint, size: int, now: datetime) -> Plan:
+    """Not written either: it would be refused, in words that say nothing of features."""
+    columns = len(checkpoint.reference.columns) if checkpoint.reference else 0
+    message = (
+        f"what is remembered of {columns} columns takes {size // 1024} KiB, a ConfigMap holds {MOST_BYTES // 1024}: "
+        "train the model with fewer features (spec.data.features of the TrainingJob)"
+    )
+    return _unable(observed, now, DriftMonitorReason.TOO_MANY_COLUMNS, message)
 
 
 def _configmap(observed: Observed, checkpoint: Checkpoint) -> Manifest:

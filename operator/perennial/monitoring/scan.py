@@ -85,11 +85,12 @@ def bound(looks: float, tests: int) -> float:
 @dataclass(frozen=True)
 class Normal:
     """What is normal: the baseline's counts, by hour of the week too where it knows a `season`, and how much more than
-    chance blocks of rows differ."""
+    chance blocks of rows differ. `crowd` is how many rows there were in a row's own window, if that is known."""
 
     cells: Ints
     dispersion: Dispersion
     season: Expectation | None = None
+    crowd: float | None = None
 
 
 @dataclass(frozen=True)
@@ -107,13 +108,11 @@ class Peak:
 @dataclass(frozen=True)
 class Against:
     """What stretches are compared with, all of them or each with its own [stretches or 1, cuts]: counts at the cuts as
-    independent rows, and how much less a row varies than one that lies on either side wholly. `traffic` is how busy
-    their hours are, where that is known."""
+    independent rows, and how much less a row varies than one that lies on either side wholly."""
 
     parts: Floats
     inside: Floats
     n: Floats
-    traffic: Floats | None
 
 
 class Scan:
@@ -121,7 +120,8 @@ class Scan:
 
     `drift_looks` and `fault_looks` are how many windows may pass, on average, before a false alarm at a cut of values
     or categories, and at one of missing or unseen ones: the two kinds share the monitor's allowance. Columns named in
-    `exclude`, and joint ones in which such a feature takes part, never alarm and cost the others nothing.
+    `exclude`, and joint ones in which such a feature takes part, never alarm and cost the others nothing. `asked` is of
+    how many of the baseline's rows each cut is asked.
     """
 
     def __init__(
@@ -149,17 +149,20 @@ class Scan:
         self.drift_bound = float(self.bounds[watched & ~fault].max(initial=0.0))
         self._groups = _groups(layout)
         rows = np.array([float(layout.rows(normal.cells))])
-        self._always = self._against(*layout.cut_counts(normal.cells), rows)
+        crowds = None if normal.crowd is None else np.array([normal.crowd])
+        inside, self.asked = layout.cut_counts(normal.cells)
+        self._always = self._against(inside, self.asked, normal.dispersion.of(rows, crowds))
 
-    def statistics(self, stretches: Ints, hours: Sequence[Hours] = ()) -> Floats:
+    def statistics(self, stretches: Ints, hours: Sequence[Hours] = (), crowds: Floats | None = None) -> Floats:
         """Signed roots of shape (stretches, cuts) for counts of shape (stretches, cells). `hours` [stretches] say when
-        their rows came, which a baseline that knows the season asks."""
+        their rows came, which a baseline that knows the season asks, `crowds` [stretches] how many came together."""
         inside, n = self.layout.cut_counts(stretches)
         against = self._always
         if self.normal.season:
             expected = self.normal.season.expected(hours)
-            against = self._against(expected.inside, expected.n, expected.weekly, expected.traffic)
-        return self.compared(inside, n, self.dispersions(self.layout.rows(stretches), against), against)
+            wavering = self.normal.dispersion.when_busy(expected.weekly, expected.traffic)
+            against = self._against(expected.inside, expected.n, wavering)
+        return self.compared(inside, n, self.dispersions(self.layout.rows(stretches), against, crowds), against)
 
     def compared(self, inside: Floats, n: Floats, dispersions: Floats, against: Against | None = None) -> Floats:
         """Signed roots of stretches by their cut counts and by how much less their rows tell than independent ones, all
@@ -167,33 +170,30 @@ class Scan:
         against = against or self._always
         return standardised(inside / dispersions, n / dispersions, against.inside, against.n)
 
-    def dispersions(self, rows: Ints, against: Against | None = None) -> Floats:
+    def dispersions(self, rows: Ints, against: Against | None = None, crowds: Floats | None = None) -> Floats:
         """How much less than independent ones the rows of stretches of so many tell at each cut: shape (stretches,
         cuts)."""
         against = against or self._always
-        dispersions: Floats = self._wavering(rows.astype(np.float64), against.traffic) * against.parts
+        dispersions: Floats = self.normal.dispersion.of(rows.astype(np.float64), crowds) * against.parts
         return dispersions
+
+    def asked_of(self, hours: Hours) -> Floats:
+        """Of how many rows each cut is asked of what a stretch of these hours is compared with [cuts]."""
+        if not self.normal.season:
+            return self.asked
+        return self.layout.cut_counts(self.expected(hours))[1]
 
     def expected(self, hours: Hours) -> Counts:
         """What a stretch of these hours is compared with [cells]."""
         return self.normal.season.expected([hours]).cells[0] if self.normal.season else self.normal.cells
 
-    def dispersion(self, peak: Peak, stretch: Ints) -> float:
+    def dispersion(self, peak: Peak, stretch: Ints, crowd: float) -> float:
         """How much less the rows of a peak's stretch [cells] tell than as many independent ones."""
         rows = np.array([float(self.layout.rows(stretch))])
-        return float(self.normal.dispersion.at(rows)[0, peak.cut])
+        return float(self.normal.dispersion.of(rows, np.array([crowd]))[0, peak.cut])
 
-    def _wavering(self, rows: Floats, traffic: Floats | None) -> Floats:
-        """The overdispersion of blocks [blocks] at each cut. What wavers with the time, and not from row to row, makes
-        the more of a difference the more rows there are in that time."""
-        by_rows = self.normal.dispersion.at(rows)
-        if traffic is None:
-            return by_rows
-        by_time = 1 + (self.normal.dispersion.at(rows / traffic) - 1) * traffic[:, None]
-        return np.maximum(by_rows, by_time)
-
-    def _against(self, inside: Floats, n: Floats, rows: Floats, traffic: Floats | None = None) -> Against:
-        """To compare with counts at cuts of shape (..., cuts), which waver as blocks of so many rows do."""
+    def _against(self, inside: Floats, n: Floats, wavering: Floats) -> Against:
+        """To compare with counts at cuts of shape (..., cuts), whose rows tell so much less than independent ones."""
         layout = self.layout
         share = inside / np.maximum(n, 1.0)
         # A row that lies on the first side in part tells more of a share than one that does wholly or not.
@@ -201,11 +201,11 @@ class Scan:
         varies = layout.is_whole & (chance > _HARDLY)
         parts = np.divide(layout.variance(inside, n), chance, out=np.ones_like(chance), where=varies)
         parts[parts <= 0] = 1.0
-        dispersion = self._wavering(rows, traffic) * parts
+        dispersion = wavering * parts
         # The reference's smallest and greatest row made the outermost edges: counted as one row on the far side, or
         # every new extreme would be a surprise.
         outside = layout.outside
-        return Against(parts, (inside + (outside < 0)) / dispersion, (n + (outside != 0)) / dispersion, traffic)
+        return Against(parts, (inside + (outside < 0)) / dispersion, (n + (outside != 0)) / dispersion)
 
     def excess(self, statistics: Floats) -> float:
         """How far the furthest statistic lies out, as a share of its bound: above 1 it alarms."""

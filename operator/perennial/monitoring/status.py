@@ -51,13 +51,12 @@ def status(
     job."""
     spec = observed.spec
     can_judge = stalled or blocked or ready(observed, checkpoint)
-    if stalled or blocked:
-        can_judge = Finding(False, can_judge.reason, can_judge.message)
+    if stalled:
+        can_judge = Finding(False, stalled.reason, stalled.message)
     conditions = settle(
         observed.status.conditions,
-        # A suspended monitor claims nothing: what it once found must not hold training for ever.
         health(can_judge, stalled=stalled)
-        | ({} if spec and spec.suspend else found(checkpoint, spec))
+        | (found(checkpoint, spec) if observed.watches else {})
         | joined(observed, checkpoint.joins, labels),
         generation=observed.generation,
         now=now,
@@ -88,7 +87,7 @@ def status(
         else None,
         verdicts=tuple(
             verdict_status(observed, verdict, decisions.get(verdict.id, ()), checkpoint)
-            for verdict in _newest_first(checkpoint)
+            for verdict in (_newest_first(checkpoint) if observed.watches else ())
         ),
         requests=tuple(_request(request) for request in checkpoint.governor.requests),
         proposals=tuple(_proposal(proposal) for proposal in checkpoint.governor.proposals),

@@ -108,7 +108,7 @@ def _again(after: Triage, known: Verdict, found: Sequence[Finding], recent: Sequ
     state = known.state
     if any(_keeps(known, finding) for finding in recent):
         seen = [finding for finding in found if finding.state == state]
-        updated = msgspec.structs.replace(known, clean=0, clean_since=0.0)
+        updated = msgspec.structs.replace(known, clean=0, clean_since=0.0, features=_lasting(known, found))
         return after.replace(state, _with(updated, seen))
     clean_since = known.clean_since if known.clean else opened
     if known.clean + 1 < CLEAN[state]:
@@ -117,6 +117,17 @@ def _again(after: Triage, known: Verdict, found: Sequence[Finding], recent: Sequ
     # Longer stretches still hold the broken rows, which then look like drift.
     quiet = _FOUND if state == "DataFault" else (state,)
     return Triage(over.verdicts, {**over.quiet, **dict.fromkeys(quiet, clean_since)})
+
+
+def _lasting(known: Verdict, found: Sequence[Finding]) -> tuple[Finding, ...]:
+    """The features of a verdict that goes on, without those that have long been well though others are not."""
+    seen = {(finding.name, finding.kind) for finding in found if _keeps(known, finding)}
+    features = [
+        msgspec.structs.replace(each, clean=0 if (each.name, each.kind) in seen else each.clean + 1)
+        for each in known.features
+    ]
+    # What keeps the verdict may be of a kind that it has not had: it is never about nothing.
+    return tuple(each for each in features if each.clean < CLEAN[known.state]) or known.features
 
 
 def _sound(findings: Sequence[Finding], fault: Verdict | None) -> list[Finding]:

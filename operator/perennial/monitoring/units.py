@@ -85,8 +85,13 @@ _ROUND = {
 }
 
 
-def changed_unit(column: Numeric, now: Ints, before: Counts, dispersion: float = 1.0) -> str | None:
-    """What the column looks as if, in words; None where its unit seems to be the same. Counts are of all its cells."""
+def changed_unit(
+    column: Numeric, now: Ints, before: Counts, dispersion: float = 1.0, *, on_its_way: bool = False
+) -> str | None:
+    """What the column looks as if, in words; None where its unit seems to be the same. Counts are of all its cells.
+
+    How far one has come that is `on_its_way` tells nothing (`on_their_way.py`).
+    """
     if len(column.bounds) <= FEWEST_BINS or not now[:-1].sum() or not before[:-1].sum():
         return None
     seen = _Seen.of(column, now, before, dispersion)
@@ -94,7 +99,7 @@ def changed_unit(column: Numeric, now: Ints, before: Counts, dispersion: float =
         return None
     if np.abs(seen.now - seen.before).max() < SMALLEST:
         return None
-    return _known(seen) or _stretched(seen) or _elsewhere(column, now, before)
+    return _known(seen) or _stretched(seen) or (None if on_its_way else _elsewhere(column, now, before))
 
 
 @dataclass(frozen=True)

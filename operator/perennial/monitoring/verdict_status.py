@@ -19,6 +19,9 @@ from .words import at, digits, moment, span
 _TIMES = {"Cooldown": " at", "Braked": "; one is possible at"}
 """How a decision's time is said; of all others it is until when they hold."""
 
+_OF_LOSS = ("HarmSuspected", "Harm")
+"""Measured against the version's own loss, whatever is served."""
+
 TOGETHER = 10
 """Features shown of a joint change."""
 
@@ -67,9 +70,9 @@ def _course(
         return "; ".join(done) or None, "; ".join(f"{decision.next}{_when(decision)}" for decision in decisions)
     over = _over(verdict, checkpoint, spec)
     if verdict.state == "DataFault":
-        return "automatic training is held", f"{over}; if it is no fault, annotate perennial.dev/release"
+        return "automatic training is held", over
     if verdict.state == "TrainServeSkew":
-        return None, "compare how the features are made in training and in serving"
+        return None, f"compare how the features are made in training and in serving; over {_taken_for_normal(spec)}"
     if verdict.state == "AnchorDrift":
         learned = "nothing is done, since the versions have learned it; over with one that is like the anchor again"
         return None, f"{learned}, or once perennial.dev/release takes the present one for normal"
@@ -84,7 +87,15 @@ def _over(verdict: Verdict, checkpoint: Checkpoint, spec: DriftMonitorSpec | Non
     """When it will be over if nothing of it is seen any more."""
     windows = _clean_windows(verdict, checkpoint)
     soonest = f" ({span(windows * spec.window.period.seconds)} at least)" if spec else ""
-    return f"over after {windows} more clean windows{soonest}, or with a new baseline"
+    normal = "with another version" if verdict.state in _OF_LOSS else _taken_for_normal(spec)
+    return f"over after {windows} more clean windows{soonest}, or {normal}"
+
+
+def _taken_for_normal(spec: DriftMonitorSpec | None) -> str:
+    """How something lasting becomes no news: a person says that it is as it should be."""
+    if spec and spec.baseline.source == "Training":
+        return "with another version: of this one the rows held out are what is normal (spec.baseline.from)"
+    return "when perennial.dev/release takes what is served for normal"
 
 
 def _clean_windows(verdict: Verdict, checkpoint: Checkpoint) -> int:

@@ -48,13 +48,27 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One measure of the candidate. `value` is None where nothing was counted; `n` is what it is of."""
+    """One measure of the candidate. `value` is a share, and of the loss by how much it is greater than the stable
+    model's; None where nothing was counted, or that has none. `n` is what it is of."""
 
     name: str
     value: float | None
     bound: float
     n: int
     verdict: Verdict
+
+    @property
+    def failure(self) -> str:
+        """A Fail, for the person who asks why."""
+        bound = f"certainly more than {100 * self.bound:.3g}%"
+        value = None if self.value is None else f"{100 * self.value:.3g}%"
+        if self.name == "loss":
+            above = (
+                f"{value} above that of the stable model" if value else "above that of the stable model, which has none"
+            )
+            return f"the loss on {self.n:,} labelled rows is {above}, {bound}"
+        what = "requests failed" if self.name == "errorRate" else "rows are answered otherwise than by the stable model"
+        return f"{value} of {self.n:,} {what}, {bound}"
 
 
 def total(samples: Iterable[Stats], companion: str | None) -> Totals:

@@ -20,7 +20,7 @@ from .moves import Keep
 from .observe import Observed
 from .outcome import Outcome
 from .revision import Revision
-from .source import Awaited
+from .source import Awaited, source_of
 
 _PROBLEMS: dict[str, Reason] = {
     "NameTaken": CommonReason.NAME_TAKEN,
@@ -118,6 +118,8 @@ def _reconciling(observed: Observed, outcome: Outcome, served: Finding) -> Findi
     was_going_on = find(observed.status.conditions, ConditionType.RECONCILING) is not None
     if not (is_new or was_going_on):
         return None
+    if isinstance(observed.target, Awaited) and _names_another(observed, after.stable):
+        return Finding(True, observed.target.reason, observed.target.message)
     if after.candidate and _is_asked_by_spec(after.candidate, after.stable):
         message = f"{_title(after.candidate)} is taking over as the spec asks: {_state(outcome)[1]}"
         return Finding(True, CommonReason.PROGRESSING, message)
@@ -127,6 +129,11 @@ def _reconciling(observed: Observed, outcome: Outcome, served: Finding) -> Findi
         message = f"{ready} of {after.wanted} pods are ready"
         return Finding(True, CommonReason.PROGRESSING, f"{message}: {words}" if words else message)
     return None
+
+
+def _names_another(observed: Observed, stable: Revision) -> bool:
+    """Whether the spec names its model otherwise than when the stable revision was rolled out for it."""
+    return observed.spec is not None and source_of(observed.spec.model) != stable.record.source
 
 
 def _is_asked_by_spec(candidate: Revision, stable: Revision) -> bool:

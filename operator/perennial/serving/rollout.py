@@ -84,9 +84,7 @@ def _failed_analysis(s: Situation) -> Move | None:
     if not is_failed(s.findings) or s.stable is None:
         return None
     found = next(finding for finding in s.findings if finding.verdict == "Fail")
-    value = "" if found.value is None else f" of {found.value:.4g}"
-    message = f"{found.name}{value} is certainly above {found.bound:.4g}, by {found.n} observations"
-    return End("RolledBack", Reason.ROLLED_BACK, message, quarantine=True)
+    return End("RolledBack", Reason.ROLLED_BACK, found.failure, quarantine=True)
 
 
 def _suspended_candidate(s: Situation) -> Move | None:

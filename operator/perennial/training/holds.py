@@ -116,7 +116,7 @@ def _data_fault(trigger: Trigger, situation: Situation) -> Hold | None:
             words = condition.message if condition else ""
             return Hold(
                 TrainingJobReason.RUN_WAITING,
-                f"DriftMonitor {monitor.name} says DataFault: {words} A run waits until it clears; annotate "
+                f"DriftMonitor {monitor.name} says DataFault: {words}. A run waits until it clears; annotate "
                 "perennial.dev/run to train all the same",
             )
     return None

@@ -26,9 +26,13 @@ class UnitKind(IntEnum):
     """What a unit is about: those of a kind are taken to waver much alike."""
 
     VALUES = 0
-    """The level of a column, or a cut of one that has too few values for a level, or a category."""
+    """The level of a column, or a cut of one that has too few values for a level."""
     SPREAD = 1
-    FAULT = 2
+    CATEGORY = 2
+    """A text of many may be as it is where numbers waver."""
+    TOGETHER = 3
+    """Level and spread of a column that is no sum of features: of products and of the reconstruction error."""
+    FAULT = 4
     """Missing or unseen values."""
 
 
@@ -37,7 +41,11 @@ def units(layout: Layout) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     seen_whole = np.zeros(len(layout.columns), dtype=bool)
     seen_whole[layout.column[layout.is_whole]] = True
     chosen = np.flatnonzero(~seen_whole[layout.column] | (layout.kind != CutKind.VALUE))
-    kinds = np.where(layout.kind[chosen] == CutKind.SPREAD, UnitKind.SPREAD, UnitKind.VALUES)
+    together = np.array([column.name in layout.crossed for column in layout.columns], dtype=bool)
+    kinds = np.full(len(chosen), UnitKind.VALUES, dtype=np.intp)
+    kinds[layout.kind[chosen] == CutKind.SPREAD] = UnitKind.SPREAD
+    kinds[layout.kind[chosen] == CutKind.CATEGORY] = UnitKind.CATEGORY
+    kinds[together[layout.column[chosen]]] = UnitKind.TOGETHER
     kinds[layout.fault[chosen]] = UnitKind.FAULT
     return chosen, kinds
 
@@ -53,15 +61,21 @@ class Normally:
 
 
 def between(
-    layout: Layout, earlier: Ints, later: Ints, most: Floats | None = None, normally: Normally | None = None
+    layout: Layout,
+    earlier: Ints,
+    later: Ints,
+    rows: Floats | Ints,
+    most: Floats | None = None,
+    normally: Normally | None = None,
 ) -> Differences:
     """Of pairs of blocks of one length, of shape (pairs, cells) each, beyond what is `normally` between them; no unit's
-    square counts for more than `most` [units]."""
-    squares = _squares(layout, earlier, later, normally)
+    square counts for more than `most` [pairs, units]. `rows` [pairs] are those of evenly filled blocks that would
+    differ as much where what is served wavers with the time."""
+    squares, telling = _squares(layout, earlier, later, normally)
     if most is not None:
         squares = np.minimum(squares, most)
-    rows = float((layout.rows(earlier) + layout.rows(later)).sum()) / 2
-    return Differences(len(earlier), rows, squares.sum(axis=0).round(DIGITS).tolist())
+    told: list[int] = telling.sum(axis=0).tolist()
+    return Differences(len(earlier), float(rows.sum()), squares.sum(axis=0).round(DIGITS).tolist(), told)
 
 
 def of_blocks(layout: Layout, blocks: Ints) -> list[Differences]:
@@ -70,13 +84,14 @@ def of_blocks(layout: Layout, blocks: Ints) -> list[Differences]:
     found = []
     while len(blocks) > 1:
         even = blocks[: len(blocks) // 2 * 2]
-        found.append(between(layout, even[::2], even[1::2]))
+        found.append(between(layout, even[::2], even[1::2], layout.rows(even[::2])))
         blocks = even[::2] + even[1::2]
     return found
 
 
-def _squares(layout: Layout, earlier: Ints, later: Ints, normally: Normally | None) -> Floats:
-    """Squared differences of the share at each unit, by their variance: Pearson's statistic of two samples."""
+def _squares(layout: Layout, earlier: Ints, later: Ints, normally: Normally | None) -> tuple[Floats, NDArray[np.bool_]]:
+    """Squared differences of the share at each unit, by their variance: Pearson's statistic of two samples. And which
+    of them tell anything: of what is rare nobody knows how it wavers."""
     chosen, _ = units(layout)
     inside, n = layout.cut_counts(earlier)
     inside_later, n_later = layout.cut_counts(later)
@@ -90,8 +105,9 @@ def _squares(layout: Layout, earlier: Ints, later: Ints, normally: Normally | No
         apart -= (_shares(layout, normally.earlier) - _shares(layout, normally.later)).take(chosen, axis=-1)
         parts += normally.error[:, None]
     chance = variance * parts
-    squares: Floats = np.divide(apart**2, chance, out=np.ones_like(apart), where=telling & (chance > 0))
-    return squares
+    telling &= chance > 0
+    squares: Floats = np.divide(apart**2, chance, out=np.zeros_like(apart), where=telling)
+    return squares, telling
 
 
 def _shares(layout: Layout, cells: Floats) -> Floats:

@@ -28,7 +28,8 @@ class Server(msgspec.Struct):
 
 class Join(msgspec.Struct, omit_defaults=True):
     """Labels of table `uri` are in `column`, found by `key` (see `wire/journal.py`); `time` is the column that says
-    when each became known. `joined` are the digests of the files that were joined before."""
+    when each became known. `joined` are the digests of the files that were joined before. Another join comes after
+    `again` seconds."""
 
     number: int
     deployment: str
@@ -38,6 +39,7 @@ class Join(msgspec.Struct, omit_defaults=True):
     servers: list[Server]
     time: str | None = None
     joined: bytes = b""
+    again: float = 3600.0
 
 
 class Joined(msgspec.Struct, omit_defaults=True):

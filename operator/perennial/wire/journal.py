@@ -1,8 +1,10 @@
 """Predictions that a pod remembers by key, so that labels from a table find them: on the control port.
 
 The operator says by which key (`JOURNAL_PATH`). The Job that joins labels fetches which predictions there are
-(`KEYS_PATH`) and sends the labels of those that it has some for (`LABELS_PATH`). A pod that ends gives what it
-remembers to another one (`RECORDS_PATH`). Bodies but the first's are MessagePack. A key is only ever its digest.
+(`KEYS_PATH`) and sends the labels of those that it has some for (`LABELS_PATH`). Before that it takes labels that came
+with receipts to the pods that remember their predictions (`WAITING_PATH`, `RECEIPTS_PATH`), so that none counts by both
+ways. A pod that ends gives what it remembers to another one (`RECORDS_PATH`). Bodies but the first's are MessagePack. A
+key is only ever its digest.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ JOURNAL_PATH = "/perennial/v1/journal"
 KEYS_PATH = "/perennial/v1/journal/keys"
 LABELS_PATH = "/perennial/v1/journal/labels"
 RECORDS_PATH = "/perennial/v1/journal/records"
+WAITING_PATH = "/perennial/v1/journal/waiting"
+RECEIPTS_PATH = "/perennial/v1/journal/receipts"
 
 ID = "id"
 """The key that the protocol has itself: the request's `id`, of a request of one row."""
@@ -92,6 +96,38 @@ class Outcomes(msgspec.Struct):
 
     outcomes: bytes
     rejected: str | None = None
+
+
+class Visit(msgspec.Struct):
+    """Asks which labels wait in a pod. Of those that it told before, `counted` were by pods that remember their
+    predictions, and `forgotten` have a prediction that no pod remembers: the pod itself counts them. Another visit
+    comes after `again` seconds."""
+
+    name: str
+    again: float
+    counted: list[int] = []
+    forgotten: list[int] = []
+
+
+class Received(msgspec.Struct, array_like=True):
+    """A label that came with a receipt: of the prediction with this id."""
+
+    id: int
+    label: float | Class
+
+
+class Waiting(msgspec.Struct):
+    """The answer: labels of predictions that other pods may remember."""
+
+    labels: list[Received]
+
+
+class Receipts(msgspec.Struct):
+    """Labels that wait in some pod, for those of their predictions that this one remembers; it answers with Outcomes,
+    GONE for the others. A label that it was sent before it knows by the id."""
+
+    name: str
+    labels: list[Received]
 
 
 class Records(msgspec.Struct):

@@ -115,17 +115,25 @@ class Expected(msgspec.Struct):
     doubt: float
 
 
-class Differences(msgspec.Struct, frozen=True):
-    """Sums over `pairs` of neighbouring blocks of one length: `rows` of the pairs' mean rows a block, `squares` [units]
-    of squared standardised differences, 1 on average where rows are independent."""
+class Differences(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Sums over `pairs` of neighbouring blocks of one length: `rows` a block, if blocks were evenly filled, `squares`
+    [units] of squared standardised differences, 1 on average where rows are independent. `telling` [units] is in how
+    many pairs there were rows enough to tell anything; in all of them, if it is empty."""
 
     pairs: int
     rows: float
     squares: list[float]
+    telling: list[int] = []
 
     def plus(self, other: Differences) -> Differences:
         squares = np.add(self.squares, other.squares).round(DIGITS)
-        return Differences(self.pairs + other.pairs, self.rows + other.rows, squares.tolist())
+        telling = np.add(self.told, other.told)
+        return Differences(self.pairs + other.pairs, self.rows + other.rows, squares.tolist(), telling.tolist())
+
+    @property
+    def told(self) -> list[int]:
+        """How many pairs each unit's squares are of."""
+        return self.telling or [self.pairs] * len(self.squares)
 
 
 class Reference(msgspec.Struct, omit_defaults=True):

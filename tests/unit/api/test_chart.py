@@ -56,7 +56,7 @@ def test_wrong_values_are_refused(wrong: dict[str, Any]) -> None:
 
 def test_every_value_is_used_and_every_used_value_exists() -> None:
     text = "\n".join([*TEMPLATES.values(), *(p.read_text() for p in (CHART / "templates" / "crds").glob("*.yaml"))])
-    used = set(re.findall(r"\.Values((?:\.\w+)+)", text)) - {".nameOverride", ".fullnameOverride"}
+    used = set(re.findall(r"\.Values((?:\.\w+)+)", text))
     assert used == set(leaves(VALUES))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from itertools import islice, pairwise
 from pathlib import Path
@@ -23,7 +24,7 @@ from perennial.cli.backtest.first_rows import from_first_rows
 from perennial.cli.backtest.monitor import from_cluster, from_file
 from perennial.cli.backtest.observations import observe
 from perennial.cli.backtest.replay import Handed, Replay, replay
-from perennial.cli.backtest.standard import of_reference, opened
+from perennial.cli.backtest.standard import of_reference, opened, version_in
 from perennial.cli.backtest.table import Meaning, read_table
 from perennial.cli.main import main
 from perennial.cli.named import Named
@@ -33,6 +34,7 @@ from perennial.monitoring.checkpoint import Checkpoint, Judged, encode
 from perennial.runtime.binning import count_cells, numeric_cells
 from perennial.wire.layout import SCORE
 from perennial.wire.reference import Numeric
+from perennial.wire.stats import Pairs
 from tests.unit.monitoring import worlds
 from tests.unit.runtime.server import models
 
@@ -127,6 +129,88 @@ def test_the_cooldown_and_the_stop_are_the_governors(tmp_path: Path) -> None:
     stopped = [said.at for said in made.said if said.event.reason == "Stopped"]
     assert len(stopped) == 1
     assert stopped[0] > second
+
+
+BOTH = [{"state": "Harm", "action": "Retrain"}, {"state": "Harm", "action": "Rollback"}]
+
+
+def asked(folder: Path, table: pd.DataFrame, *more: str, **spec: Any) -> list[str]:
+    """The command's arguments for these rows, of which the first are normal."""
+    arguments = ["backtest", "-f", monitor(folder, **spec), "--data", write(folder, table)]
+    return [*arguments, "--baseline-rows", str(FIRST), "--score", "score", "--label", "late", *more]
+
+
+def two_versions() -> pd.DataFrame:
+    """The version before is wrong where this one is right: from the change on it is the better one."""
+    table = flights(shift=0.0)
+    return table.assign(before=(table["score"] < 0.5).astype(int))
+
+
+def test_a_rollback_is_asked_for_once_the_version_before_is_proved_better(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture, page, counts = tmp_path / "out.svg", tmp_path / "out.html", str(tmp_path / "counts.jsonl")
+    files = ["--picture", str(picture), "--html", str(page), "--save-counts", counts]
+    command = asked(tmp_path, two_versions(), "--previous-prediction", "before", *files, actions=BOTH)
+    assert main(command) == 0
+    shown = capsys.readouterr().out
+    lines = shown[shown.index("Done") :].splitlines()
+    done = [line.split()[1] for line in lines[1:] if line.startswith("  2026")]
+    assert sorted(done) == ["Held:", "Held:", "RetrainRequested:", "RollbackRequested:", "Unproven:"]
+    (request,) = [line for line in lines if "RollbackRequested" in line]
+    assert "asked ModelDeployment flights to go back to model before" in request
+    assert re.search(r"on \d+ rows labelled since its loss is 0\.\d+ where it is 0\.\d+ now", request)
+    assert "from then on model before would have served: on " in shown
+    assert "rollback asked " in shown
+    assert "rollback asked for" in picture.read_text()
+    assert "model before would have served" in page.read_text()
+    assert "next:" not in shown
+    before = counts.replace("counts", "reference")
+    standard, _ = from_first_rows(
+        read_table(write(tmp_path, two_versions()), MEANING, list), FIRST, MEANING, ["before"]
+    )
+    Path(before).write_bytes(msgspec.json.encode(standard.reference))
+    again = ["backtest", "-f", monitor(tmp_path, actions=BOTH), "--data", counts, "--reference", before]
+    assert main(again) == 0
+    assert request in capsys.readouterr().out.splitlines()
+
+
+def test_a_version_before_that_is_no_better_is_not_gone_back_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = two_versions()
+    table["before"] = (table["score"] >= 0.5).astype(int)
+    assert main(asked(tmp_path, table, "--previous-prediction", "before", actions=BOTH)) == 0
+    shown = capsys.readouterr().out
+    assert "RollbackRequested" not in shown
+    assert "Unproven: a rollback to model before once that is proved to be better: " in shown
+    assert "Cooldown: a retrain is asked for after the cooldown, at 2026-01-0" in shown
+    assert "next: a retrain is asked for after the cooldown" in shown
+
+
+def test_of_a_version_that_is_not_in_the_data_nothing_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(asked(tmp_path, flights(shift=0.0), actions=BOTH)) == 0
+    shown = capsys.readouterr().out
+    assert "note      whether the action Rollback would have been asked for cannot be told" in shown
+    assert "RetrainRequested" in shown
+    assert "no version before" not in shown
+
+
+def test_the_version_before_is_asked_itself(tmp_path: Path) -> None:
+    """It says yes from 0.7 on, where this one does from a half on."""
+    models.binary(tmp_path / "v1", threshold=0.7)
+    models.binary(tmp_path / "v2", version=2)
+    small = {"a": [0.9, 0.6, 0.1], "b": [0.0, 0.0, 0.0], "late": ["yes", "no", "no"]}
+    table = pd.DataFrame({"at": pd.date_range("2026-01-01", periods=3, freq="1s"), **small})
+    rows = read_table(write(tmp_path, table), Meaning(), lambda columns: ["a", "b", "late"])
+    now, before = opened(str(tmp_path / "v2")), version_in(str(tmp_path / "v1"), "--previous")
+    observations = observe(rows, now, Meaning(), (), before)
+    (handed,) = epochs(observations, now, Window.model_validate({"minRows": 50, "period": "6h"}), before.sha256)
+    labels = handed.answers["backtest"].epochs[0].models[now.reference.model].labels
+    assert labels is not None
+    assert labels.pairs == {before.sha256: Pairs(3, 1.0, 0.0, 1.0)}
 
 
 def test_broken_data_is_told_apart_and_holds_the_retrain(tmp_path: Path) -> None:
@@ -298,6 +382,16 @@ REFUSALS: list[tuple[dict[str, Any], list[str], str]] = [
     ({}, ["--data", "{rows}", "--baseline-rows", "4000", "--time", "carrier"], "has no readable time"),
     ({}, ["--data", "{rows}", "--reference", "{rows}"], "this is no reference.json"),
     ({}, ["--data", "{rows}", "--reference", "{folder}"], "no version is in this folder"),
+    (
+        {},
+        ["--data", "{rows}", "--baseline-rows", "4000", "--previous", "{folder}"],
+        "--previous {folder}: no version is in this folder",
+    ),
+    (
+        {},
+        ["--data", "{rows}", "--baseline-rows", "4000", "--previous-prediction", "befor"],
+        "--previous-prediction: {rows} has no column 'befor'",
+    ),
     ({}, ["--data", "{empty}", "--baseline-rows", "4000"], "the file is empty"),
     ({}, ["--data", "{header}", "--baseline-rows", "4000"], "there are columns, but no rows"),
     ({}, ["--data", "{folder}/v1/model.onnx", "--reference", "{folder}/v1"], "neither Parquet nor CSV"),
@@ -345,6 +439,16 @@ def test_what_cannot_be_done_is_told(
     assert said.format(**places) in error
 
 
+def test_a_slip_in_a_policy_is_no_other_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = {"uri": "s3://a/b", "key": "k", "column": "c", "pod": {"affinity": {"podAffinity": {}}, "x": 1}}
+    slips = monitor(
+        tmp_path, window={"minrows": 9}, labels=labels, actions=[{"state": "Harm", "action": "Retrain", "when": 1}]
+    )
+    assert main(["backtest", "-f", slips, "--data", "x", "--baseline-rows", "9"]) == 1
+    named = "there is no field spec.actions[0].when, spec.labels.pod.x, spec.window.minrows"
+    assert capsys.readouterr().err.strip().endswith(named)
+
+
 @pytest.mark.parametrize("library", ["pandas", "pyarrow"])
 def test_a_library_that_is_not_installed_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, library: str
@@ -352,7 +456,7 @@ def test_a_library_that_is_not_installed_is_named(
     path, policy = write(tmp_path), monitor(tmp_path)
     monkeypatch.setitem(sys.modules, library, None)
     assert main(["backtest", "-f", policy, "--data", path, "--baseline-rows", "4000"]) == 1
-    assert f"{library} is not installed here: pip install 'perennial[trainer]'" in capsys.readouterr().err
+    assert f"{library} is not installed here: pip install '.[trainer]'" in capsys.readouterr().err
 
 
 def test_which_monitor_is_meant_is_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

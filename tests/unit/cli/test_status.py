@@ -104,7 +104,7 @@ def test_one_screen_has_the_whole_loop(loop: Namespace) -> None:
         "stable     v3    2 of 2 pods ready, 89.5% of requests (90% asked for)",
         "candidate  v4    1 of 1 pods ready, 10.5% of requests (10% asked for)",
         "rollout    step 1 of 2 for 10m, Analysing",
-        "loss 0.2, at most 0.1 on 300: Fail",
+        "loss +20%, at most +10% on 300: Fail",
         "Watching: judges version 3",
         "Harm for 2h, found on 900",
         "the loss is 0.3 on 900 labels",

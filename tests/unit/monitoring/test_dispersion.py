@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
+from perennial.monitoring import baseline as baselines
 from perennial.monitoring.dispersion import Dispersion
+from perennial.monitoring.history import Bucket, History, crowds, lengths, push
 from perennial.wire.differences import between, of_blocks, units
 from perennial.wire.layout import CutKind, Floats, Ints, Layout
 from perennial.wire.reference import Categorical, Differences, Numeric
@@ -26,7 +28,7 @@ def layout(rng: np.random.Generator) -> Layout:
     return Layout([worlds.numeric(f"x{place}", rng) for place in range(20)])
 
 
-def _windows(layout: Layout, rng: np.random.Generator, means: Floats) -> Ints:
+def _windows(layout: Layout, rng: np.random.Generator, means: Floats, rows: int = ROWS) -> Ints:
     """Counts of windows of normal columns, whose means [windows, columns] are in standard deviations."""
     blocks = []
     for place, column in enumerate(layout.columns):
@@ -34,7 +36,7 @@ def _windows(layout: Layout, rng: np.random.Generator, means: Floats) -> Ints:
         below = norm.cdf(np.asarray(column.edges)[None, :] - means[:, place, None])
         ends = np.ones((len(means), 1))
         shares = np.diff(np.concatenate([0 * ends, below, ends], axis=1))
-        blocks += [rng.multinomial(ROWS, shares), np.zeros((len(means), 1), np.int64)]
+        blocks += [rng.multinomial(rows, shares), np.zeros((len(means), 1), np.int64)]
     return np.concatenate(blocks, axis=1)
 
 
@@ -109,6 +111,15 @@ def test_a_column_that_runs_away_is_no_wavering_of_the_others(layout: Layout, rn
     assert np.delete(found[:3], 3, axis=1).max() < 3
 
 
+def test_a_column_that_looks_quiet_by_chance_is_taken_to_waver_as_the_others(
+    layout: Layout, rng: np.random.Generator
+) -> None:
+    for _ in range(40):
+        windows = _windows(layout, rng, _wavering(rng, 56, 20, 0.05, 0.9))
+        found = _level(layout, Dispersion(layout, of_blocks(layout, windows)))
+        assert found[1].min() > 0.6 * np.median(found[1])
+
+
 def test_columns_that_have_shown_to_be_each_of_its_own_are_judged_so(layout: Layout) -> None:
     """After a month of windows small differences are certain, and no process explains even those that waver least."""
     chosen, _ = units(layout)
@@ -147,13 +158,74 @@ def test_differences_are_pearsons_statistic_of_two_samples(rng: np.random.Genera
         CutKind.UNSEEN,
         CutKind.MISSING,
     ]
-    same, other = between(layout, earlier, later), between(layout, earlier, moved)
-    assert same.squares == [0.0, 0.0, 1.0, 1.0]
+    same, other = between(layout, earlier, later, np.array([150.0])), between(layout, earlier, moved, np.array([100.0]))
+    assert same.squares == [0.0, 0.0, 0.0, 0.0]
+    assert same.told == [1, 1, 0, 0]
     pooled = 125 / 200
     assert other.squares[0] == pytest.approx(0.15**2 / (pooled * (1 - pooled) * 2 / 100), abs=1e-3)
     assert (other.pairs, other.rows) == (1, 100)
     both = same.plus(other)
     assert (both.pairs, both.rows) == (2, 250.0)
     assert both.squares == pytest.approx([one + two for one, two in zip(same.squares, other.squares, strict=True)])
-    (most,) = np.array([[0.5, 0.5, 0.5, 0.5]])
-    assert between(layout, earlier, moved, most).squares == [0.5, 0.5, 0.5, 0.5]
+    assert both.told == [2, 2, 0, 0]
+    most = np.full((1, 4), 0.5)
+    assert between(layout, earlier, moved, np.array([100.0]), most).squares == [0.5, 0.5, 0.0, 0.0]
+
+
+def test_rare_categories_do_not_hide_that_others_waver(rng: np.random.Generator) -> None:
+    """A text of many values has more of them than there are other features, and they tell next to nothing."""
+    numbers = Layout([worlds.numeric(f"x{place}", rng) for place in range(4)])
+    shares = {f"code {place}": 0.9 / 2**8 if place else 0.1 for place in range(64)}
+    text = worlds.categorical("text", shares, rows=50_000)
+    layout = Layout([*numbers.columns, text])
+    windows = _windows(numbers, rng, _wavering(rng, 24, 4, 0.05, 0.6))
+    texts = rng.multinomial(ROWS, np.array(text.counts) / sum(text.counts), size=24)
+    both = np.concatenate([windows, texts], axis=1)
+    alone = Dispersion(numbers, of_blocks(numbers, windows))
+    beside = Dispersion(layout, of_blocks(layout, both))
+    assert _level(layout, beside) == pytest.approx(_level(numbers, alone), rel=0.05)
+
+
+def test_a_share_wavers_the_less_the_rarer_it_is(rng: np.random.Generator) -> None:
+    """Cuts of something normal that wavers: what its categories show of it together is said of each."""
+    categories = {"half": 0.5, "fifth": 0.2, "tenth": 0.1, "rare": 0.02, "other": 0.18}
+    layout = Layout([worlds.categorical(f"c{place}", categories) for place in range(3)])
+    ends = norm.ppf(np.cumsum([*categories.values()])[:-1])
+    means = rng.normal(size=(64, 3)) * 0.1
+    below = norm.cdf(ends - means[:, :, None])
+    shares = np.diff(below, axis=2, prepend=0.0, append=1.0)
+    cells = np.concatenate([rng.multinomial(ROWS, shares), np.zeros((64, 3, 3), np.int64)], axis=2)
+    found = Dispersion(layout, of_blocks(layout, cells.reshape(64, -1))).at(np.array([float(ROWS)]))[0]
+    half = 1 + ROWS * 0.01 * norm.pdf(0) ** 2 / 0.25
+    named = {name: np.median(found[place:21:7]) for place, name in enumerate(categories)}
+    assert 0.6 * half < named["half"] < 1.6 * half
+    assert 1 <= named["rare"] < named["half"] / 2
+
+
+def test_busy_windows_waver_as_quiet_ones_do(layout: Layout, rng: np.random.Generator) -> None:
+    """What moves all rows of a window makes the more of a difference the more rows it has."""
+    sizes = np.where(np.arange(60) % 6 == 5, 5000, 500)
+    means = _wavering(rng, len(sizes), 20, 0.05, 0.0)
+    learned = baselines.from_serving(layout, 0.0)
+    for number, (size, mean) in enumerate(zip(sizes.tolist(), means, strict=True)):
+        (cells,) = _windows(layout, rng, mean[None, :], rows=size)
+        window = Bucket(1, size, float(number), float(number + 1), cells.tolist())
+        learned = baselines.learn(learned, layout, window, of=10**9)
+    normal = baselines.normal(learned, layout)
+    rows = np.array([500.0, 5000.0, 8000.0])
+    found = normal.dispersion.of(rows, np.array([500.0, 5000.0, 3250.0]))[:, layout.kind == CutKind.LEVEL]
+    true = 1 + 3 / np.pi * 0.05**2 * np.array([500.0, 5000.0, 3250.0])
+    assert np.median(found, axis=1) / true == pytest.approx([1.0, 1.0, 1.0], rel=0.5)
+    squares = float((sizes.astype(float) ** 2).sum() / sizes.sum())
+    assert normal.crowd == pytest.approx(squares)
+
+
+@given(st.lists(st.integers(1, 100_000), min_size=1, max_size=80))
+@settings(max_examples=60, deadline=None)
+def test_a_stretch_knows_how_many_rows_came_together(sizes: list[int]) -> None:
+    history: History = ()
+    for number, size in enumerate(sizes):
+        history = push(history, Bucket(1, size, float(number), float(number + 1), [size]))
+    for stretch, length in enumerate(lengths(history)):
+        newest = np.array(sizes[len(sizes) - length :], dtype=np.float64)
+        assert crowds(history)[stretch] == pytest.approx((newest**2).sum() / newest.sum())

@@ -134,6 +134,22 @@ def test_a_job_is_made_with_what_it_needs() -> None:
     assert (table.condition["status"], table.condition["reason"]) == ("Unknown", "JoinPending")
 
 
+@pytest.mark.parametrize("note", ["no file matches s3://truth/*.csv", "no pod remembers a prediction yet"])
+def test_a_place_or_key_that_finds_nothing_does_not_pass_for_joined(table: Table, note: str) -> None:
+    table.reconcile()
+    table.end(1, Joined(1, notes=[note]))
+    table.reconcile()
+    assert (table.condition["status"], table.condition["reason"]) == ("Unknown", "JoinPending")
+    assert table.condition["message"].startswith(f"nothing was joined yet: {note}; labels are joined by flight, which")
+
+
+def test_keys_that_never_match_are_asked_about(table: Table) -> None:
+    table.reconcile()
+    table.end(1, Joined(1, b"x" * 8, unmatched=30, since=int(START)))
+    table.reconcile()
+    assert table.condition["message"].endswith("are they the same texts in requests and in the table?")
+
+
 def test_a_result_is_taken_in_once_and_the_next_job_comes_when_it_is_due(table: Table) -> None:
     table.reconcile()
     table.end(1, Joined(1, b"x" * 8, counted=5, late=1, duplicates=2, unmatched=3, rejected=4, since=int(START)))

@@ -17,7 +17,8 @@ from perennial.runtime.server.counts.tally import Tally
 from perennial.runtime.trainer.blocks import Blocks
 from perennial.runtime.trainer.joint import joint
 from perennial.wire.counts import Epoch, Epochs, ModelCounts
-from perennial.wire.reference import Column, Numeric, Reference
+from perennial.wire.layout import participants
+from perennial.wire.reference import Column, Joint, Numeric, Reference
 from perennial.wire.schema import Feature, Schema
 
 from . import worlds
@@ -97,6 +98,13 @@ def test_a_change_of_one_feature_is_no_joint_change(
     verdicts = served.serve(5, **change)
     found = {(verdict.state, finding.name, finding.kind) for verdict in verdicts for finding in verdict.features}
     assert found == {(state, "a", kind)}
+
+
+def test_a_feature_that_hardly_takes_part_explains_what_it_moves(rng: np.random.Generator) -> None:
+    """As far out as values go it moves a component of which it is a fortieth."""
+    made = Joint(["a", "b", "c", "d"], [], [], [], [], [[0.7, 0.7, 0.02, 0.001]], [], [])
+    made.columns = [worlds.numeric("(component 1)", rng), worlds.numeric("(reconstruction error)", rng)]
+    assert participants(made) == {"(component 1)": ("a", "b", "c"), "(reconstruction error)": ("a", "b", "c", "d")}
 
 
 def test_an_excluded_feature_takes_no_part(rng: np.random.Generator) -> None:

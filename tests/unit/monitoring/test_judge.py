@@ -176,6 +176,39 @@ def test_a_baseline_is_learned_and_compared_with_training_once(rng: np.random.Ge
     assert traffic.run(10).found == {"TrainServeSkew": ["f1 Distribution"], "Drift": ["f1 Distribution"]}
 
 
+def test_what_a_person_calls_normal_is_not_held_against_training(rng: np.random.Generator) -> None:
+    traffic = Traffic(rng, {"baseline": {"from": "Serving", "rows": 8000}}).run(15).run(5, shift=0.5)
+    assert "Drift" in traffic.found
+    traffic.checkpoint = judge.release(traffic.checkpoint, "1")
+    assert traffic.run(20, shift=0.5).found == {}
+    another = judge.begin(traffic.checkpoint, Judged(worlds.OTHER_MODEL), None)
+    assert judge.refer(another, worlds.reference(traffic.columns)).settled != worlds.OTHER_MODEL
+
+
+@pytest.mark.parametrize(
+    ("wanted", "begins_anew"),
+    [
+        ({"rows": 8000}, False),
+        ({"rows": 1000}, False),
+        ({"rows": 20_000}, True),
+        ({"rows": 8000, "period": "30d"}, True),
+        ({"rows": 8000, "period": "10m"}, False),
+        ({"from": "Training"}, True),
+    ],
+)
+def test_a_baseline_that_is_asked_to_be_larger_is_learned_anew(
+    rng: np.random.Generator, wanted: dict[str, Any], begins_anew: bool
+) -> None:
+    traffic = Traffic(rng, {"baseline": {"from": "Serving", "rows": 8000}}).run(12)
+    before = traffic.checkpoint.baseline
+    traffic.spec = DriftMonitorSpec.model_validate({"deployment": "flights", "baseline": wanted})
+    after = traffic.run(1).checkpoint.baseline
+    assert before is not None
+    assert after is not None
+    assert (after.since != before.since) == begins_anew
+    assert after.complete == (not begins_anew or after.source == "Training")
+
+
 def test_what_broke_while_learning_is_not_learned(rng: np.random.Generator) -> None:
     traffic = Traffic(rng, {"baseline": {"from": "Serving", "rows": 8000}})
     traffic.run(5).run(4, missing=1.0)

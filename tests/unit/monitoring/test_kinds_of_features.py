@@ -178,3 +178,37 @@ def test_it_is_over_when_the_unit_is_back_and_leaves_no_drift_behind(rng: np.ran
     factors = iter([1.0] * 4 + [1000.0] * 6 + [1.0] * 40)
     found = watch("numeric", rng, normal, rows=5000, after=lambda rng, n: next(factors) * normal(rng, n), windows=50)
     assert found == {}
+
+
+@pytest.mark.parametrize("step", [40.0, 150.0])
+def test_a_number_that_is_counted_on_is_no_other_unit(rng: np.random.Generator, step: float) -> None:
+    """Such as a date: window by window it comes further, and in the end three times its known range and more."""
+    begins = iter(1100 + step * np.arange(12))
+    found = watch(
+        "numeric",
+        rng,
+        lambda rng, n: rng.uniform(1000, 1100, n),
+        rows=5000,
+        after=lambda rng, n: next(begins) + rng.uniform(0, 10, n),
+        windows=12,
+    )
+    assert found == {"Drift": [("x", "Range")]}
+
+
+@pytest.mark.parametrize(("shares", "state"), [(np.linspace(0, 1, 24), "Drift"), ([0, 0.45, *[1] * 22], "DataFault")])
+def test_a_release_that_is_taken_up_is_no_broken_column(
+    rng: np.random.Generator, shares: list[float], state: str
+) -> None:
+    """Unlike names that are spelt otherwise from some moment on, which may lie within a window."""
+    taken_up = iter(shares)
+
+    def after(rng: np.random.Generator, n: int) -> np.ndarray:
+        newer = rng.random(n) < next(taken_up)
+        return np.where(newer, "release 5", np.where(rng.random(n) < 0.3, "release 3", "release 4")).astype(object)
+
+    def before(rng: np.random.Generator, n: int) -> np.ndarray:
+        return np.where(rng.random(n) < 0.3, "release 3", "release 4").astype(object)
+
+    found = watch("categorical", rng, before, rows=5000, after=after, windows=24)
+    assert ("x", "Unseen") in found[state]
+    assert set(found) <= {state, "MinorDrift"}

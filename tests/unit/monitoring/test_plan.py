@@ -17,6 +17,7 @@ from perennial.api.modeldeployment_status import ModelDeploymentStatus
 from perennial.api.trainingjob_status import TrainingJobStatus
 from perennial.kube.plan import Plan, Problem
 from perennial.monitoring import judge
+from perennial.monitoring import plan as planning
 from perennial.monitoring.checkpoint import Checkpoint, Judged, Tally, decode, encode
 from perennial.monitoring.faults import Finding
 from perennial.monitoring.history import Bucket
@@ -166,9 +167,44 @@ def test_what_was_found(states: tuple[State, ...], conditions: dict[str, tuple[s
     assert all(each.next for each in told(wanted).verdicts)
 
 
-def test_a_suspended_monitor_holds_nothing() -> None:
-    wanted = plan(observed(with_verdicts("DataFault"), spec={"suspend": True}), (), NOW)
+@pytest.mark.parametrize("changes", [{"spec": {"suspend": True}}, {"deployment": None}])
+def test_a_monitor_that_does_not_watch_claims_nothing(changes: dict[str, Any]) -> None:
+    wanted = plan(observed(with_verdicts("DataFault"), **changes), (), NOW)
     assert condition(wanted, "DataFault") == ("absent", "")
+    assert told(wanted).verdicts == ()
+    again = observed(with_verdicts("DataFault"), status=told(wanted))
+    assert [each.state for each in told(plan(again, (), NOW)).verdicts] == ["DataFault"]
+
+
+def test_an_allowance_of_a_window_is_called_what_it_is() -> None:
+    case = observed(spec={"falseAlarmEvery": "5m", "window": {"period": "5m"}})
+    ready = find(told(plan(case, (), NOW)).conditions, ConditionType.READY)
+    assert ready is not None
+    assert "every window may be a false alarm" in ready.message
+
+
+@pytest.mark.parametrize("source", ["Training", "Serving"])
+def test_a_feature_that_is_excluded_and_unknown_is_named(source: str) -> None:
+    names = ["x", "(score)", "flight_id", "a", "b", "c"]
+    spec = {"features": {"exclude": names}, "baseline": {"from": source}}
+    ready = find(told(plan(observed(begun(source), spec=spec), (), NOW)).conditions, ConditionType.READY)
+    assert ready is not None
+    assert "spec.features.exclude has what is no feature of it: flight_id, a, b and 1 more" in ready.message
+
+
+@pytest.mark.parametrize(
+    ("source", "state", "says"),
+    [
+        ("Serving", "Drift", "(2h40m at least), or when perennial.dev/release takes what is served for normal"),
+        ("Serving", "TrainServeSkew", "over when perennial.dev/release takes what is served for normal"),
+        ("Training", "Drift", "or with another version: of this one the rows held out are what is normal"),
+        ("Serving", "Harm", "(2h40m at least), or with another version"),
+    ],
+)
+def test_a_verdict_says_how_it_ends(source: str, state: State, says: str) -> None:
+    spec = {"actions": [], "baseline": {"from": source}}
+    (found,) = told(plan(observed(with_verdicts(state, source=source), spec=spec), (), NOW)).verdicts
+    assert says in (found.next or "")
 
 
 def test_no_harm_is_claimed_only_with_labels() -> None:
@@ -248,6 +284,10 @@ ABORTED = Deployment(
     "flights",
 )  # fmt: skip
 PINNED = Deployment(DEPLOYMENT.status, "flights", pinned=3)
+PROMOTED = Deployment(
+    ModelDeploymentStatus.model_validate({"stable": {**STABLE, "version": 4, "sha256": worlds.OTHER_MODEL}}),
+    "flights",
+)
 
 
 @pytest.mark.parametrize(
@@ -315,6 +355,36 @@ def test_a_request_is_made_once_and_followed() -> None:
     assert "after the cooldown at 2026-03-01T13:00:00Z" in (harm.next or "")
 
 
+@pytest.mark.parametrize(
+    ("run", "says"),
+    [
+        ({"state": "Unchanged"}, "; run v4 came to the very model that is accepted already: its data have nothing new"),
+        ({"state": "Rejected"}, "; run v4 missed a gate"),
+        ({"state": "Succeeded"}, None),
+        ({"state": "Unchanged", "triggeredBy": "another"}, None),
+        ({"state": "Unchanged", "startedAt": "2026-03-01T11:00:00Z"}, None),
+    ],
+)
+def test_what_a_retrain_has_come_to_is_told(run: dict[str, Any], says: str | None) -> None:
+    first = plan(observed(with_verdicts("Harm")), (), NOW)
+    usual = {"version": 4, "trigger": "DriftMonitor", "triggeredBy": "flights", "startedAt": "2026-03-01T12:00:02Z"}
+    handled = {"monitors": {"uid-monitor": told(first).requests[0].id}}
+    ended = TrainingJobStatus.model_validate({"accepted": ACCEPTED, "handled": handled, "runs": [{**usual, **run}]})
+    later = NOW + timedelta(minutes=1)
+    (harm,) = told(plan(observed(remembered(first), status=told(first), training=ended), (), later)).verdicts
+    action = harm.action or ""
+    assert (says in action) if says else ("run v4" not in action and told(first).requests[0].id in action)
+
+
+def test_what_was_done_about_an_earlier_harm_is_not_done_about_this_one() -> None:
+    before = Request(
+        id="r1", training_job="flights", model=worlds.MODEL, reason="Harm", created=0.0, expires=1.0, state="Taken"
+    )
+    memory = msgspec.structs.replace(with_verdicts("Harm"), governor=Governor(requests=(before,)))
+    (harm,) = told(plan(observed(memory, deployment=PINNED), (), NOW)).verdicts
+    assert harm.action is None
+
+
 def test_a_person_approves_what_is_proposed() -> None:
     case = observed(with_verdicts("Harm"), spec=APPROVAL)
     first = plan(case, (), NOW)
@@ -332,6 +402,19 @@ def test_a_person_approves_what_is_proposed() -> None:
     assert [request.id for request in approved.requests] == [proposal.id]
     assert approved.proposals == ()
     assert approved.handled.approve == proposal.id
+
+
+def test_an_approval_of_nothing_is_said() -> None:
+    case = observed(with_verdicts("Harm"), spec=APPROVAL)
+    case.manifest["metadata"]["annotations"] = {"perennial.dev/approve": "slip"}
+    first = plan(case, (), NOW)
+    (harm,) = told(first).verdicts
+    assert told(first).requests == ()
+    assert (harm.next or "").endswith("; slip, which it has, names nothing that waits")
+    (proposal,) = told(first).proposals
+    used = msgspec.structs.replace(remembered(first), governor=Governor(proposals=(), approved="slip"))
+    (again,) = told(plan(replace(case, checkpoint=used), (), NOW)).verdicts
+    assert (again.next or "").endswith(f"perennial.dev/approve={proposal.id}")
 
 
 def test_a_proposal_goes_with_what_asked_for_it() -> None:
@@ -364,8 +447,8 @@ def test_what_broken_data_bring_about_is_not_called_normal() -> None:
     assert drifting.message.startswith("beside what is broken (DataFault), nothing differs")
     (verdict,) = status.verdicts
     assert verdict.next == (
-        "over after 8 more clean windows (40m at least), or with a new baseline; if it is no fault, annotate "
-        "perennial.dev/release"
+        "over after 8 more clean windows (40m at least), or with another version: of this one the rows held out are "
+        "what is normal (spec.baseline.from)"
     )
 
 
@@ -428,13 +511,9 @@ def test_promotion_begins_anew_and_keeps_what_the_old_model_is_owed() -> None:
     )
     governor = Governor(requests=(request,))
     memory = msgspec.structs.replace(memory, governor=governor)
-    promoted = Deployment(
-        ModelDeploymentStatus.model_validate({"stable": {**STABLE, "version": 4, "sha256": worlds.OTHER_MODEL}}),
-        "flights",
-    )
     reference = worlds.reference(COLUMNS, model=worlds.OTHER_MODEL, loss=worlds.loss(0.05))
     look = replace(SERVING, reference=reference)
-    wanted = plan(observed(memory, deployment=promoted, look=look), (), NOW)
+    wanted = plan(observed(memory, deployment=PROMOTED, look=look), (), NOW)
     after = remembered(wanted)
     assert told(wanted).verdicts == ()
     judged = told(wanted).model
@@ -445,6 +524,20 @@ def test_promotion_begins_anew_and_keeps_what_the_old_model_is_owed() -> None:
     assert after.tally.rows == 0
     assert after.pods == memory.pods
     assert told(wanted).requests[0].state == "Superseded"
+
+
+def test_what_the_loop_learns_anew_leaves_a_monitor_ready() -> None:
+    spec = {"baseline": {"from": "Serving"}}
+    for before, status in ((begun("Training"), "True"), (begun("Serving"), "False")):
+        promoted = observed(before, spec=spec, deployment=PROMOTED)
+        fetching = plan(promoted, (), NOW)
+        assert condition(fetching, "Ready") == (status, "Learning")
+        look = replace(SERVING, reference=worlds.reference(COLUMNS, model=worlds.OTHER_MODEL, loss=worlds.loss(0.1)))
+        learning = plan(replace(promoted, checkpoint=remembered(fetching), look=look), (), NOW)
+        assert condition(learning, "Ready") == (status, "Learning")
+        assert condition(learning, "Drifting") == ("Unknown", "Learning")
+        released = replace(promoted, checkpoint=judge.release(remembered(learning), "1"))
+        assert condition(plan(released, (), NOW), "Ready") == ("False", "Learning")
 
 
 def test_a_person_releases_what_was_found() -> None:
@@ -473,6 +566,16 @@ def test_a_checkpoint_that_is_refused_is_not_on_record(problem: str, reason: str
     assert condition(refused, "Stalled")[0] == stalled
     assert told(refused).rows == 40
     assert told(plan(case, (), NOW)).rows == 80
+
+
+def test_what_no_configmap_holds_is_said_in_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "MOST_BYTES", 2048)
+    wanted = plan(observed(), (), NOW)
+    ready = find(told(wanted).conditions, ConditionType.READY)
+    assert ready is not None
+    assert (ready.status, ready.reason) == ("False", "TooManyColumns")
+    assert ready.message.startswith("what is remembered of 3 columns takes ")
+    assert wanted.children == ()
 
 
 def test_an_unreadable_checkpoint_is_said_and_replaced() -> None:

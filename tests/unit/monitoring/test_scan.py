@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,8 +11,8 @@ from scipy.stats import norm
 
 from perennial.monitoring.history import STRETCHES, Bucket, History, push, stretches
 from perennial.monitoring.scan import NOTABLE, Normal, Scan, bound, signed_root, standardised
-from perennial.wire.layout import CutKind, Layout, reference_cells
-from perennial.wire.reference import Categorical, Column, Numeric
+from perennial.wire.layout import SCORE, CutKind, Layout, layout_of, reference_cells
+from perennial.wire.reference import Categorical, Column, Numeric, Reference
 
 from . import worlds
 
@@ -225,3 +226,14 @@ def test_a_reference_of_both_kinds_is_one_flat_window(rng: np.random.Generator) 
 def _scan(layout: Layout, phi: float = 1.0, looks: float = 1000, exclude: tuple[str, ...] = ()) -> Scan:
     normal = Normal(reference_cells(layout.columns), worlds.Alike(layout, phi))
     return Scan(layout, normal, drift_looks=looks, fault_looks=looks, exclude=exclude)
+
+
+def test_a_layout_is_made_once_for_what_is_in_a_reference() -> None:
+    rng = np.random.default_rng(1)
+    reference = worlds.reference([worlds.numeric(name, rng) for name in ("x", SCORE)])
+    layout = layout_of(reference)
+    again = msgspec.json.decode(msgspec.json.encode(reference), type=Reference)
+    assert layout_of(again) is layout
+    assert (layout.columns[-1].name, reference.score.name) == (SCORE, SCORE)
+    again.features[0].counts[0] += 1
+    assert layout_of(again) is not layout

@@ -91,6 +91,23 @@ def test_features_join_and_are_refreshed() -> None:
     assert [(each.name, each.effect) for each in verdict.features] == [("x", 0.4), ("y", 0.3)]
 
 
+@pytest.mark.parametrize("state", ["DataFault", "Drift"])
+def test_a_feature_that_is_well_again_goes_while_others_stay(state: FindingState) -> None:
+    found = walk(Triage(), [{1: [finding(state, "x"), finding(state, "y")]}])
+    found = walk(found, [{1: [finding(state, "y")]}] * (CLEAN[state] - 1), start=1)
+    assert [each.name for each in found.verdicts[0].features] == ["x", "y"]
+    again = walk(found, [{1: [finding(state, "x"), finding(state, "y")]}], start=CLEAN[state])
+    assert [each.clean for each in again.verdicts[0].features] == [0, 0]
+    found = walk(found, [{1: [finding(state, "y")]}], start=CLEAN[state])
+    assert [each.name for each in found.verdicts[0].features] == ["y"]
+
+
+def test_what_changes_its_kind_is_never_about_nothing() -> None:
+    found = walk(Triage(), [{1: [finding("Drift", "x")]}])
+    found = walk(found, [{1: [finding("Drift", "x", kind="Range")]}] * (CLEAN["Drift"] + 1), start=1)
+    assert [each.kind for each in found.verdicts[0].features] == ["Range"]
+
+
 def test_minor_drift_that_grows_becomes_drift() -> None:
     minor = walk(Triage(), [{1: [finding("MinorDrift", "x", effect=0.03), finding("MinorDrift", "y", effect=0.02)]}])
     grown = walk(minor, [{1: [finding("Drift", "x"), finding("MinorDrift", "y", effect=0.02)]}], start=1)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perennial.monitoring.dispersion import Dispersion
-from perennial.monitoring.faults import Finding, finding
+from perennial.monitoring.faults import Finding, Stretch, finding
 from perennial.monitoring.scan import Normal, Scan
 from perennial.monitoring.units import changed_unit
 from perennial.runtime import binning
@@ -132,7 +132,7 @@ def test_false_faults_stay_within_their_share(change: Change, windows: int, rng:
         rows = [change(draw(rng, 300)) for draw in COLUMNS.values()]
         now = np.concatenate([counted(*each) for each in zip(columns, rows, strict=True)])
         peaks = scan.peaks(scan.statistics(now[None, :]))
-        found += [finding(scan, peak, now, {}, since=0.0, materiality=0.05) for peak in peaks]
+        found += [finding(scan, peak, Stretch(now), since=0.0, materiality=0.05) for peak in peaks]
     assert sum(each.state == "DataFault" for each in found) <= windows / 400
 
 

@@ -17,7 +17,16 @@ from perennial.evidence import (
     log_evidence_rate_above,
     log_evidence_rate_below,
 )
-from perennial.serving.analysis import FALSE_FAIL, FALSE_PASS, Totals, analyse, is_failed, is_inconclusive, total
+from perennial.serving.analysis import (
+    FALSE_FAIL,
+    FALSE_PASS,
+    Finding,
+    Totals,
+    analyse,
+    is_failed,
+    is_inconclusive,
+    total,
+)
 from perennial.wire.stats import Comparison, Pairs, Stats
 
 FAIL_AT = -math.log(FALSE_FAIL)
@@ -48,6 +57,28 @@ def verdict(analysis: Analysis, totals: Totals, *, is_cure: bool = False, same_m
 )
 def test_error_rate_of_at_most_one_percent(requests: int, errors: int, expected: str) -> None:
     assert verdict(rules(errorRate={"max": "1%"}), Totals(requests=requests, errors=errors)) == expected
+
+
+@pytest.mark.parametrize(
+    ("finding", "says"),
+    [
+        (Finding("errorRate", 0.25, 0.01, 1200, "Fail"), "25% of 1,200 requests failed, certainly more than 1%"),
+        (
+            Finding("disagreement", 0.3, 0.1, 90, "Fail"),
+            "30% of 90 rows are answered otherwise than by the stable model, certainly more than 10%",
+        ),
+        (
+            Finding("loss", 5.719, 0.05, 440, "Fail"),
+            "the loss on 440 labelled rows is 572% above that of the stable model, certainly more than 5%",
+        ),
+        (
+            Finding("loss", None, 0.05, 440, "Fail"),
+            "the loss on 440 labelled rows is above that of the stable model, which has none, certainly more than 5%",
+        ),
+    ],
+)
+def test_a_failure_is_told_in_shares(finding: Finding, says: str) -> None:
+    assert finding.failure == says
 
 
 def test_no_error_allowed_fails_at_the_first() -> None:

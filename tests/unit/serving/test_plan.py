@@ -358,7 +358,7 @@ def test_errors_roll_back_and_quarantine_for_ever() -> None:
     assert world.stable() == 1
     assert world.replicas() == {1: 10}
     assert world.status["quarantined"][0]["revision"] == bad
-    assert "errorRate" in world.status["quarantined"][0]["reason"]
+    assert world.status["quarantined"][0]["reason"].endswith("requests failed, certainly more than 1%")
     assert world.says("RollingOut") == ("False", "Quarantined")
     assert world.says("Ready") == ("True", "Ready")
     assert world.condition("Stalled") is None
@@ -709,6 +709,37 @@ def test_a_lost_trainingjob_leaves_what_is_served() -> None:
     assert world.replicas() == {1: 2}
     assert world.says("Ready") == ("True", "Ready")
     assert world.says("RollingOut") == ("False", "TrainingJobNotFound")
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        ({"trainingJob": "flights", "version": 99}, "VersionNotFound"),
+        ({"trainingJob": "fligths"}, "TrainingJobNotFound"),
+    ],
+)
+def test_a_model_that_is_not_there_is_no_model_that_is_served(model: dict[str, Any], reason: str) -> None:
+    world = serving(replicas=2)
+    trainingjob = world.trainingjob
+    world.trainingjob = trainingjob if model["trainingJob"] == "flights" else None
+    world.respec(model=model)
+    world.run()
+    assert world.replicas() == {1: 2}
+    assert world.says("Reconciling") == ("True", reason)
+    assert world.says("Ready") == ("Unknown", reason)
+    world.trainingjob = trainingjob
+    world.respec(model={"trainingJob": "flights"})
+    world.run()
+    assert world.says("Ready") == ("True", "Ready")
+    assert world.condition("Reconciling") is None
+
+
+def test_a_lost_trainingjob_leaves_also_what_is_scaled() -> None:
+    world = serving(replicas=2)
+    world.trainingjob = None
+    world.respec(replicas=3)
+    world.run()
+    assert world.says("Ready") == ("True", "Ready")
 
 
 def test_a_name_that_is_taken_is_said() -> None:

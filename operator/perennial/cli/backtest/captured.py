@@ -5,6 +5,7 @@ They hold no row, so that who may not hand data out can still ask what another p
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -35,6 +36,15 @@ def captured(place: str, reference: Reference) -> list[Handed]:
     if not handed:
         raise CannotDo(f"--data {place}: no line has an epoch")
     return sorted(handed, key=lambda each: each.at)
+
+
+def compared(handed: Iterable[Handed], model: str) -> str | None:
+    """The digest of the version before that pods scored rows by too: of several the one with the most labels."""
+    labelled: Counter[str] = Counter()
+    for each in (epoch for answers in handed for answer in answers.answers.values() for epoch in answer.epochs):
+        labels = each.models[model].labels if model in each.models else None
+        labelled.update({digest: pairs.labelled for digest, pairs in labels.pairs.items()} if labels else {})
+    return next((digest for digest, _ in labelled.most_common(1)), None)
 
 
 def write(place: str, handed: Iterable[Handed]) -> Iterator[Handed]:

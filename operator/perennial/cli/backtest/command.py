@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from perennial.api.driftmonitor import DriftMonitorSpec
+from perennial.api.modeldeployment_status import PreviousVersion
 from perennial.api.resources import DRIFTMONITORS
 from perennial.cli.cluster import Reached
 from perennial.cli.named import named
@@ -31,7 +32,7 @@ from .observations import observe
 from .pages import told_as_page
 from .picture import picture
 from .replay import Handed, replay
-from .standard import Standard, of_reference, opened
+from .standard import Standard, of_reference, opened, version_in
 from .table import Meaning, needed, read_table
 
 _NO_REFERENCE = (
@@ -39,6 +40,12 @@ _NO_REFERENCE = (
     "rows of the data)"
 )
 _SHOWN_SECONDS = 0.5
+BY_COLUMN = "before"
+"""What stands for the digest of a version before of which only a column is known."""
+_NO_ROLLBACK = (
+    "whether the action Rollback would have been asked for cannot be told: what the version before says to these rows "
+    "is not known (--previous, --previous-prediction)"
+)
 
 
 @dataclass(frozen=True)
@@ -90,14 +97,18 @@ def _prepared(options: Namespace) -> Prepared:
         standard = _standard(options, monitor)
         if standard is None:
             raise CannotDo(_NO_REFERENCE.partition(" or --baseline")[0])
-        return Prepared(monitor, standard, captured.captured(options.data, standard.reference))
+        handed = captured.captured(options.data, standard.reference)
+        digest = captured.compared(handed, standard.reference.model)
+        previous = PreviousVersion(sha256=digest, compared=True) if digest else None
+        return _with_previous(Prepared(monitor, standard, handed), previous)
     return _of_rows(options, monitor)
 
 
 def _of_rows(options: Namespace, monitor: Monitor) -> Prepared:
-    meaning = Meaning(options.time, options.label, options.prediction, options.score)
+    meaning = Meaning(options.time, options.label, options.prediction, options.score, options.previous_prediction)
     excluded = monitor.spec.features.exclude
     standard = _standard(options, monitor)
+    before = version_in(options.previous, "--previous") if options.previous else None
 
     def wanted(columns: list[str]) -> list[str]:
         if standard is None:
@@ -105,18 +116,41 @@ def _of_rows(options: Namespace, monitor: Monitor) -> Prepared:
         names = [feature.name for feature in standard.schema.features]
         target = [standard.schema.target] if standard.schema.target in columns else []
         watched = [name for name in names if name in columns or name not in excluded]
-        return [needed("a feature of the model is missing", name, columns, options.data) for name in watched] + target
+        asked = [feature.name for feature in before.schema.features] if before else []
+        return [
+            *(needed("a feature of the model is missing", name, columns, options.data) for name in watched),
+            *(needed("a feature of the version before is missing", name, columns, options.data) for name in asked),
+            *target,
+        ]
 
     table = read_table(options.data, meaning, lambda columns: wanted(list(columns)))
     if standard is None:
         standard, table = from_first_rows(table, options.baseline_rows, meaning, excluded)
         monitor = replace(monitor, spec=_from_first_rows(monitor.spec))
-    observations = observe(table, standard, meaning, excluded)
+    observations = observe(table, standard, meaning, excluded, before)
     if observations.scores is None:
         monitor = replace(monitor, spec=_without_score(monitor.spec))
         standard = replace(standard, reference=msgspec.structs.replace(standard.reference, expected=None))
     monitor = replace(monitor, version=standard.version)
-    return Prepared(monitor, standard, epochs(observations, standard, monitor.spec.window), observations.notes)
+    previous = _previous(before, meaning)
+    handed = epochs(observations, standard, monitor.spec.window, previous.sha256 if previous else None)
+    return _with_previous(Prepared(monitor, standard, handed, observations.notes), previous)
+
+
+def _previous(before: Standard | None, meaning: Meaning) -> PreviousVersion | None:
+    if before is not None:
+        return PreviousVersion(version=before.version, sha256=before.sha256, compared=True)
+    return PreviousVersion(sha256=BY_COLUMN, compared=True) if meaning.previous else None
+
+
+def _with_previous(prepared: Prepared, previous: PreviousVersion | None) -> Prepared:
+    """Without the version before nothing can be said of a rollback, not even why there is none."""
+    spec = prepared.monitor.spec
+    actions = tuple(action for action in spec.actions if action.action != "Rollback")
+    if previous is not None or len(actions) == len(spec.actions):
+        return replace(prepared, monitor=replace(prepared.monitor, previous=previous))
+    monitor = replace(prepared.monitor, spec=spec.model_copy(update={"actions": actions}))
+    return replace(prepared, monitor=monitor, notes=(*prepared.notes, _NO_ROLLBACK))
 
 
 def _monitor(options: Namespace) -> Monitor:

@@ -33,8 +33,9 @@ def drawn(made: Replay, width: int, paint: Paint) -> Iterator[str]:
         if marked.strip(".") or state in ("Drift", "Harm"):
             colour = paint.bad if state in ("Harm", "DataFault") else paint.busy
             yield f"{state:<{_NAME}}  {colour(marked)}"
-    if made.requests:
-        yield f"{'retrain asked':<{_NAME}}  {_marks((each.created for each in made.requests), place, columns)}"
+    for action, name in (("Retrain", "retrain asked"), ("Rollback", "rollback asked")):
+        if moments := [each.created for each in made.requests if each.action == action]:
+            yield f"{name:<{_NAME}}  {_marks(moments, place, columns)}"
     if made.steps:
         yield from _loss(made, place, columns)
     for column in moved(made)[:FEATURES]:

@@ -19,6 +19,7 @@ from perennial.wire import counts as wire
 from perennial.wire.counts import Epoch, Epochs, ModelCounts
 from perennial.wire.reference import Categorical
 from perennial.wire.season import HOUR
+from perennial.wire.stats import Pairs
 
 from .observations import Labels, Observations
 from .replay import Handed
@@ -27,9 +28,12 @@ from .standard import Standard
 POD = "backtest"
 
 
-def epochs(observations: Observations, standard: Standard, window: Window) -> Iterator[Handed]:
-    """What the pod hands over at each look at which there is something, in the order of time."""
-    count = _Counter(observations, standard)
+def epochs(
+    observations: Observations, standard: Standard, window: Window, previous: str | None = None
+) -> Iterator[Handed]:
+    """What the pod hands over at each look at which there is something, in the order of time. `previous` is the digest
+    of the version before, where it is known what that says to the rows."""
+    count = _Counter(observations, standard, previous)
     model = standard.reference.model
     looks = enumerate(_looks(observations.seconds, window), start=1)
     for number, (rows, opened, closed) in looks:
@@ -57,7 +61,8 @@ def _looks(seconds: NDArray[np.float64], window: Window) -> Iterator[tuple[slice
 class _Counter:
     """Counts rows as a server does: drift cells, and labels by their loss and score."""
 
-    def __init__(self, observations: Observations, standard: Standard) -> None:
+    def __init__(self, observations: Observations, standard: Standard, previous: str | None) -> None:
+        self._previous = previous
         reference, schema = standard.reference, standard.schema
         rows = observations.rows
         self._tally = Tally(reference, schema)
@@ -84,4 +89,13 @@ class _Counter:
             loss=count_cells(labels.loss[part], self._loss_cells).tolist(),
             by_score=count_cells(score[labels.positive[part]], self._score_cells).tolist(),
             score=count_cells(score, self._score_cells).tolist(),
+            pairs=self._pairs(labels.losses[part], labels.previous[part]),
         )
+
+    def _pairs(self, losses: NDArray[np.float64], previous: NDArray[np.float64]) -> dict[str, Pairs]:
+        known = ~np.isnan(previous)
+        if self._previous is None or not known.any():
+            return {}
+        mine, its = losses[known], previous[known]
+        pairs = Pairs(len(mine), float(mine.sum()), float(its.sum()), float(np.square(mine - its).sum()))
+        return {self._previous: pairs}

@@ -10,8 +10,9 @@ from typing import Any
 import yaml
 
 from perennial.api.driftmonitor import DriftMonitorSpec
+from perennial.api.modeldeployment_status import PreviousVersion
 from perennial.api.resources import DRIFTMONITORS, MODELDEPLOYMENTS
-from perennial.api.validation import InvalidSpecError, parse_spec, text_at
+from perennial.api.validation import InvalidSpecError, parse_spec, text_at, unknown_fields
 from perennial.cli.cluster import Cluster
 from perennial.cli.named import Named
 from perennial.cli.problem import CannotDo
@@ -24,13 +25,15 @@ from perennial.wire.reference import Reference
 @dataclass(frozen=True)
 class Monitor:
     """`training_job` is who would be asked for a retrain. `reference` and `version` are those of the model that the
-    monitor judges now, where the cluster has them."""
+    monitor judges now, where the cluster has them. `previous` is the version before, where it is known what that says
+    to the rows."""
 
     identity: Identity
     spec: DriftMonitorSpec
     training_job: str
     reference: Reference | None = None
     version: int | None = None
+    previous: PreviousVersion | None = None
 
 
 def from_file(path: str, name: str | None) -> Monitor:
@@ -48,6 +51,9 @@ def from_file(path: str, name: str | None) -> Monitor:
         there = f"; there is {', '.join(names)}" if names else ""
         raise CannotDo(f"{path} has no DriftMonitor{f' {name}' if name else ''}{there}")
     spec = _spec(chosen, path)
+    if unknown := unknown_fields(spec, chosen.get("spec") or {}, "spec"):
+        # kubectl refuses them too: another policy would be tried than the one that is meant.
+        raise CannotDo(f"{path}: there is no field {', '.join(unknown)}")
     deployments = [
         each
         for each in documents

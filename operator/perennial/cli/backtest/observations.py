@@ -32,13 +32,16 @@ Texts = NDArray[np.object_]
 
 @dataclass(frozen=True)
 class Labels:
-    """Of the rows [labelled]: their positions, the cells of their losses, those of their scores, and whether what the
-    score is the chance of came true."""
+    """Of the rows [labelled]: their positions, their losses and the cells of these, the cells of their scores, and
+    whether what the score is the chance of came true. `previous` are the losses of the version before, NaN where it is
+    not known what it said."""
 
     rows: NDArray[np.intp]
     loss: NDArray[np.intp]
     score: NDArray[np.intp]
     positive: NDArray[np.bool_]
+    losses: Floats
+    previous: Floats
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,19 @@ class _Said:
     notes: list[str] = field(default_factory=list)
 
 
-def observe(table: Table, standard: Standard, meaning: Meaning, excluded: Collection[str]) -> Observations:
-    """What the table's rows are to the model. A feature that is not watched may be missing. Raises CannotDo."""
+def observe(
+    table: Table,
+    standard: Standard,
+    meaning: Meaning,
+    excluded: Collection[str],
+    previous: Standard | None = None,
+) -> Observations:
+    """What the table's rows are to the model, and to the version before where it can be asked. A feature that is not
+    watched may be missing. Raises CannotDo."""
     with told():
         rows = _rows(table, standard.schema, excluded)
         said = _answered(rows, standard) if standard.engine else _stated(table, standard, meaning)
-        labels = _labels(table, standard, meaning, said)
+        labels = _labels(table, standard, meaning, said, _previously(table, standard, meaning, previous))
     if said.scores is None:
         said.notes.append("what the model said is not in the data: its score is not watched (--score, --prediction)")
     return Observations(table.seconds, rows, said.scores, labels, tuple(said.notes))
@@ -147,7 +157,18 @@ def _stated(table: Table, standard: Standard, meaning: Meaning) -> _Said:
     return _Said(scores, labels)
 
 
-def _labels(table: Table, standard: Standard, meaning: Meaning, said: _Said) -> Labels | None:
+def _previously(table: Table, standard: Standard, meaning: Meaning, previous: Standard | None) -> _Said:
+    """What the version before says to the rows, or what the data say that it said."""
+    if previous is not None:
+        return _answered(_rows(table, previous.schema, ()), previous)
+    if meaning.previous is None:
+        return _Said()
+    if standard.schema.task == "regression":
+        return _Said(values=number_column(table, meaning.previous))
+    return _Said(labels=_classes(table, meaning.previous, standard.schema))
+
+
+def _labels(table: Table, standard: Standard, meaning: Meaning, said: _Said, previously: _Said) -> Labels | None:
     name = meaning.label or (standard.schema.target if standard.schema.target in table else None)
     loss = standard.reference.loss
     if name is None:
@@ -164,6 +185,8 @@ def _labels(table: Table, standard: Standard, meaning: Meaning, said: _Said) -> 
         known = np.flatnonzero(~np.isnan(truth) & ~np.isnan(said.values))
         losses = scoring.regression_loss(loss.scale, truth[known], said.values[known])
         positive = losses > loss.mean
+        before = previously.values
+        previous = None if before is None else scoring.regression_loss(loss.scale, truth[known], before[known])
     else:
         assert said.labels is not None
         texts = _classes(table, name, standard.schema)
@@ -172,8 +195,21 @@ def _labels(table: Table, standard: Standard, meaning: Meaning, said: _Said) -> 
         losses = wrong.astype(np.float64)
         one = scoring.label_text(standard.schema.classes[1]) if standard.schema.score == "positive" else None
         positive = wrong if one is None else texts[known] == one
+        stated = previously.labels
+        previous = (
+            None
+            if stated is None
+            else np.where(stated[known] == "", np.nan, (texts[known] != stated[known]).astype(np.float64))
+        )
     cells = np.minimum(loss_cells(loss.values, losses), len(loss.values) - 1)
-    return Labels(known, cells, _score_cells(standard, said.scores, known), np.asarray(positive, np.bool_))
+    return Labels(
+        rows=known,
+        loss=cells,
+        score=_score_cells(standard, said.scores, known),
+        positive=np.asarray(positive, np.bool_),
+        losses=losses,
+        previous=np.full(len(known), np.nan) if previous is None else previous,
+    )
 
 
 def _score_cells(standard: Standard, scores: Floats | None, known: NDArray[np.intp]) -> NDArray[np.intp]:

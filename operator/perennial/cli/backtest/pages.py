@@ -11,6 +11,10 @@ from perennial.monitoring.words import at, describe
 from .monitor import Monitor
 from .picture import timeline_of
 from .replay import Replay, Spell
+from .words import ACTS, gone_back
+
+_OTHER_ACTS = frozenset(ACTS) - {"RetrainRequested"}
+"""Retrains are told together."""
 
 
 def told_as_page(made: Replay, monitor: Monitor, data: str, notes: Sequence[str]) -> Content:
@@ -57,11 +61,13 @@ def _done(made: Replay, monitor: Monitor, spell: Spell) -> str | None:
     if all(action.state != spell.verdict.state for action in made.spec.actions):
         return None
     end = spell.over if spell.over is not None else made.at
-    asked = [at(request.created) for request in made.requests if spell.found.found <= request.created <= end]
+    within = [request for request in made.requests if spell.found.found <= request.created <= end]
+    retrains = [at(request.created) for request in within if not request.back]
     others = [
         f"{said.event.message} ({at(said.at)})"
         for said in made.said
-        if said.event.reason in ("RetrainProposed", "Stopped", "DryRun") and spell.found.found <= said.at <= end
+        if said.event.reason in _OTHER_ACTS and spell.found.found <= said.at <= end
     ]
-    retrains = [f"TrainingJob {monitor.training_job} was asked for a retrain at {' and '.join(asked)}"] if asked else []
-    return "; ".join([*retrains, *others]) or None
+    asked = [f"TrainingJob {monitor.training_job} was asked for a retrain at {' and '.join(retrains)}"]
+    back = gone_back(made) if any(request.back for request in within) else None
+    return "; ".join([*(asked if retrains else []), *others, *([back] if back else [])]) or None

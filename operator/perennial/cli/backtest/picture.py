@@ -43,7 +43,8 @@ def timeline_of(made: Replay) -> Timeline:
             )
             for spell in made.spells
         ],
-        marks=[request.created for request in made.requests],
+        retrains=[request.created for request in made.requests if request.action == "Retrain"],
+        rollbacks=[request.created for request in made.requests if request.action == "Rollback"],
         points=[Point(step.opened, step.closed, step.labels, step.loss) for step in made.steps],
         reference=rules.reference if rules else None,
         tolerated=rules.tolerated if rules else None,

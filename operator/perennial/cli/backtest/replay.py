@@ -1,7 +1,8 @@
 """The policy over counts: every look as the controller would take it, and what it found, said and asked for.
 
 A retrain is taken at once and changes nothing: the data hold one model's rows. So what is shown after the first
-request is what happens when retraining does not help: the cooldown, another request, and the governor's stop.
+request is what happens when retraining does not help: the cooldown, another request, and the governor's stop. A
+rollback ends what is done: another version would serve from then on, of which the data know its losses and no more.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from perennial.api.driftmonitor import DriftMonitorSpec
 from perennial.api.driftmonitor_status import DriftMonitorStatus
-from perennial.api.modeldeployment_status import ModelDeploymentStatus, RevisionStatus
+from perennial.api.modeldeployment_status import HandledVerbs, ModelDeploymentStatus, Quarantined, RevisionStatus
 from perennial.api.trainingjob_status import HandledTriggers, TrainingJobStatus
 from perennial.cli.measure import Measured, measure
 from perennial.kube.plan import Event
@@ -19,18 +20,23 @@ from perennial.monitoring import baseline as baselines
 from perennial.monitoring.checkpoint import Checkpoint
 from perennial.monitoring.events import events
 from perennial.monitoring.judge import scanner
-from perennial.monitoring.objections import Decisions
+from perennial.monitoring.objections import Decision, Decisions
 from perennial.monitoring.observed import Deployment, Look, Observed
-from perennial.monitoring.plan import consider
+from perennial.monitoring.plan import ACTIONS, consider
 from perennial.monitoring.requests import Request
 from perennial.monitoring.status import status
 from perennial.monitoring.verdict import Verdict
+from perennial.monitoring.words import at as words_at
 from perennial.monitoring.words import moment
 from perennial.wire.counts import Epochs
 from perennial.wire.layout import Layout, layout_of
 from perennial.wire.reference import Reference
+from perennial.wire.stats import Pairs
 
 from .monitor import Monitor
+
+_WAITS = ("Held", "Cooldown", "Unproven", "Braked", "NotActing")
+"""Kinds of decisions that no Event tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +86,19 @@ class Said:
     event: Event
 
 
+@dataclass(frozen=True, slots=True)
+class Waited:
+    """From `at` on an action was wanted and not taken, and `words` say why."""
+
+    at: float
+    kind: str
+    words: str
+
+
 @dataclass
 class Replay:
-    """What was found and done, in the order of time, up to the look `at` the end, whose are `checkpoint` and
-    `status`."""
+    """What was found and done, in the order of time, up to the look `at` the end, whose are `checkpoint` and `status`.
+    `after` are the labels since the rollback, as the judged version and the one before would have had them."""
 
     spec: DriftMonitorSpec
     layout: Layout
@@ -91,12 +106,19 @@ class Replay:
     steps: list[Step] = field(default_factory=list)
     spells: list[Spell] = field(default_factory=list)
     said: list[Said] = field(default_factory=list)
+    waited: list[Waited] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
+    after: Pairs = field(default_factory=Pairs)
     learned: float | None = None
     rows: int = 0
     at: float = 0.0
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     status: DriftMonitorStatus = field(default_factory=DriftMonitorStatus)
+
+    @property
+    def back(self) -> Request | None:
+        """The rollback that was asked for."""
+        return next((request for request in self.requests if request.back), None)
 
 
 def replay(monitor: Monitor, reference: Reference, handed: Iterable[Handed]) -> Replay:
@@ -105,12 +127,20 @@ def replay(monitor: Monitor, reference: Reference, handed: Iterable[Handed]) -> 
     observed = _beginning(monitor, reference)
     known: object = None
     decisions: Decisions = {}
+    standing: dict[str, Waited] = {}
     for each in handed:
         before = observed.checkpoint
         observed = replace(observed, look=replace(observed.look, answers=each.answers))
         checkpoint, decisions = consider(observed, monitor.spec, moment(each.at))
         _note(made, before, checkpoint, each)
-        observed = replace(observed, checkpoint=checkpoint, training=_training(observed, checkpoint))
+        if made.back is None:
+            _note_waits(made, standing, _by_action(checkpoint, monitor.spec, decisions), each.at)
+        observed = replace(
+            observed,
+            checkpoint=checkpoint,
+            training=_training(observed, checkpoint),
+            deployment=_deployment(observed, made.back),
+        )
         if (worth := _worth_telling(checkpoint, decisions)) != known:
             observed, known = _told(made, observed, decisions, each.at), worth
         made.at = each.at
@@ -129,7 +159,7 @@ def _beginning(monitor: Monitor, reference: Reference) -> Observed:
         invalid=None,
         status=DriftMonitorStatus(),
         checkpoint=Checkpoint(),
-        deployment=Deployment(ModelDeploymentStatus(stable=stable), monitor.training_job),
+        deployment=Deployment(ModelDeploymentStatus(stable=stable, previous=monitor.previous), monitor.training_job),
         training=TrainingJobStatus(),
         look=Look(serving=1, reference=reference),
     )
@@ -137,9 +167,19 @@ def _beginning(monitor: Monitor, reference: Reference) -> Observed:
 
 def _training(observed: Observed, checkpoint: Checkpoint) -> TrainingJobStatus:
     """A TrainingJob that takes every request and never comes to anything."""
-    requests = checkpoint.governor.requests
-    taken = {observed.identity.uid: requests[0].id} if requests else {}
+    latest = checkpoint.governor.latest("Retrain")
+    taken = {observed.identity.uid: latest.id} if latest else {}
     return TrainingJobStatus(handled=HandledTriggers(monitors=taken))
+
+
+def _deployment(observed: Observed, back: Request | None) -> Deployment | None:
+    """A ModelDeployment that takes a rollback and has not gone back yet."""
+    deployment = observed.deployment
+    if back is None or deployment is None or deployment.status.quarantined:
+        return deployment
+    gone = Quarantined(revision="backtest", sha256=back.model, reason=back.reason, since=moment(back.created))
+    taken = HandledVerbs(monitors={observed.identity.uid: back.id})
+    return replace(deployment, status=deployment.status.model_copy(update={"quarantined": (gone,), "handled": taken}))
 
 
 def _worth_telling(checkpoint: Checkpoint, decisions: Decisions) -> object:
@@ -152,7 +192,8 @@ def _worth_telling(checkpoint: Checkpoint, decisions: Decisions) -> object:
 
 def _told(made: Replay, observed: Observed, decisions: Decisions, at: float) -> Observed:
     told = status(observed, observed.checkpoint, decisions, moment(at))
-    made.said += [Said(at, event) for event in events(observed, observed.checkpoint, decisions, told)]
+    if made.back is None or at <= made.back.created:
+        made.said += [Said(at, event) for event in events(observed, observed.checkpoint, decisions, told)]
     return replace(observed, status=told)
 
 
@@ -173,8 +214,47 @@ def _note(made: Replay, before: Checkpoint, after: Checkpoint, handed: Handed) -
         total = sum(count * value for count, value in zip(newest.cells, after.tally.loss.values, strict=True))
         made.steps.append(Step(newest.opened, newest.closed, newest.rows, total / max(newest.rows, 1)))
     _note_spells(made, before, after, handed.at)
+    if made.back is not None:
+        made.after += _paired(handed, model, made.back)
+        return
     known = {request.id for request in before.governor.requests}
     made.requests += [request for request in after.governor.requests if request.id not in known]
+
+
+def _paired(handed: Handed, model: str, back: Request) -> Pairs:
+    pairs = Pairs()
+    for epoch in (epoch for answer in handed.answers.values() for epoch in answer.epochs):
+        labels = epoch.models[model].labels if model in epoch.models else None
+        if labels is not None and back.back is not None:
+            pairs += labels.pairs.get(back.back.sha256, Pairs())
+    return pairs
+
+
+def _note_waits(made: Replay, standing: dict[str, Waited], decided: dict[str, Decision], at: float) -> None:
+    """Why an action that is wanted is not taken, each time that it is for another reason."""
+    for action, decision in decided.items():
+        until = f", at {words_at(decision.until)}" if decision.until else ""
+        wait = Waited(at, decision.kind, decision.next + until)
+        last = standing.get(action)
+        standing[action] = wait
+        if decision.kind not in _WAITS or (last and _alike(last, wait)):
+            continue
+        made.waited.append(wait)
+
+
+def _alike(last: Waited, wait: Waited) -> bool:
+    """What labels say so far is told once: it is another number at every look."""
+    return last.kind == wait.kind and (last.words == wait.words or wait.kind == "Unproven")
+
+
+def _by_action(checkpoint: Checkpoint, spec: DriftMonitorSpec, decisions: Decisions) -> dict[str, Decision]:
+    """Verdicts that ask for an action have one decision of it together, in the order of the actions."""
+    found: dict[str, Decision] = {}
+    for verdict in checkpoint.triage.verdicts:
+        asked = {each.action for each in spec.actions if each.state == verdict.state}
+        actions = [action for action in ACTIONS if action in asked]
+        found |= zip(actions, decisions.get(verdict.id, ()), strict=False)
+    return found
 
 
 def _note_spells(made: Replay, before: Checkpoint, after: Checkpoint, at: float) -> None:

@@ -22,26 +22,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Standard:
-    """`engine` is None where there is no model: the rows then have to say what it predicted. `words` say what it is."""
+    """`engine` is None where there is no model: the rows then have to say what it predicted. `words` say what it is.
+    `sha256` is the model's digest, where there is one."""
 
     reference: Reference
     schema: Schema
     words: str
     engine: Engine | None = None
     version: int | None = None
+    sha256: str = ""
 
 
 def opened(place: str) -> Standard:
     """The version in a folder (a path or the URI of a store), or a reference file alone. Raises CannotDo."""
-    if "://" in place:
-        return _version(place)
-    path = Path(place)
-    if (path / MANIFEST_FILE).is_file():
-        return _version(f"file://{path.absolute()}")
-    if path.is_dir():
-        raise CannotDo(f"--reference {place}: no version is in this folder: it has no {MANIFEST_FILE}")
+    if "://" in place or Path(place).is_dir():
+        return version_in(place, "--reference")
     try:
-        reference = msgspec.json.decode(path.read_bytes(), type=Reference)
+        reference = msgspec.json.decode(Path(place).read_bytes(), type=Reference)
     except OSError as problem:
         raise CannotDo(f"--reference {place}: {problem.strerror}") from None
     except msgspec.DecodeError as problem:
@@ -62,7 +59,17 @@ def of_reference(reference: Reference, words: str, version: int | None = None) -
     return Standard(reference, schema, words, version=version)
 
 
-def _version(uri: str) -> Standard:
+def version_in(place: str, option: str) -> Standard:
+    """The version in a folder, with its model. Raises CannotDo, which names the option."""
+    if "://" in place:
+        return _version(place, option)
+    path = Path(place)
+    if not (path / MANIFEST_FILE).is_file():
+        raise CannotDo(f"{option} {place}: no version is in this folder: it has no {MANIFEST_FILE}")
+    return _version(f"file://{path.absolute()}", option)
+
+
+def _version(uri: str, option: str) -> Standard:
     from perennial.runtime.store import StoreError, open_version
     from perennial.wire.manifest import SealError
     from perennial.wire.serve import ServedModel
@@ -74,11 +81,11 @@ def _version(uri: str) -> Standard:
             manifest = open_version(uri).manifest
             model = load(ServedModel(uri, manifest.model.sha256, manifest.version))
         except (StoreError, SealError, Unloadable, WrongAnswer) as problem:
-            raise CannotDo(f"--reference {uri}: {problem}") from None
+            raise CannotDo(f"{option} {uri}: {problem}") from None
     if model.reference is None:
-        raise CannotDo(f"--reference {uri}: version {manifest.version} was published without a reference")
+        raise CannotDo(f"{option} {uri}: version {manifest.version} was published without a reference")
     words = f"version {manifest.version} of {manifest.name}"
-    return Standard(model.reference, model.schema, words, model.engine, manifest.version)
+    return Standard(model.reference, model.schema, words, model.engine, manifest.version, manifest.model.sha256)
 
 
 def _kind(column: Column) -> Kind:

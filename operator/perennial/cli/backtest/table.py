@@ -28,16 +28,24 @@ _LATEST = 32_503_680_000.0
 
 @dataclass(frozen=True)
 class Meaning:
-    """Which columns have the time, the true label, and what the model said; None where the option was not given."""
+    """Which columns have the time, the true label, what the model said, and what the version before it said; None where
+    the option was not given."""
 
     time: str | None = None
     label: str | None = None
     prediction: str | None = None
     score: str | None = None
+    previous: str | None = None
 
     @property
     def named(self) -> dict[str, str]:
-        options = {"--time": self.time, "--label": self.label, "--prediction": self.prediction, "--score": self.score}
+        options = {
+            "--time": self.time,
+            "--label": self.label,
+            "--prediction": self.prediction,
+            "--score": self.score,
+            "--previous-prediction": self.previous,
+        }
         return {option: column for option, column in options.items() if column}
 
 
@@ -112,7 +120,7 @@ def told() -> Iterator[None]:
 def _not_installed(problem: ImportError) -> CannotDo:
     return CannotDo(
         f"rows are read with the trainer's libraries, and {problem.name} is not installed here: "
-        "pip install 'perennial[trainer]'"
+        "pip install '.[trainer]' in Perennial's source"
     )
 
 

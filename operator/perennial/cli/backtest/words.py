@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from perennial.api.titles import model_title
 from perennial.cli.paint import Paint
 from perennial.monitoring.words import at, describe
 
@@ -11,6 +12,16 @@ from .first_rows import MODEL as FIRST_ROWS
 from .monitor import Monitor
 from .replay import Replay, Spell
 from .standard import Standard
+
+ACTS = (
+    "RetrainRequested",
+    "RetrainProposed",
+    "RollbackRequested",
+    "RollbackProposed",
+    "Stopped",
+    "DryRun",
+)
+"""Events that say what is done."""
 
 
 def told(made: Replay, monitor: Monitor, standard: Standard, data: str, notes: Sequence[str], paint: Paint) -> str:
@@ -22,6 +33,7 @@ def told(made: Replay, monitor: Monitor, standard: Standard, data: str, notes: S
         f"  against   {_against(standard)}; {_baseline(made)}",
         f"  policy    a false alarm in {spec.false_alarm_every}; windows of {spec.window.min_rows} rows and "
         f"{spec.window.period}; materiality {spec.materiality:g}; harm margin {spec.harm.margin}",
+        *([f"  previous  {_previous(monitor)}"] if monitor.previous else []),
         *(f"  note      {note}" for note in notes),
         "",
         paint.strong("Found"),
@@ -43,6 +55,12 @@ def _against(standard: Standard) -> str:
     if standard.reference.model == FIRST_ROWS:
         return standard.words
     return f"{standard.words} ({standard.reference.rows:,} rows)"
+
+
+def _previous(monitor: Monitor) -> str:
+    previous = monitor.previous
+    assert previous is not None
+    return f"{model_title(previous.version, previous.sha256)}, whose answers to the same rows are known"
 
 
 def _baseline(made: Replay) -> str:
@@ -78,15 +96,38 @@ def _spell(spell: Spell, paint: Paint) -> Iterator[str]:
 
 
 def _done(made: Replay, monitor: Monitor, paint: Paint) -> Iterator[str]:
-    acts = [
-        said for said in made.said if said.event.reason in ("RetrainRequested", "RetrainProposed", "Stopped", "DryRun")
-    ]
-    for said in acts:
-        yield f"  {at(said.at)}  {paint.strong(said.event.reason)}: {said.event.message}"
-    if made.requests:
+    acts = [(said.at, said.event.reason, said.event.message) for said in made.said if said.event.reason in ACTS]
+    waits = [(wait.at, wait.kind, wait.words) for wait in made.waited]
+    for moment, reason, words in sorted([*acts, *waits], key=lambda each: each[0]):
+        yield f"  {at(moment)}  {paint.strong(reason)}: {words}"
+    if any(not request.back for request in made.requests):
         yield f"  (the rows are one model's: another one of TrainingJob {monitor.training_job} changes nothing here)"
-    if not acts:
+    if (back := gone_back(made)) is not None:
+        yield f"  ({back})"
+    if not acts and not waits:
         yield f"  nothing{_why_nothing(made)}"
+    elif still := _next(made):
+        yield f"  next: {still}"
+
+
+def gone_back(made: Replay) -> str | None:
+    """What the data know of the time after a rollback; None without one."""
+    request, after = made.back, made.after
+    if request is None or request.back is None:
+        return None
+    n = after.labelled
+    losses = f"on {n:,} rows labelled since its loss is {after.companion_loss / n:.3g}, this one's {after.loss / n:.3g}"
+    return (
+        f"from then on {request.back.title} would have served: {losses if n else 'no label came since'}. What is found "
+        "after that is of this model's answers; what the monitor would have found of the other one is not known"
+    )
+
+
+def _next(made: Replay) -> str | None:
+    """What the verdicts that stand at the end wait for."""
+    if made.back is not None:
+        return None
+    return next((verdict.next for verdict in made.status.verdicts if verdict.next), None)
 
 
 def _why_nothing(made: Replay) -> str:
@@ -97,5 +138,5 @@ def _why_nothing(made: Replay) -> str:
         return ""
     if not wanted & found:
         return f": spec.actions asks for nothing in {' and '.join(sorted(found))}"
-    held = next((verdict.next for verdict in made.status.verdicts if verdict.next), None)
+    held = _next(made)
     return f": {held}" if held else ""

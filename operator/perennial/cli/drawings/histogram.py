@@ -24,6 +24,8 @@ _TELLING = 0.0005
 """The share of rows from which a cell that is no bin is shown."""
 _APART = 3.0
 """Its width in bins."""
+_NAMED = {"below": ("middle", 0.5), "above": ("end", 0.8), "missing": ("end", 1.9)}
+"""How its name stands below it: two side by side have no room to stand in their middles."""
 _CATEGORIES = 10
 _ROW = 30.0
 _NAMES = 116.0
@@ -71,8 +73,9 @@ def _numeric(column: Numeric, before: Sequence[float], now: Sequence[float], lab
     parts.append(tag("path", d=_outline(slots, value), class_="curve"))
     for slot in slots:
         if slot.name:
-            middle = slot.left + slot.width / 2
-            parts.append(text(slot.name, middle, _HEIGHT - _BOTTOM + 14, class_="faint", anchor="middle"))
+            anchor, place = _NAMED[slot.name]
+            x = slot.left + place * slot.width
+            parts.append(text(slot.name, x, _HEIGHT - _BOTTOM + 14, class_="faint", anchor=anchor))
     parts += _edges(column, [slot for slot in slots if not slot.name])
     return _picture(parts, _HEIGHT, label)
 

@@ -57,13 +57,15 @@ class Heat:
 
 @dataclass(frozen=True)
 class Timeline:
-    """All panels. `marks` are the moments at which a retrain was asked for; `learned` is when the baseline was whole,
-    where it was learned within the time that is shown; `merged` says that the older a stretch, the longer it is."""
+    """All panels. `retrains` and `rollbacks` are the moments at which one was asked for; `learned` is when the baseline
+    was whole, where it was learned within the time that is shown; `merged` says that the older a stretch, the longer it
+    is."""
 
     start: float
     end: float
     bars: Sequence[Bar] = ()
-    marks: Sequence[float] = ()
+    retrains: Sequence[float] = ()
+    rollbacks: Sequence[float] = ()
     points: Sequence[Point] = ()
     reference: float | None = None
     tolerated: float | None = None
@@ -119,10 +121,13 @@ def _lanes(line: Timeline, time: Scale, y: float) -> tuple[list[str], float]:
         parts += [_bar(bar, time, y) for bar in line.bars if bar.state == state]
         y += _LANE
     height = _LANE * len(shown)
-    if line.marks:
-        parts.append(text("retrain asked for", LEFT - 12, y + 16, anchor="end"))
+    for action, moments in (("retrain", line.retrains), ("rollback", line.rollbacks)):
+        if not moments:
+            continue
+        parts.append(text(f"{action} asked for", LEFT - 12, y + 16, anchor="end"))
         parts.append(_lane(y))
-        parts += [_mark(moment, time, y) for moment in line.marks]
+        parts += [_mark(action, moment, time, y) for moment in moments]
+        y += _LANE
         height += _LANE
     return parts, height + _GAP
 
@@ -156,8 +161,8 @@ def _bar(bar: Bar, time: Scale, y: float) -> str:
     return tag("rect", title, x=x, y=y + 3, width=width, height=_LANE - 6, rx=2, class_=bar.state)
 
 
-def _mark(moment: float, time: Scale, y: float) -> str:
-    x, title = time(moment), tag("title", escape(f"a retrain is asked for at {at(moment)}"))
+def _mark(action: str, moment: float, time: Scale, y: float) -> str:
+    x, title = time(moment), tag("title", escape(f"a {action} is asked for at {at(moment)}"))
     return tag("path", title, d=f"M{x:g} {y + 5:g} l6 13 h-12 z", class_="mark")
 
 

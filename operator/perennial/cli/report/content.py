@@ -19,7 +19,7 @@ from perennial.monitoring.checkpoint import Checkpoint
 from perennial.monitoring.effects import effect
 from perennial.monitoring.faults import Finding
 from perennial.monitoring.harm import game
-from perennial.monitoring.history import STRETCHES, History, hours
+from perennial.monitoring.history import STRETCHES, History, crowds, hours
 from perennial.monitoring.scan import Scan, looks_in
 from perennial.monitoring.verdict import Verdict
 from perennial.monitoring.words import at, beside, count, describe
@@ -164,7 +164,7 @@ def _feature(
     watched = bool(np.isfinite(scan.bounds[measured.cut[place]]))
     peak = measured.peak(scan, place)
     before = scan.expected(hours(kept)[-1])
-    told = effect(layout, peak, now, before, scan.dispersion(peak, now))
+    told = effect(layout, peak, now, before, scan.dispersion(peak, now, float(crowds(kept)[-1])))
     if named:
         state, size, words = named[0], named[1].effect, named[1].words
     elif measured.excess[place] > 1:
@@ -246,12 +246,14 @@ def _timeline(
     if not buckets:
         return None
     start, end = min(bucket.opened for bucket in buckets), max(bucket.closed for bucket in buckets)
+    shown = [each for each in checkpoint.governor.requests if start <= each.created <= end]
     rules = game(tally.loss, spec.harm.margin.fraction) if tally.loss else None
     return Timeline(
         start,
         end,
         bars=[Bar(each.state, each.since, end, f"{each.state}: {describe(each)}") for each in verdicts],
-        marks=[each.created for each in checkpoint.governor.requests if start <= each.created <= end],
+        retrains=[each.created for each in shown if each.action == "Retrain"],
+        rollbacks=[each.created for each in shown if each.action == "Rollback"],
         points=[_point(checkpoint, bucket.opened, bucket.closed, bucket.cells) for bucket in tally.losses],
         reference=rules.reference if rules else None,
         tolerated=rules.tolerated if rules else None,

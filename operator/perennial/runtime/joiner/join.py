@@ -24,6 +24,7 @@ from perennial.wire.places import CONTROL_PORT
 
 from .labels import Labels, labels_in
 from .predictions import Index, Predictions
+from .receipts import settle
 from .servers import Pod, Unreachable
 
 FIELD = "spec.labels.uri"
@@ -37,6 +38,8 @@ def join(asked: Join, secret: Path, say: Say, port: int = CONTROL_PORT) -> Joine
     """Join what is new. Raises InputError and TransientError for the table; a pod that cannot be asked is told in the
     result.
     """
+    pods = [Pod(server, asked.deployment, port) for server in asked.servers]
+    settle(pods, asked.again, say)
     try:
         sources = find(asked.uri, secret, FIELD)
     except InputError as error:
@@ -55,7 +58,7 @@ def join(asked: Join, secret: Path, say: Say, port: int = CONTROL_PORT) -> Joine
         for name, digest, fetched in new.fetched(Path(scratch) / "labels"):
             # Asked when there is something to ask for, and after the table was listed: what it has labels for was
             # predicted before.
-            work = work or _Work(asked, [Pod(server, asked.deployment, port) for server in asked.servers], say)
+            work = work or _Work(asked, pods, say)
             if work.index.since is None:
                 # Nothing of the table is done with: what it has labels for may be predicted yet.
                 return Joined(asked.number, missed=work.missed, notes=["no pod remembers a prediction yet"])

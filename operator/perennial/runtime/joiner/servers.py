@@ -5,12 +5,27 @@ from __future__ import annotations
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from typing import TypeVar
 
 import msgspec
 
 from perennial.wire.join import Server
-from perennial.wire.journal import KEYS_PATH, LABELS_PATH, Keys, Match, Matches, Outcomes, Page
+from perennial.wire.journal import (
+    KEYS_PATH,
+    LABELS_PATH,
+    RECEIPTS_PATH,
+    WAITING_PATH,
+    Keys,
+    Match,
+    Matches,
+    Outcomes,
+    Page,
+    Receipts,
+    Received,
+    Visit,
+    Waiting,
+)
 
 ATTEMPTS = 4
 PAUSE_SECONDS = 1.0
@@ -42,6 +57,16 @@ class Pod:
     def label(self, matches: list[Match]) -> Outcomes | None:
         """What became of these labels; None as above. Raises Unreachable."""
         return self._ask(LABELS_PATH, Matches(self._deployment, matches), Outcomes)
+
+    def waiting(self, again: float, counted: Sequence[int] = (), forgotten: Sequence[int] = ()) -> list[Received]:
+        """The labels that wait there; none where it knows of none. See `Visit`. Raises Unreachable."""
+        visit = Visit(self._deployment, again, list(counted), list(forgotten))
+        answer = self._ask(WAITING_PATH, visit, Waiting)
+        return [] if answer is None else answer.labels
+
+    def receive(self, labels: list[Received]) -> Outcomes | None:
+        """What became of labels that came with receipts; None where it remembers no predictions. Raises Unreachable."""
+        return self._ask(RECEIPTS_PATH, Receipts(self._deployment, labels), Outcomes)
 
     def _ask(self, path: str, question: object, answer: type[AnswerT]) -> AnswerT | None:
         body = msgspec.msgpack.encode(question)

@@ -12,7 +12,6 @@ import msgspec
 from perennial.runtime.server import http, measurements
 from perennial.runtime.server.counting import Counting
 from perennial.runtime.server.counts.journal import Basis, Journal, remember
-from perennial.runtime.server.feedback import Feedback
 from perennial.runtime.server.http import (
     BINARY,
     TEXT,
@@ -34,13 +33,20 @@ from perennial.wire.journal import (
     JOURNAL_PATH,
     KEYS_PATH,
     LABELS_PATH,
+    RECEIPTS_PATH,
     RECORDS_PATH,
+    WAITING_PATH,
     Keep,
     Kept,
     Keys,
     Matches,
+    Outcomes,
     Page,
+    Receipts,
+    Received,
     Records,
+    Visit,
+    Waiting,
 )
 from perennial.wire.stats import STATS_PATH
 
@@ -55,6 +61,8 @@ _decode_take = msgspec.json.Decoder(Take).decode
 _decode_keep = msgspec.json.Decoder(Keep).decode
 _decode_page = msgspec.msgpack.Decoder(Page).decode
 _decode_matches = msgspec.msgpack.Decoder(Matches).decode
+_decode_visit = msgspec.msgpack.Decoder(Visit).decode
+_decode_receipts = msgspec.msgpack.Decoder(Receipts).decode
 _decode_records = msgspec.msgpack.Decoder(Records).decode
 _decode_basis = msgspec.msgpack.Decoder(Basis).decode
 pack = msgspec.msgpack.encode
@@ -79,6 +87,8 @@ class ControlApp:
             KEYS_PATH: ("POST", self._keys),
             LABELS_PATH: ("POST", self._labels),
             RECORDS_PATH: ("POST", self._records),
+            WAITING_PATH: ("POST", self._waiting),
+            RECEIPTS_PATH: ("POST", self._receipts),
             f"/v2/models/{state.name}/feedback": ("POST", self._feedback),
         }
 
@@ -158,12 +168,30 @@ class ControlApp:
         return Reply(pack(keys), content_type=BINARY)
 
     def _labels(self, body: bytes) -> Reply:
+        given = _decoded(_decode_matches, body)
+        return self._joined(given.name, lambda joining: joining(given.matches))
+
+    def _receipts(self, body: bytes) -> Reply:
+        given = _decoded(_decode_receipts, body)
+        return self._joined(given.name, lambda joining: joining.receive(given.labels))
+
+    def _joined(self, name: str, take: Callable[[Joining], Outcomes]) -> Reply:
         predictor, counting = self._loaded()
-        journal, given = self._open(counting), _decoded(_decode_matches, body)
-        self._check_name(given.name)
+        journal = self._open(counting)
+        self._check_name(name)
         if journal is None:
             raise Refusal(409, "no predictions are remembered here")
-        return Reply(pack(Joining(counting.book, journal, predictor.model.digest)(given.matches)), content_type=BINARY)
+        return Reply(pack(take(Joining(counting.book, journal, predictor.model.digest))), content_type=BINARY)
+
+    def _waiting(self, body: bytes) -> Reply:
+        predictor, counting = self._loaded()
+        given = _decoded(_decode_visit, body)
+        self._check_name(given.name)
+        self._open(counting)
+        predictor.feedback.settle(given.counted, given.forgotten)
+        counting.waiting.visited(given.again)
+        labels = [Received(item.id, item.label) for item in counting.waiting.all]
+        return Reply(pack(Waiting(labels)), content_type=BINARY)
 
     def _records(self, body: bytes) -> Reply:
         """Another pod's, which ends. The key comes with them: an operator that is down has told it to nobody."""
@@ -196,8 +224,9 @@ class ControlApp:
 
     def _feedback(self, body: bytes) -> Reply:
         predictor, counting = self._loaded()
-        model = predictor.model
-        return Reply(encode(Feedback(counting.book, model.digest, model.schema)(body)))
+        if counting.journal is not None and counting.journal.closed:
+            raise overloaded("the pod is ending, and has given away what it remembered")
+        return Reply(encode(predictor.feedback(body)))
 
 
 DecodedT = TypeVar("DecodedT")

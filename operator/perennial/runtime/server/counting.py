@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from perennial.runtime.binning import numeric_cells
 from perennial.runtime.server.companion import Companion
+from perennial.runtime.server.counted import Counted
 from perennial.runtime.server.counts import journal as journals
 from perennial.runtime.server.counts import slot as slots
 from perennial.runtime.server.counts.epochs import Book
@@ -18,6 +20,7 @@ from perennial.runtime.server.counts.journal import Basis, Journal
 from perennial.runtime.server.counts.mapped import Layout, open_counts
 from perennial.runtime.server.counts.tally import Coder, Tally
 from perennial.runtime.server.counts.totals import Totals
+from perennial.runtime.server.counts.waiting import Waiting
 from perennial.runtime.server.engine import Answers, Scorer
 from perennial.runtime.server.model import Model
 from perennial.runtime.server.rows import Rows
@@ -45,6 +48,7 @@ class Counting:
         self.totals = Totals(self._slot.totals)
         self.book = Book(self.mapped, self._read, time.time, companion)
         self.journal: Journal | None = None
+        self.waiting = Waiting(folder)
 
     @property
     def kept(self) -> str | None:
@@ -59,26 +63,35 @@ class Counting:
         try:
             journals.remember(self.mapped.folder, key)
             self.journal = Journal(self.mapped.folder, key, basis) if key is not None else None
+            if self.journal is not None and self.book.newest is not None:
+                self.journal.repair(self.book.newest)
         except OSError as error:
             logger.warning("predictions are not remembered, labels from a table will not find them: %s", error)
 
-    def add(self, rows: Rows, answers: Answers) -> NDArray[np.float64] | None:
-        """Count rows and what the model said to them; gives their scores, None without a reference."""
+    def add(self, rows: Rows, answers: Answers) -> Counted:
+        """Count rows and what the model said to them."""
         self.totals.predicted(rows.count)
         scores = None if self._scorer is None else self._scorer(answers)
+        counted = Counted(scores)
         if self.journal is not None and rows.keys is not None:
-            self.journal.append(rows.keys, answers, scores)
+            counted.appended = self.journal.append(rows.keys, answers, scores)
         if scores is None:
-            return None
+            return counted
         codes = self._coder(rows.texts) if self._coder is not None and rows.texts is not None else None
         self._slot.add(rows.numbers, codes, scores)
-        return scores
+        return counted
 
-    def remembered(self, rows: Rows, chosen: NDArray[np.intp]) -> list[int]:
-        """Numbers of these rows' predictions, which were just added; empty where none are remembered."""
-        if self.journal is None or rows.keys is None:
+    def remembered(self, counted: Counted, chosen: Iterable[int]) -> list[int]:
+        """Numbers of these rows' predictions, -1 for none; empty where none are remembered."""
+        appended = counted.appended
+        if appended is None or appended.journal is not self.journal:
             return []
-        return self.journal.newest([rows.keys[row] for row in chosen.tolist()])
+        return self.journal.numbers(appended, [counted.start + row for row in chosen])
+
+    def ids(self, counted: Counted, rows: int) -> list[int]:
+        """Ids of the rows' predictions, -1 for those that are not remembered; empty where none are."""
+        numbers = self.remembered(counted, range(rows))
+        return [number if self.journal is None or number < 0 else self.journal.id_of(number) for number in numbers]
 
     def paired(self, remembered: list[int], companion: Companion, other: Answers) -> None:
         """Remember what the companion said to rows that are remembered."""

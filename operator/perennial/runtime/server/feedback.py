@@ -2,14 +2,16 @@
 its model.
 
 A label may come late, twice, for a model that is not served any more, or be nonsense: every one of them is answered
-for, none spoils the others.
+for, none spoils the others. One whose prediction is remembered by key may come in a table too: it is counted where the
+prediction is remembered, and waits where that is not here (`counts/waiting.py`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Iterable, Sequence
+from enum import Enum
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -17,11 +19,15 @@ import numpy as np
 from perennial.runtime.binning import loss_cells
 from perennial.runtime.scoring import regression_loss, same_label
 from perennial.runtime.server import receipt as receipts
-from perennial.runtime.server.counts.epochs import Book
 from perennial.runtime.server.counts.labels import Label
+from perennial.runtime.server.counts.waiting import Waits
 from perennial.runtime.server.receipt import BadReceipt, Receipt
 from perennial.runtime.server.refusal import malformed
-from perennial.wire.schema import Class, Schema
+from perennial.wire.schema import Class
+
+if TYPE_CHECKING:
+    from perennial.runtime.server.counting import Counting
+    from perennial.runtime.server.model import Model
 
 
 class Item(msgspec.Struct):
@@ -37,12 +43,23 @@ class Rejected(msgspec.Struct):
 
 
 class Verdict(msgspec.Struct):
-    """What became of the labels. `retired` of the accepted ones were for a model that this pod does not serve."""
+    """What became of the labels. Of the accepted ones `retired` were for a model that this pod does not serve, and
+    `waiting` count with the next join of the table."""
 
     accepted: int = 0
     duplicates: int = 0
     retired: int = 0
+    waiting: int = 0
     rejected: list[Rejected] = []
+
+
+class Taken(Enum):
+    """What became of one label."""
+
+    ACCEPTED = "accepted"
+    RETIRED = "retired"
+    WAITING = "waiting"
+    DUPLICATE = "duplicate"
 
 
 class _Body(msgspec.Struct):
@@ -54,12 +71,14 @@ _decode_item = msgspec.json.Decoder(Item).decode
 
 
 class Feedback:
-    """Takes labels for one pod. `model` is the digest that it serves."""
+    """Takes labels for one pod, which serves `model`."""
 
-    def __init__(self, book: Book, model: str, schema: Schema) -> None:
-        self._book = book
-        self._model = model
-        self._schema = schema
+    def __init__(self, counting: Counting, model: Model) -> None:
+        self._book = counting.book
+        self._journal = counting.journal
+        self._waiting = counting.waiting
+        self._model = model.digest
+        self._schema = model.schema
 
     def __call__(self, body: bytes) -> Verdict:
         """Raises Refusal 400 when the body as a whole is not what it must be."""
@@ -74,17 +93,51 @@ class Feedback:
             except (ValueError, RecursionError) as error:
                 verdict.rejected.append(Rejected(index, _said(error)))
                 continue
-            verdict.duplicates += outcome == "duplicate"
-            verdict.accepted += outcome != "duplicate"
-            verdict.retired += outcome == "retired"
+            verdict.duplicates += outcome is Taken.DUPLICATE
+            verdict.accepted += outcome is not Taken.DUPLICATE
+            verdict.retired += outcome is Taken.RETIRED
+            verdict.waiting += outcome is Taken.WAITING
         return verdict
 
-    def _take(self, raw: msgspec.Raw) -> Literal["accepted", "duplicate", "retired"]:
+    def settle(self, counted: Iterable[int], forgotten: Iterable[int]) -> None:
+        """Of the labels that wait, these were `counted` elsewhere. Those `forgotten` are counted here."""
+        ids = set(forgotten)
+        for item in self._waiting.all:
+            if item.id in ids:
+                self._book.label(judge(receipts.read(item.receipt), item.label))
+        # A crash before this has them asked about again: the ledger knows those that are counted.
+        self._waiting.forget([*counted, *ids])
+
+    def settle_all(self) -> None:
+        """Count what waits here: nobody joins labels any more, or the predictions are remembered nowhere."""
+        if len(self._waiting):
+            self.settle((), [item.id for item in self._waiting.all])
+
+    def _take(self, raw: msgspec.Raw) -> Taken:
         item = _decode_item(raw)
-        label = self._judge(receipts.read(item.receipt), item.label)
+        receipt = receipts.read(item.receipt)
+        label = self._judge(receipt, item.label)
+        number = None
+        if receipt.kept and self._journal is not None:
+            number = self._journal.number_of(receipt.id)
+            if number is None and not self._waiting.ends:
+                return self._wait(Waits(receipt.id, item.receipt, item.label))
+            if number is not None and self._journal.at(number).mark:
+                return Taken.DUPLICATE
         if not self._book.label(label):
-            return "duplicate"
-        return "accepted" if label.model == self._model else "retired"
+            return Taken.DUPLICATE
+        if number is not None and self._journal is not None:
+            self._journal.mark(number, receipt.id)
+        return Taken.ACCEPTED if label.model == self._model else Taken.RETIRED
+
+    def _wait(self, item: Waits) -> Taken:
+        """Raises ValueError where too many wait."""
+        if item.id in self._book or item.id in self._waiting:
+            return Taken.DUPLICATE
+        if self._waiting.is_full:
+            raise ValueError(f"{len(self._waiting)} labels wait for the next join of the table: send it again after it")
+        self._waiting.add(item)
+        return Taken.WAITING
 
     def _judge(self, receipt: Receipt, label: float | Class) -> Label:
         if receipt.model.hex() == self._model:

@@ -21,17 +21,18 @@ from perennial.runtime.server import receipt as receipts
 from perennial.runtime.server.answer import ATTRIBUTIONS, BASE_VALUES, PREDICT, PREDICT_PROBA, Answer, Output
 from perennial.runtime.server.attributing import Attributions, Attributor, Helper
 from perennial.runtime.server.companion import Companion, Sample
+from perennial.runtime.server.counted import Counted
 from perennial.runtime.server.counting import Counting
 from perennial.runtime.server.counts.journal import Basis
 from perennial.runtime.server.engine import Answers, datatype_of
-from perennial.runtime.server.feedback import uniform_ends
+from perennial.runtime.server.feedback import Feedback, uniform_ends
 from perennial.runtime.server.model import Model
 from perennial.runtime.server.receipt import Ids, Receipt
 from perennial.runtime.server.records import Reader
 from perennial.runtime.server.refusal import Refusal, invalid
 from perennial.runtime.server.request import Question
 from perennial.runtime.server.rows import Gatherer, Rows, keys_of
-from perennial.runtime.server.scheduling import Scheduler, Scores, Waiter
+from perennial.runtime.server.scheduling import Scheduler, Waiter
 from perennial.wire.journal import ID
 from perennial.wire.schema import DECISIONS, LABEL, PREDICTION, PROBABILITIES, Schema
 
@@ -150,8 +151,23 @@ class Predictor:
         """Remember predictions by the key of this name, for labels that come in a table; None: forget them."""
         reference = self.model.reference
         basis = Basis(self._receipt, self.model.schema.classes, reference.score if reference else None)
+        if key != self._counting.kept:
+            # What was remembered by another key is forgotten everywhere.
+            self.feedback.settle_all()
         self._counting.keep(key, basis)
         self._intake.find_by(key)
+
+    @property
+    def feedback(self) -> Feedback:
+        """What takes labels."""
+        return Feedback(self._counting, self.model)
+
+    def tick(self) -> None:
+        """Once a second."""
+        if self._counting.waiting.ends:
+            self.feedback.settle_all()
+        if self.companion is not None:
+            self.companion.tick()
 
     def infer(self, question: Question, answered: Answered, waiter: Client) -> None:
         """Have a question answered: `answered` is called once, on the event loop, with the answer or with what went
@@ -203,7 +219,7 @@ class Predictor:
             # is well formed: it is the model that fails, and a rollout counts that.
             raise Refusal(422, f"the model does not take these rows: {error}") from error
 
-    def count(self, rows: Rows, answers: Answers) -> Scores:
+    def count(self, rows: Rows, answers: Answers) -> Counted:
         return self._counting.add(rows, answers)
 
     def waited(self, seconds: float) -> None:
@@ -212,29 +228,29 @@ class Predictor:
     def predicted(self, rows: int, seconds: float) -> None:
         self._counting.totals.batch(rows, seconds)
 
-    def answer(self, asked: Asked, answers: Answers, scores: Scores) -> None:
+    def answer(self, asked: Asked, answers: Answers, counted: Counted) -> None:
         if self.companion is not None and asked.question.receipt:
             comparing = asyncio.get_running_loop().create_task(
-                self._answer_compared(self.companion, asked, answers, scores)
+                self._answer_compared(self.companion, asked, answers, counted)
             )
             self._comparing.add(comparing)
             comparing.add_done_callback(self._comparing.discard)
             return
         if self.companion is not None:
-            self._compare_later(self.companion, asked.rows, answers)
-        asked.answered(self._said(asked, answers, scores, None))
+            self._compare_later(self.companion, asked.rows, answers, counted)
+        asked.answered(self._said(asked, answers, counted, None))
 
     def fail(self, asked: Asked, error: Exception) -> None:
         asked.answered(error)
 
-    async def _answer_compared(self, companion: Companion, asked: Asked, answers: Answers, scores: Scores) -> None:
-        compared = await self._compare(companion, asked.rows, answers)
-        asked.answered(self._said(asked, answers, scores, compared))
+    async def _answer_compared(self, companion: Companion, asked: Asked, answers: Answers, counted: Counted) -> None:
+        compared = await self._compare(companion, asked.rows, answers, counted)
+        asked.answered(self._said(asked, answers, counted, compared))
 
-    def _said(self, asked: Asked, answers: Answers, scores: Scores, compared: Compared | None) -> Answer | Exception:
+    def _said(self, asked: Asked, answers: Answers, counted: Counted, compared: Compared | None) -> Answer | Exception:
         """What is wrong with one answer is said to the one who asked, and to none of its batch."""
         try:
-            given = self._receipts(answers, scores, compared) if asked.question.receipt else None
+            given = self._receipts(answers, counted, compared) if asked.question.receipt else None
             outputs = [output(name, answers) for name, output in asked.outputs]
             if asked.attributions is not None:
                 outputs += _attributed(asked.attributions)
@@ -248,14 +264,14 @@ class Predictor:
         while companion is not None and (sample := companion.due()) is not None:
             await self._score(companion, sample, inline=False)
 
-    def _compare_later(self, companion: Companion, rows: Rows, answers: Answers) -> None:
+    def _compare_later(self, companion: Companion, rows: Rows, answers: Answers, counted: Counted) -> None:
         chosen = companion.sample(rows.count)
         if chosen is None:
             return
-        if not companion.later(self._sample(rows, answers, chosen)):
+        if not companion.later(self._sample(rows, answers, counted, chosen)):
             self._counting.totals.not_compared(len(chosen))
 
-    async def _compare(self, companion: Companion, rows: Rows, answers: Answers) -> Compared | None:
+    async def _compare(self, companion: Companion, rows: Rows, answers: Answers, counted: Counted) -> Compared | None:
         """Have a sample of the rows scored by the companion before their receipts are written."""
         chosen = companion.sample(rows.count)
         if chosen is None:
@@ -263,7 +279,7 @@ class Predictor:
         if not companion.afford(len(chosen)):
             self._counting.totals.not_compared(len(chosen))
             return None
-        sample = self._sample(rows, answers, chosen)
+        sample = self._sample(rows, answers, counted, chosen)
         other = await self._score(companion, sample, inline=len(chosen) <= companion.inline_rows)
         return None if other is None else (chosen, other)
 
@@ -283,13 +299,15 @@ class Predictor:
         self._counting.paired(sample.remembered, companion, other)
         return other
 
-    def _sample(self, rows: Rows, answers: Answers, chosen: NDArray[np.intp]) -> Sample:
-        remembered = self._counting.remembered(rows, chosen)
+    def _sample(self, rows: Rows, answers: Answers, counted: Counted, chosen: NDArray[np.intp]) -> Sample:
+        remembered = self._counting.remembered(counted, chosen.tolist())
         return Sample(rows.take(chosen), Answers(answers.predictions[chosen]), remembered)
 
-    def _receipts(self, answers: Answers, scores: Scores, compared: Compared | None) -> list[str]:
+    def _receipts(self, answers: Answers, counted: Counted, compared: Compared | None) -> list[str]:
         predictions = answers.predictions.tolist()
-        cells = self._counting.score_cells(scores) if scores is not None else [0] * len(predictions)
+        rows = len(predictions)
+        cells = self._counting.score_cells(counted.scores) if counted.scores is not None else [0] * rows
+        kept = self._counting.ids(counted, rows) or [-1] * rows
         paired: dict[int, receipts.Companion] = {}
         if compared is not None and self.companion is not None:
             digest, said = bytes.fromhex(self.companion.digest), compared[1].predictions.tolist()
@@ -302,14 +320,15 @@ class Predictor:
             receipts.write(
                 replace(
                     self._receipt,
-                    id=self._ids(),
+                    id=self._ids() if id_ < 0 else id_,
                     issued=issued,
                     prediction=prediction,
                     score_cell=cell,
                     companion=paired.get(row),
+                    kept=id_ >= 0,
                 )
             )
-            for row, (prediction, cell) in enumerate(zip(predictions, cells, strict=True))
+            for row, (prediction, cell, id_) in enumerate(zip(predictions, cells, kept, strict=True))
         ]
 
 

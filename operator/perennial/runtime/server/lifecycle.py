@@ -18,7 +18,7 @@ import numpy as np
 
 from perennial.runtime.server.admission import Admission
 from perennial.runtime.server.app import InferenceApp
-from perennial.runtime.server.bequest import give_away
+from perennial.runtime.server.bequest import give_away, pass_on
 from perennial.runtime.server.companion import Companion, Incomparable
 from perennial.runtime.server.control import ControlApp
 from perennial.runtime.server.counting import Counting
@@ -45,6 +45,7 @@ LAST_REQUESTS_SECONDS = 4.0
 gRPC to be old enough to end."""
 IN_FLIGHT_SECONDS = 10.0
 HAND_OVER_SECONDS = 5.0
+PASS_ON_SECONDS = 2.0
 TICK_SECONDS = 1.0
 SAMPLES_SECONDS = 0.05
 _RETRY_SECONDS = (1, 2, 5, 10, 30)
@@ -208,8 +209,8 @@ class Pod:
             self._meter.accrue()
             if self._state.counting is not None:
                 self._state.counting.flush()
-            if self._state.predictor is not None and self._state.predictor.companion is not None:
-                self._state.predictor.companion.tick()
+            if self._state.predictor is not None:
+                self._state.predictor.tick()
 
     async def _drain(self) -> None:
         """Not ready; accept for a while; end connections by their answers; finish; hand the last epoch over."""
@@ -221,8 +222,25 @@ class Pod:
         self._rpc.refuse_connections()
         await _until(lambda: not (self._inference.connections or self._rpc.connections), LAST_REQUESTS_SECONDS)
         await asyncio.gather(self._inference.close(self.in_flight_seconds), self._rpc.close(self.in_flight_seconds))
+        self._close_journal()
+        await self._pass_on()
         await asyncio.gather(self._hand_over(), self._bequeath())
         await self._control.close(1.0)
+
+    def _close_journal(self) -> None:
+        """Before anything of it is on its way: a mark that is made later would stay behind."""
+        if self._state.counting is not None and self._state.counting.journal is not None:
+            self._state.counting.journal.closed = True
+
+    async def _pass_on(self) -> None:
+        """Labels that wait go to another pod; the last one of a deployment counts them itself."""
+        counting, predictor = self._state.counting, self._state.predictor
+        if counting is None or predictor is None or not len(counting.waiting):
+            return
+        waiting = counting.waiting.all
+        sent = await asyncio.to_thread(pass_on, waiting, self._serve.name, self.others, PASS_ON_SECONDS)
+        predictor.feedback.settle(sent, ())
+        predictor.feedback.settle_all()
 
     async def _bequeath(self) -> None:
         counting = self._state.counting

@@ -145,6 +145,7 @@ class _Collector:
         yield _gauge(
             "perennial_epochs_waiting", "Closed epochs that no reader has acknowledged.", model, counting.book.waiting
         )
+        yield _gauge("perennial_labels_waiting", "Labels that count with the next join.", model, len(counting.waiting))
         yield _counter("perennial_labels", "Labels that came back for the served model.", model, labels.labels)
         yield _counter("perennial_label_loss", "Sum of the losses of those labels.", model, labels.loss)
 

@@ -40,7 +40,8 @@ class Receipt(msgspec.Struct, array_like=True):
     width.
 
     `scale` and `loss_mean` are the reference's, for a regression's loss. `score_cells` 0: there is no reference.
-    `positive` is the class whose share CBPE expects, None where the score is not its probability.
+    `positive` is the class whose share CBPE expects, None where the score is not its probability. `kept`: the
+    prediction is remembered by key, under the same id.
     """
 
     id: Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -55,6 +56,7 @@ class Receipt(msgspec.Struct, array_like=True):
     scale: Positive = 1.0
     loss_mean: float = 0.0
     companion: Companion | None = None
+    kept: bool = False
 
 
 class BadReceipt(ValueError):

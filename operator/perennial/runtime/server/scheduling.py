@@ -15,9 +15,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, Protocol, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
+from perennial.runtime.server.counted import Counted
 from perennial.runtime.server.engine import Answers
 from perennial.runtime.server.http import overloaded
 from perennial.runtime.server.refusal import Refusal
@@ -25,8 +23,6 @@ from perennial.runtime.server.rows import Rows, joined
 
 MAX_WAITING_ROWS = 65_536
 """Seconds of work for most models: what comes beyond it is better sent to another pod, or later."""
-
-Scores = NDArray[np.float64] | None
 
 
 class Waiter(Protocol):
@@ -60,7 +56,7 @@ class Work(Protocol[Given]):
         """The answers to a batch, whose rows these are: on the loop or on one thread beside it. Raises whatever the
         model does."""
 
-    def count(self, rows: Rows, answers: Answers) -> Scores:
+    def count(self, rows: Rows, answers: Answers) -> Counted:
         """Count rows that are answered now: once a batch, which is cheaper than once a request."""
 
     def waited(self, seconds: float) -> None:
@@ -69,7 +65,7 @@ class Work(Protocol[Given]):
     def predicted(self, rows: int, seconds: float) -> None:
         """Note that a prediction of so many rows took so long."""
 
-    def answer(self, asked: Given, answers: Answers, scores: Scores) -> None:
+    def answer(self, asked: Given, answers: Answers, counted: Counted) -> None:
         """Answer one request. Raises nothing."""
 
     def fail(self, asked: Given, error: Exception) -> None:
@@ -155,11 +151,11 @@ class Scheduler(Generic[Asked]):
             return
         work.predicted(asked.rows.count, self.clock() - started)
         try:
-            scores = work.count(asked.rows, answers)
+            counted = work.count(asked.rows, answers)
         except Exception as error:
             work.fail(asked, error)
             return
-        work.answer(asked, answers, scores)
+        work.answer(asked, answers, counted)
 
     async def _predict_beside(self) -> None:
         loop = asyncio.get_running_loop()
@@ -213,20 +209,20 @@ class Scheduler(Generic[Asked]):
                 self._fail(part.batch, part.outcome)
                 continue
             try:
-                scores = self._work.count(part.rows, part.outcome)
+                counted = self._work.count(part.rows, part.outcome)
             except Exception as error:
                 self._fail(part.batch, error)
                 continue
-            self._answer(part.batch, part.outcome, scores)
+            self._answer(part.batch, part.outcome, counted)
 
-    def _answer(self, batch: list[Asked], answers: Answers, scores: Scores) -> None:
+    def _answer(self, batch: list[Asked], answers: Answers, counted: Counted) -> None:
         if len(batch) == 1:
-            self._work.answer(batch[0], answers, scores)
+            self._work.answer(batch[0], answers, counted)
             return
         start = 0
         for asked in batch:
             its = slice(start, start + asked.rows.count)
-            self._work.answer(asked, answers.part(its), None if scores is None else scores[its])
+            self._work.answer(asked, answers.part(its), counted.part(its))
             start = its.stop
 
     def _fail(self, batch: list[Asked], error: Exception) -> None:

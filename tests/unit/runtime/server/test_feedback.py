@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Callable
 from types import SimpleNamespace as Served
 from typing import Any
 
@@ -40,7 +39,7 @@ def counted(served: Served) -> dict[str, Any]:
 def test_labels_count_by_loss_and_by_score(binary: Served) -> None:
     receipts_ = predict(binary, (0.1, 0), (0.3, 0), (0.6, 0), (0.8, 0))
     verdict = send(binary, *zip(receipts_, ["no", "yes", "yes", "no"], strict=True))
-    assert verdict == {"accepted": 4, "duplicates": 0, "retired": 0, "rejected": []}
+    assert verdict == {"accepted": 4, "duplicates": 0, "retired": 0, "waiting": 0, "rejected": []}
     labels = counted(binary)[binary.predictor.model.digest]["labels"]
     assert labels["loss"] == [2, 2]
     assert labels["score"] == [0, 1, 1, 1, 1, 0, 0][: len(labels["score"])]
@@ -58,13 +57,19 @@ def test_a_label_counts_once(binary: Served) -> None:
     [receipt] = predict(binary, (0.1, 0))
     assert send(binary, (receipt, "no"), (receipt, "no"))["duplicates"] == 1
     counted(binary)
-    assert send(binary, (receipt, "yes")) == {"accepted": 0, "duplicates": 1, "retired": 0, "rejected": []}
+    assert send(binary, (receipt, "yes")) == {
+        "accepted": 0,
+        "duplicates": 1,
+        "retired": 0,
+        "waiting": 0,
+        "rejected": [],
+    }
     assert binary.operate("/perennial/v1/stats").body["labels"] == 1
 
 
 def test_a_retired_models_label_counts_under_its_digest(binary: Served, newer: Served) -> None:
     [receipt] = predict(binary, (0.6, 0))
-    assert send(newer, (receipt, "no")) == {"accepted": 1, "duplicates": 0, "retired": 1, "rejected": []}
+    assert send(newer, (receipt, "no")) == {"accepted": 1, "duplicates": 0, "retired": 1, "waiting": 0, "rejected": []}
     assert counted(newer) == {
         binary.predictor.model.digest: {"labels": {"loss": [0, 1], "score": [0, 0, 0, 1, 0, 0, 0], "by_score": [0] * 7}}
     }
@@ -197,13 +202,12 @@ def test_ids_are_not_given_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(set(given)) == 200
 
 
-def test_a_crash_forgets_no_label(binary: Served, tmp_path: Path, models: ModuleType) -> None:
-    from perennial.runtime.server.counting import Counting
-
+def test_a_crash_forgets_no_label(binary: Served, serve_model: Callable[..., Served]) -> None:
     [first, second] = predict(binary, (0.1, 0), (0.9, 0))
     send(binary, (first, "no"))
     binary.counting._slot.release()
-    binary.state.counting = Counting(tmp_path / "counts", binary.predictor.model, None)
-    assert send(binary, (first, "no"), (second, "no")) == {"accepted": 1, "duplicates": 1, "retired": 0, "rejected": []}
-    own = counted(binary)[binary.predictor.model.digest]
+    again = serve_model(binary.predictor.model.served, binary.counting.mapped.folder)
+    verdict = send(again, (first, "no"), (second, "no"))
+    assert verdict == {"accepted": 1, "duplicates": 1, "retired": 0, "waiting": 0, "rejected": []}
+    own = counted(again)[binary.predictor.model.digest]
     assert (own["rows"], own["labels"]["loss"]) == (2, [1, 1])

@@ -44,6 +44,22 @@ def losses(served: Served) -> dict[str, list[int]]:
     return {model: counts["labels"]["loss"] for model, counts in models.items() if "labels" in counts}
 
 
+def receipts(served: Served, **rows: float) -> dict[str, str]:
+    """The same, with the rows' receipts, by key."""
+    names = [feature.name for feature in served.predictor.model.schema.features]
+    body = [dict.fromkeys(names, 0.0) | {names[0]: value, "flight": key} for key, value in rows.items()]
+    answer = served.infer({"rows": body, "parameters": {"receipt": True}})
+    return dict(zip(rows, (row["receipt"] for row in answer.body["rows"]), strict=True))
+
+
+def send(served: Served, *labels: tuple[str, str]) -> tuple[int, int, int]:
+    """Labels with receipts: how many were accepted, of them wait, and were duplicates."""
+    items = [{"receipt": receipt, "label": label} for receipt, label in labels]
+    body = served.operate("/v2/models/flights/feedback", {"labels": items}).body
+    assert not body["rejected"], body
+    return body["accepted"], body["waiting"], body["duplicates"]
+
+
 class Scene:
     """A folder of label files, and server pods behind their control ports."""
 
@@ -284,3 +300,72 @@ def test_a_result_fits_where_it_is_told() -> None:
 
 def test_a_digest_is_as_long_as_the_index_takes_it() -> None:
     assert len(digest_of("a")) == 8
+
+
+@pytest.fixture
+def two(scene: Scene, binary: Served, newer: Served, listening: Listening) -> Iterator[Scene]:
+    """Two pods that remember by key, `binary` and `newer`."""
+    keep(binary)
+    keep(newer)
+    with ExitStack() as stack:
+        scene.addresses = [stack.enter_context(listening(served)) for served in (binary, newer)]
+        yield scene
+
+
+def test_a_label_that_comes_both_ways_counts_once(two: Scene, binary: Served, newer: Served) -> None:
+    """Receipt and table, in either order, and the receipt at whichever pod."""
+    receipt = receipts(binary, a=0.1, b=0.2, c=0.3, d=0.4, e=0.8)
+    assert send(binary, (receipt["a"], "no")) == (1, 0, 0)
+    assert send(newer, (receipt["b"], "no")) == (1, 1, 0)
+    two.add("1.csv", "flight,late\na,no\nb,no\nc,no\nd,no\n")
+    joined = two.join()
+    assert (joined.counted, joined.duplicates, joined.unmatched) == (2, 2, 0)
+    assert "1 labels that came with receipts were counted, 0 go on waiting" in two.said
+    assert send(binary, (receipt["c"], "no")) == (0, 0, 1)
+    assert send(newer, (receipt["d"], "no"), (receipt["d"], "no"), (receipt["e"], "no")) == (2, 2, 1)
+    two.join(joined.files)
+    assert not len(newer.counting.waiting)
+    assert losses(binary) == {binary.predictor.model.digest: [4, 1]}
+    assert losses(newer) == {}
+
+
+def test_a_copy_of_a_label_at_another_pod_counts_once_too(two: Scene, binary: Served, newer: Served) -> None:
+    receipt = receipts(binary, a=0.1)
+    assert send(newer, (receipt["a"], "no")) == (1, 1, 0)
+    assert send(binary, (receipt["a"], "no")) == (1, 0, 0)
+    two.join()
+    assert send(newer, (receipt["a"], "no")) == (1, 1, 0)
+    two.join()
+    assert losses(binary) == {binary.predictor.model.digest: [1, 0]}
+    assert losses(newer) == {}
+
+
+def test_what_no_pod_remembers_counts_where_it_waits(
+    two: Scene, binary: Served, newer: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ring has gone on since; no table can find it any more."""
+    receipt = receipts(binary, a=0.1)
+    assert send(newer, (receipt["a"], "no")) == (1, 1, 0)
+    binary.counting.journal._records["id"] = 0
+    assert send(binary, (receipt["a"], "no")) == (1, 1, 0), "a copy"
+    addresses = two.addresses
+    two.addresses = [*addresses, "http://127.0.0.1:9"]
+    two.join()
+    assert len(newer.counting.waiting) == 1, "a pod that cannot be asked may remember it"
+    two.addresses = addresses
+    two.join()
+    assert len(binary.counting.waiting) == len(newer.counting.waiting) == 0
+    assert losses(binary) == {binary.predictor.model.digest: [1, 0]}
+    assert losses(newer) == {}
+    assert send(binary, (receipt["a"], "no")) == (0, 0, 1)
+
+
+def test_keys_that_come_together_have_receipts_of_their_own(two: Scene, binary: Served) -> None:
+    names = [feature.name for feature in binary.predictor.model.schema.features]
+    row = dict.fromkeys(names, 0.0) | {"flight": "a"}
+    asked = {"rows": [row, {**row, "flight": None}, row], "parameters": {"receipt": True}}
+    first, unkept, last = (each["receipt"] for each in binary.infer(asked).body["rows"])
+    assert send(binary, (first, "no"), (unkept, "no"), (last, "no")) == (3, 0, 0)
+    two.add("1.csv", "flight,late\na,no\n")
+    assert two.join().duplicates == 1
+    assert losses(binary) == {binary.predictor.model.digest: [3, 0]}

@@ -20,15 +20,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perennial.runtime.keys import digest_of, digest_of_json
-from perennial.runtime.server.bequest import give_away
+from perennial.runtime.server.bequest import give_away, pass_on
 from perennial.runtime.server.counts import journal as journals
 from perennial.runtime.server.counts.journal import Basis, Journal
+from perennial.runtime.server.counts.waiting import Waiting, Waits
 from perennial.runtime.server.engine import Answers
 from perennial.runtime.server.raw import RawTensor
 from perennial.runtime.server.receipt import Receipt
-from perennial.wire.journal import Keys, Match, Matches, Outcome, Outcomes
+from perennial.wire.journal import Keys, Match, Matches, Outcome, Outcomes, Visit
 
 JOURNAL, KEYS = "/perennial/v1/journal", "/perennial/v1/journal/keys"
+RECEIPTS, WAITING = "/perennial/v1/journal/receipts", "/perennial/v1/journal/waiting"
 LABELS, RECORDS = "/perennial/v1/journal/labels", "/perennial/v1/journal/records"
 ROW = np.dtype([("key", "V8"), ("issued", "<u4")])
 pack = msgspec.msgpack.encode
@@ -219,6 +221,125 @@ def test_the_key_is_heard_before_the_model_is_loaded(
     assert remembered(served) == [digest_of("a")]
 
 
+def receipted(served: Served, *keys: Any) -> list[str]:
+    names = named(served.predictor.model.schema)
+    body = [dict.fromkeys(names, 0.0) | {names[0]: 0.1, "flight": key} for key in keys]
+    answer = served.infer({"rows": body, "parameters": {"receipt": True}})
+    return [row["receipt"] for row in answer.body["rows"]]
+
+
+def send(served: Served, *given: str) -> dict[str, Any]:
+    items = [{"receipt": receipt, "label": "no"} for receipt in given]
+    body: dict[str, Any] = served.operate("/v2/models/flights/feedback", {"labels": items}).body
+    assert not body["rejected"], body
+    return {name: count for name, count in body.items() if count}
+
+
+def total(served: Served) -> int:
+    epochs = served.operate("/perennial/v1/epochs", {}).body["epochs"]
+    models = [model for epoch in epochs for model in epoch["models"].values()]
+    return sum(sum(model["labels"]["loss"]) for model in models if "labels" in model)
+
+
+def test_a_receipt_finds_its_prediction_over_crashes_and_heirs(
+    kept: Served, newer: Served, serve_model: Callable[..., Served]
+) -> None:
+    given = receipted(kept, *"abcd")
+    assert send(kept, given[0]) == {"accepted": 1}
+    kept.counting.flush()
+    kept.counting._slot.release()
+    again = serve_model(kept.predictor.model.served, kept.counting.mapped.folder)
+    given += receipted(again, *"efg")
+    assert send(again, *given[:2]) == {"accepted": 1, "duplicates": 1}
+    assert send(again, given[4]) == {"accepted": 1}
+    assert label(again, (1, "b", 9, "no"), (2, "c", 9, "no"), (4, "e", 9, "no")) == [2, Outcome.COUNTED, 2]
+    keep(newer, "flight")
+    receipted(newer, "z")
+    newer.counting.journal.take(*again.counting.journal.given(0, 10)[:2])
+    assert send(newer, *given) == {"accepted": 3, "retired": 3, "duplicates": 4}
+    assert total(again) + total(newer) == len(given)
+
+
+def test_a_crash_between_a_receipts_count_and_its_mark_counts_once(kept: Served) -> None:
+    [receipt] = receipted(kept, "a")
+    send(kept, receipt)
+    kept.counting.journal.mark(0, 0)
+    assert send(kept, receipt) == {"duplicates": 1}
+    assert label(kept, (0, "a", 1, "no")) == [Outcome.COUNTED]
+    assert total(kept) == 1
+
+
+def test_what_waits_survives_the_process(kept: Served, newer: Served, serve_model: Callable[..., Served]) -> None:
+    keep(newer, "flight")
+    first, second = receipted(kept, "a", "b")
+    assert send(newer, first, second, first) == {"accepted": 2, "waiting": 2, "duplicates": 1}
+    file = newer.counting.mapped.folder / "waiting"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-3])
+    newer.counting._slot.release()
+    again = serve_model(newer.predictor.model.served, newer.counting.mapped.folder)
+    # The second one was cut, so it was not answered for: who sent it sends it again.
+    assert send(again, first, second) == {"accepted": 1, "waiting": 1, "duplicates": 1}
+    assert file.read_bytes() == whole
+
+
+def test_nothing_waits_for_ever(kept: Served, newer: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(newer, "flight")
+    now = [0.0]
+    newer.counting.waiting = Waiting(newer.counting.mapped.folder, lambda: now[0])
+    first, second = receipted(kept, "a", "b")
+    send(newer, first)
+    assert b'perennial_labels_waiting{model="flights"} 1.0' in newer.operate("/metrics").raw
+    newer.operate("/perennial/v1/journal/waiting", pack(Visit("flights", again=4000)), "POST")
+    now[0] = 3 * 4000
+    newer.predictor.tick()
+    assert total(newer) == 0
+    now[0] += 1
+    newer.predictor.tick()
+    assert total(newer) == 1
+    # And while nobody comes, what is sent is counted at once.
+    assert send(newer, second) == {"accepted": 1, "retired": 1}
+    assert len(newer.counting.waiting) == 0
+
+
+@pytest.mark.parametrize("key", ["booking", None])
+def test_with_another_key_nothing_waits(kept: Served, newer: Served, key: str | None) -> None:
+    keep(newer, "flight")
+    [receipt] = receipted(kept, "a")
+    send(newer, receipt)
+    keep(newer, key)
+    assert total(newer) == 1
+    assert not len(newer.counting.waiting)
+
+
+def test_only_so_many_wait(kept: Served, newer: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("perennial.runtime.server.counts.waiting.LIMIT", 1)
+    keep(newer, "flight")
+    first, second = receipted(kept, "a", "b")
+    send(newer, first)
+    items = [{"receipt": second, "label": "no"}]
+    [rejected] = newer.operate("/v2/models/flights/feedback", {"labels": items}).body["rejected"]
+    assert "send it again after it" in rejected["message"]
+
+
+def test_what_is_on_its_way_takes_no_label(kept: Served) -> None:
+    [receipt] = receipted(kept, "a")
+    kept.counting.journal.closed = True
+    answer = kept.operate("/v2/models/flights/feedback", {"labels": [{"receipt": receipt, "label": "no"}]})
+    assert answer.status == 503
+
+
+def test_labels_that_wait_in_a_pod_that_ends_go_to_another(kept: Served, newer: Served, listening: Listening) -> None:
+    keep(newer, "flight")
+    first, second = receipted(kept, "a", "b")
+    send(newer, first, second)
+    with listening(kept) as address:
+        sent = pass_on(newer.counting.waiting.all, "flights", address, 5)
+    newer.predictor.feedback.settle(sent, ())
+    assert (total(kept), total(newer), len(newer.counting.waiting)) == (2, 0, 0)
+    assert pass_on([Waits(1, first, "no")], "flights", "http://127.0.0.1:9", 0.3) == []
+
+
 BASIS = Basis(Receipt(0, 0, b"\1" * 32, "value", 0.0), [], None)
 
 
@@ -319,6 +440,10 @@ def test_what_was_sent_and_not_answered_is_not_sent_twice(kept: Served, monkeypa
         (KEYS, b"\xc1", 400),
         (LABELS, pack({"name": "flights", "matches": [[1]]}), 400),
         (LABELS, pack({"name": "others", "matches": []}), 404),
+        (RECEIPTS, pack({"name": "flights", "labels": [[1]]}), 400),
+        (RECEIPTS, pack({"name": "others", "labels": []}), 404),
+        (WAITING, pack({"name": "flights"}), 400),
+        (WAITING, pack({"name": "others", "again": 1.0}), 404),
         (RECORDS, pack({"name": "flights", "key": "flight", "models": [], "records": b"x" * 56}), 400),
         (RECORDS, pack({"name": "flights", "key": "flight", "models": [], "records": b"x"}), 400),
         (RECORDS, pack({"name": "flights", "key": "other", "models": [], "records": b""}), 409),
@@ -337,10 +462,10 @@ def sent(port: int, path: str, body: Any) -> bytes:
 
 
 @pytest.mark.process
-def test_a_server_that_is_killed_while_labels_come_counts_each_once(
+def test_a_server_that_is_killed_while_labels_come_both_ways_counts_each_once(
     models: ModuleType, start: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """The Job sends all of them again to whoever is there then, and is told the same of each."""
+    """The Job, and who sends receipts, send all of them again to whoever is there then."""
     model = models.binary(tmp_path / "model")
     server = start(model)
     server.wait_ready()
@@ -348,19 +473,28 @@ def test_a_server_that_is_killed_while_labels_come_counts_each_once(
     rows = 300
     x = {"name": "x", "shape": [rows, 2], "datatype": "FP64", "data": [0.1, 0] * rows}
     key = {"name": "flight", "shape": [rows], "datatype": "INT64", "data": list(range(rows))}
-    assert server.ask(server.port, "/v2/models/flights/infer", {"inputs": [x, key]})[0] == 200
+    body = {"inputs": [x, key], "parameters": {"receipt": True}}
+    status, answer = server.ask(server.port, "/v2/models/flights/infer", body)
+    assert status == 200
     matches = [Match(at, digest_of(at), at + 1, "no") for at in range(rows)]
+    items = [{"receipt": receipt, "label": "no"} for receipt in answer["parameters"]["receipts"]]
+    feedback = "/v2/models/flights/feedback"
     dying = threading.Timer(0.05, server.process.kill)
     dying.start()
     try:
-        for _ in range(10_000):
+        for turn in range(10_000):
             for first in range(0, rows, 10):
-                sent(server.control, LABELS, Matches("flights", matches[first : first + 10]))
+                part = slice(first, first + 10)
+                if (turn + first // 10) % 2:
+                    sent(server.control, LABELS, Matches("flights", matches[part]))
+                else:
+                    server.ask(server.control, feedback, {"labels": items[part]})
     except (OSError, http.client.HTTPException):
         server.process.wait()
     dying.join()
     again = start(model)
     again.wait_ready()
     told = msgspec.msgpack.decode(sent(again.control, LABELS, Matches("flights", matches)), type=Outcomes)
-    assert set(told.outcomes) == {Outcome.COUNTED}
+    assert set(told.outcomes) <= {Outcome.COUNTED, Outcome.DUPLICATE}
+    assert again.ask(again.control, feedback, {"labels": items})[1]["duplicates"] == rows
     assert again.ask(again.control, "/perennial/v1/stats")[1]["labels"] == rows

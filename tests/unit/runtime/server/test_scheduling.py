@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from perennial.runtime.server.counted import Counted
 from perennial.runtime.server.engine import Answers
 from perennial.runtime.server.refusal import Refusal
 from perennial.runtime.server.rows import Rows
-from perennial.runtime.server.scheduling import MAX_WAITING_ROWS, Scheduler, Scores
+from perennial.runtime.server.scheduling import MAX_WAITING_ROWS, Scheduler
 
 POISON = -1.0
 
@@ -65,9 +66,9 @@ class Doubling:
             raise ValueError("a row that the model does not take")
         return Answers(values * 2, np.stack([values, values], axis=1))
 
-    def count(self, rows: Rows, answers: Answers) -> Scores:
+    def count(self, rows: Rows, answers: Answers) -> Counted:
         self.counted += rows.count
-        return answers.predictions + 1
+        return Counted(answers.predictions + 1)
 
     def waited(self, seconds: float) -> None:
         self.waiting_seconds += seconds
@@ -75,11 +76,11 @@ class Doubling:
     def predicted(self, rows: int, seconds: float) -> None:
         self.predictions.append(rows)
 
-    def answer(self, asked: Asked, answers: Answers, scores: Scores) -> None:
-        assert scores is not None
+    def answer(self, asked: Asked, answers: Answers, counted: Counted) -> None:
+        assert counted.scores is not None
         assert answers.probabilities is not None
         assert answers.probabilities.shape == (asked.rows.count, 2)
-        assert scores.tolist() == (answers.predictions + 1).tolist()
+        assert counted.scores.tolist() == (answers.predictions + 1).tolist()
         self.answers.append((asked.value, answers.predictions.tolist()))
 
     def fail(self, asked: Asked, error: Exception) -> None:
@@ -167,7 +168,7 @@ async def test_what_fails_spoils_nothing_else(inline_rows: int) -> None:
 async def test_counting_that_fails_answers_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     model = Doubling()
 
-    def fail(rows: Rows, answers: Answers) -> Scores:
+    def fail(rows: Rows, answers: Answers) -> Counted:
         raise OSError("the counts file is gone")
 
     monkeypatch.setattr(model, "count", fail)

@@ -2,7 +2,8 @@
 
 A record holds what a receipt would, with what all of a model's have in common written once. It is written within a
 second, whole before it is counted as written; from then on it survives the container's crash as the counts do. It has a
-place for the mark of the label that was counted for it: so no label counts twice, however often a table is read.
+place for the mark of the label that was counted for it, and the id that its receipt has: so no label counts twice,
+however often a table is read, and whether it comes in one, with a receipt, or both.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import os
 import struct
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -34,9 +36,6 @@ CAPACITY = 2**20
 
 BUFFER = 256
 """Predictions that wait to be written, at most a second."""
-
-RECENT = 2**16
-"""Keys whose newest prediction can be paired: the companion is at most some thousand rows behind."""
 
 MODELS = 64
 """Models that the records of a journal are of, at most."""
@@ -97,6 +96,34 @@ class Record(msgspec.Struct):
     mark: int
 
 
+class Appended(msgspec.Struct, eq=False):
+    """Rows on their way into the journal, with what was predicted and when. Once they are written, `first` is the
+    number of the first of them; rows in `skipped` have none.
+    """
+
+    journal: Journal
+    issued: int
+    keys: list[Any]
+    answers: Answers
+    scores: NDArray[np.float64] | None
+    first: int = -1
+    skipped: list[int] = []
+
+    def number(self, row: int) -> int:
+        """The number of a row's prediction, -1 where it is not remembered."""
+        if not self.skipped:
+            return self.first + row
+        return -1 if row in self.skipped else self.first + row - sum(skipped < row for skipped in self.skipped)
+
+
+class _Run(NamedTuple):
+    """Predictions whose ids follow one another as their numbers do: those of one process."""
+
+    id: int
+    number: int
+    length: int
+
+
 class _Names(msgspec.Struct):
     key: str
     models: list[Basis] = []
@@ -115,10 +142,11 @@ class Journal:
         self._words = memoryview(self._data)[_WRITTEN : _WRITTEN + 8].cast("Q")
         self._records = np.frombuffer(self._data, RECORD, capacity, _HEADER_BYTES)
         self._basis = basis
-        self._recent: dict[bytes, int] | None = None
-        self._waiting: list[tuple[int, list[Any], Answers, NDArray[np.float64] | None]] = []
+        self._waiting: list[Appended] = []
         self._waiting_rows = 0
         self._base = int.from_bytes(os.urandom(7), "little")
+        self._begun = self._words[0]
+        self._runs = self._runs_of(max(self._begun - capacity, 0), self._begun)
         self._models = _names(folder).models
         self._own = self._number(basis)
         self._place = {known: float(at) for at, known in enumerate(basis.classes)} if basis.classes else None
@@ -134,48 +162,73 @@ class Journal:
         """The number of the oldest one that is still there."""
         return max(self.written - self._capacity, 0)
 
-    def append(self, keys: list[Any], answers: Answers, scores: NDArray[np.float64] | None) -> None:
+    def append(self, keys: list[Any], answers: Answers, scores: NDArray[np.float64] | None) -> Appended:
         """Remember what was predicted for rows with these keys, some of them together: by themselves rows take three
         times as long. What was not written yet is lost with the process.
         """
-        self._waiting.append((int(time.time()), keys, answers, scores))
+        appended = Appended(self, int(time.time()), keys, answers, scores)
+        self._waiting.append(appended)
         self._waiting_rows += len(keys)
         if self._waiting_rows >= BUFFER:
             self.flush()
+        return appended
 
     def flush(self) -> None:
         """Write what waits; once a second, and before anything is looked for."""
         if not self._waiting:
             return
         waiting, self._waiting, self._waiting_rows = self._waiting, [], 0
-        if self._recent is not None and len(self._recent) > RECENT:
-            self._recent.clear()
         for part in waiting:
-            self._write(*part)
+            self._write(part)
 
-    def _write(self, issued: int, keys: list[Any], answers: Answers, scores: NDArray[np.float64] | None) -> None:
-        place, data, own, base, ring, recent = (
-            self._place,
-            self._data,
-            self._own,
-            self._base,
-            self._capacity,
-            self._recent,
-        )
-        number = self._words[0]
-        said = answers.predictions.tolist()
+    def _write(self, part: Appended) -> None:
+        place, data, own, base, ring = self._place, self._data, self._own, self._base, self._capacity
+        issued, number = part.issued, self._words[0]
+        part.first = number
+        said = part.answers.predictions.tolist()
         if place is not None:
             said = [place.get(each) for each in said]
-        numbers = [0.0] * len(keys) if scores is None else scores.tolist()
-        for key, prediction, score in zip(map(digest_of_any, keys), said, numbers, strict=True):
+        numbers = [0.0] * len(said) if part.scores is None else part.scores.tolist()
+        for row, (key, prediction, score) in enumerate(zip(map(digest_of_any, part.keys), said, numbers, strict=True)):
             if not key or prediction is None:
+                part.skipped.append(row)
                 continue
             at = _HEADER_BYTES + number % ring * _RECORD_BYTES
             _pack(data, at, key, base + number, 0, issued, own, score, prediction, _NAN)
-            if recent is not None:
-                recent[key] = number
             number += 1
         self._words[0] = number
+
+    def numbers(self, appended: Appended, rows: Sequence[int]) -> list[int]:
+        """The numbers of these rows' predictions, -1 for those that are not remembered."""
+        if appended.first < 0:
+            self.flush()
+        return [appended.number(row) for row in rows]
+
+    def id_of(self, number: int) -> int:
+        """The id of a prediction of this process, which its receipt has too."""
+        return self._base + number
+
+    def number_of(self, id_: int) -> int | None:
+        """The number of the prediction with this id; None where it is not here."""
+        own = _Run(self._base + self._begun, self._begun, self.written - self._begun)
+        for run in (own, *self._runs):
+            number = run.number + id_ - run.id
+            if (
+                run.id <= id_ < run.id + run.length
+                and number >= self.first
+                and self._records["id"][number % self._capacity] == id_
+            ):
+                return number
+        return None
+
+    def _runs_of(self, first: int, end: int) -> list[_Run]:
+        """The runs among the predictions number `first` to `end`."""
+        ids = self._records["id"][np.arange(first, end) % self._capacity]
+        if not len(ids):
+            return []
+        starts = np.flatnonzero(np.diff(ids) != 1) + 1
+        bounds = [0, *starts.tolist(), len(ids)]
+        return [_Run(int(ids[low]), first + low, high - low) for low, high in pairwise(bounds)]
 
     def rows(self, after: int, limit: int) -> tuple[int, int, bytes]:
         """Numbers of the first prediction and the one after the last, and ROWs of those between."""
@@ -188,11 +241,13 @@ class Journal:
 
     def find(self, number: int, key: bytes) -> Record | None:
         """The prediction of this number; None where it was written over since."""
-        if not self.first <= number < self.written:
+        if not self.first <= number < self.written or self._records["key"][number % self._capacity].tobytes() != key:
             return None
+        return self.at(number)
+
+    def at(self, number: int) -> Record:
+        """The prediction of a number that is there."""
         record = self._records[number % self._capacity]
-        if record["key"].tobytes() != key:
-            return None
         basis = self._models[int(record["model"])]
         receipt = msgspec.structs.replace(
             basis.receipt,
@@ -203,14 +258,6 @@ class Journal:
             companion=basis.pair(float(record["other"])),
         )
         return Record(receipt, basis.classes, int(record["mark"]))
-
-    def newest(self, keys: Sequence[Any]) -> list[int]:
-        """Numbers of the predictions that were remembered just now for these keys, -1 where there is none: known from
-        the first time on that somebody asks."""
-        if self._recent is None:
-            self._recent = {}
-        self.flush()
-        return [self._recent.get(digest_of_any(key), -1) for key in keys]
 
     def pair(self, numbers: Sequence[int], companion: bytes, others: list[Class], said: Sequence[Any]) -> None:
         """Remember what the companion said to rows, too: of its classes `others`, or values."""
@@ -223,8 +270,15 @@ class Journal:
                 self._records["model"][number % self._capacity] = model
 
     def mark(self, number: int, mark: int) -> None:
-        """Note which label was counted for a prediction."""
+        """Note which label was counted for a prediction: by its row in a table, or by its receipt's id."""
         self._records["mark"][number % self._capacity] = mark
+
+    def repair(self, id_: int) -> None:
+        """Mark the prediction with this id, whose label was counted last: a crash may have come before its mark, which
+        has to be there when the prediction is given away."""
+        number = self.number_of(id_)
+        if number is not None and not self.at(number).mark:
+            self.mark(number, id_)
 
     def given(self, after: int, limit: int) -> tuple[list[Basis], bytes, int]:
         """For another pod: records from number `after` on with the models that they are of, and the number to go on
@@ -249,6 +303,8 @@ class Journal:
         number = self.written
         self._records[np.arange(number, number + len(records)) % self._capacity] = records
         self._words[0] = number + len(records)
+        kept = [run for run in self._runs if run.number + run.length > self.first]
+        self._runs = kept + self._runs_of(number, number + len(records))
         return len(records)
 
     def _number(self, basis: Basis) -> int:

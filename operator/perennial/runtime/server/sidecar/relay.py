@@ -64,11 +64,11 @@ class Relay(Predictor):
         try:
             answers = await self._neighbour.ask(asked.rows, asked.waiter.deadline)
             self.predicted(asked.rows.count, self.scheduler.clock() - begun)
-            scores = self.count(asked.rows, answers)
+            counted = self.count(asked.rows, answers)
         except Exception as error:
             self.fail(asked, error)
             return
-        self.answer(asked, answers, scores)
+        self.answer(asked, answers, counted)
 
     def pass_on(self, request: Request, body: bytes, question: Question | None, reply: http.Respond) -> None:
         """Have the neighbour answer a request as it is. `question` is None where it cannot be read here."""
@@ -95,11 +95,11 @@ class Relay(Predictor):
                 reply(reply_of(told))
                 return
             self.predicted(rows.count, self.scheduler.clock() - begun)
-            scores = self.count(rows, answers)
+            counted = self.count(rows, answers)
         except Exception as error:
             reply(failed(error))
             return
-        self.answer(Asked(question, rows, [], partial(_say, reply, told, more), request), answers, scores)
+        self.answer(Asked(question, rows, [], partial(_say, reply, told, more), request), answers, counted)
 
     def _read(self, question: Question | None) -> Rows | Refusal:
         if question is None:
