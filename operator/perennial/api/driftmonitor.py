@@ -158,4 +158,4 @@ class DriftMonitorSpec(Model):
     dry_run: bool = False
     """True names actions in the status and takes none."""
     suspend: bool = False
-    """True takes no counts and judges nothing."""
+    """True takes no counts and judges nothing. What is served meanwhile is not judged later either."""

@@ -48,7 +48,8 @@ def miss(checkpoint: Checkpoint, present: Collection[str], now: float) -> Checkp
             pods[pod] = mark if mark.gone is None else msgspec.structs.replace(mark, gone=None)
         elif mark.gone is None:
             pods[pod] = msgspec.structs.replace(mark, gone=now)
-            lost = 0.0 if mark.drained else mark.rate * max(now - mark.seen, 0.0)
+            is_whole = mark.drained or mark.seen < checkpoint.resumed
+            lost = 0.0 if is_whole else mark.rate * max(now - mark.seen, 0.0)
             missed = _lose(missed, mark.model, lost)
         elif now - mark.gone < FORGOTTEN_AFTER:
             pods[pod] = mark
@@ -68,7 +69,8 @@ def _fold_pod(checkpoint: Checkpoint, pod: str, answer: Epochs, cells: int) -> C
         mark = Mark(answer.incarnation, model=answer.model)
     fresh = [epoch for epoch in answer.epochs if epoch.number > mark.number]
     for epoch in fresh:
-        checkpoint = _fold_epoch(checkpoint, epoch, cells)
+        if epoch.opened >= checkpoint.resumed:
+            checkpoint = _fold_epoch(checkpoint, epoch, cells)
         mark = _marked(mark, epoch)
     if answer.draining and not mark.drained:
         mark = msgspec.structs.replace(mark, drained=True)

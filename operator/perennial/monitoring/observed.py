@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from perennial.api.conditions import ConditionType, find
 from perennial.api.driftmonitor import DriftMonitorSpec
 from perennial.api.driftmonitor_status import DriftMonitorStatus
 from perennial.api.modeldeployment_status import ModelDeploymentStatus
+from perennial.api.reasons import CommonReason
 from perennial.api.trainingjob_status import TrainingJobStatus
 from perennial.kube.plan import Manifest
 from perennial.settings import Settings
@@ -87,6 +89,12 @@ class Observed:
         """Whether what was found may be claimed to be so now: what a suspended monitor once found, or one whose
         deployment is gone, must not hold training or alert for ever."""
         return self.spec is None or (not self.spec.suspend and self.deployment is not None)
+
+    @property
+    def resumes(self) -> bool:
+        """Whether it was suspended until now."""
+        ready = find(self.status.conditions, ConditionType.READY)
+        return ready is not None and ready.reason == CommonReason.SUSPENDED.value
 
     @property
     def release(self) -> str | None:

@@ -83,6 +83,29 @@ def test_an_operator_that_is_killed_at_any_write_loses_and_repeats_nothing(seed:
     assert all(not pod.kept for pod in cluster.pods.values())
 
 
+def test_what_is_served_while_it_is_suspended_counts_for_nothing() -> None:
+    cluster = Cluster()
+    pod, gone = cluster.add_pod("a"), cluster.add_pod("b")
+    pod.serve(10)
+    gone.serve(10)
+    cluster.reconcile()
+    spec = cluster.objects[DRIFTMONITORS, "flights"]["spec"]
+    cluster.put(DRIFTMONITORS, "flights", spec=spec | {"suspend": True})
+    for _ in range(3):
+        cluster.now += 70
+        pod.serve(500)
+        cluster.reconcile()
+    cluster.remove_pod("b")
+    cluster.put(DRIFTMONITORS, "flights", spec=spec)
+    cluster.reconcile()
+    cluster.now += 70
+    pod.serve(5)
+    cluster.reconcile()
+    assert cluster.status["rows"] == 25
+    assert cluster.status["coverage"] == 1
+    assert pod.kept[:-1] == []
+
+
 def test_a_memory_that_somebody_deletes_is_missed() -> None:
     cluster = Cluster()
     cluster.add_pod("a").serve(10)
