@@ -119,6 +119,14 @@ def test_the_definitions_outlive_the_release(helm: Command) -> None:
     assert rendered.count("helm.sh/resource-policy: keep") == 3
 
 
+def test_a_scrape_leaves_monitors_their_namespace(helm: Command) -> None:
+    done = helm(
+        "template", "x", CHART, "--show-only=templates/servicemonitor.yaml", "--set=metrics.serviceMonitor.enabled=true"
+    )
+    (endpoint,) = yaml.safe_load(done.stdout)["spec"]["endpoints"]
+    assert endpoint == {"port": "metrics", "interval": "30s", "honorLabels": True}
+
+
 def test_alert_rules_come_as_they_are(helm: Command) -> None:
     done = helm(
         "template", "x", CHART, "--show-only=templates/prometheusrule.yaml", "--set=metrics.prometheusRule.enabled=true"

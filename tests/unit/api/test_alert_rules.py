@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.debian import unpacked
 
 REGISTERED = (engine_metrics, alerts)
 """Importing them puts their metrics into the registry."""
+DOCS = REPOSITORY / "docs"
 RULES = REPOSITORY / "charts" / "perennial" / "alerts.yaml"
 VERDICT = 'perennial_drift_verdict{{namespace="a", driftmonitor="m", state="{}", instance="{}"}}'
 ERRORS = "controller_runtime_reconcile_errors_total"
@@ -30,6 +32,14 @@ def test_every_metric_is_one_of_ours() -> None:
         for rule in group["rules"]:
             (name,) = re.findall(r"\b((?:perennial|controller)_\w+)", rule["expr"])
             assert name.removesuffix("_total") in ours, rule["alert"]
+
+
+def test_the_documentation_has_every_metric() -> None:
+    told = re.findall(r"`((?:perennial|controller|workqueue|rest|leader)_\w*\*?)", (DOCS / "alerting.md").read_text())
+    for family in (*REGISTRY.collect(), *Metrics().collect()):
+        if not family.name.startswith(("python_", "process_")):
+            known = (name.removesuffix("_total") for name in told)
+            assert any(fnmatch(family.name, name) for name in known), family.name
 
 
 @pytest.mark.process
