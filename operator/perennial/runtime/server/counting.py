@@ -63,6 +63,8 @@ class Counting:
         try:
             journals.remember(self.mapped.folder, key)
             self.journal = Journal(self.mapped.folder, key, basis) if key is not None else None
+            if self.journal is not None and self.book.newest is not None:
+                self.journal.repair(self.book.newest)
         except OSError as error:
             logger.warning("predictions are not remembered, labels from a table will not find them: %s", error)
 

@@ -45,7 +45,7 @@ class Joining:
         if record.mark:
             return counted if record.mark == mark else Outcome.DUPLICATE
         check_class(label, record.classes)
-        # A crash between the two leaves a label that is counted and not marked: the ledger knows it then.
+        # A crash between the two leaves a label that is counted and not marked: see `Journal.repair`.
         self._book.label(judge(record.receipt, label))
         self._journal.mark(number, mark)
         return counted

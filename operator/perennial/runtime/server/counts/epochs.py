@@ -94,6 +94,11 @@ class Book:
         """Whether a label of this receipt's was counted lately."""
         return id_ in self._ledger
 
+    @property
+    def newest(self) -> int | None:
+        """The id of the label that was counted last."""
+        return self._ledger.newest
+
     def label(self, label: Label) -> bool:
         """Count a label; False when its receipt was answered before."""
         if label.id in self._ledger:

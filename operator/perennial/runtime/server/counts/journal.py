@@ -273,6 +273,13 @@ class Journal:
         """Note which label was counted for a prediction: by its row in a table, or by its receipt's id."""
         self._records["mark"][number % self._capacity] = mark
 
+    def repair(self, id_: int) -> None:
+        """Mark the prediction with this id, whose label was counted last: a crash may have come before its mark, which
+        has to be there when the prediction is given away."""
+        number = self.number_of(id_)
+        if number is not None and not self.at(number).mark:
+            self.mark(number, id_)
+
     def given(self, after: int, limit: int) -> tuple[list[Basis], bytes, int]:
         """For another pod: records from number `after` on with the models that they are of, and the number to go on
         from."""

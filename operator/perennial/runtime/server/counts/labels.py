@@ -53,6 +53,11 @@ class Ledger:
         """How many labels were ever written."""
         return int(self._words[0])
 
+    @property
+    def newest(self) -> int | None:
+        """The id of the last label; None before the first."""
+        return int(self._records["id"][(self.written - 1) % LABELS]) if self.written else None
+
     def __contains__(self, id_: int) -> bool:
         return id_ in self._seen
 
