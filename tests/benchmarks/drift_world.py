@@ -78,9 +78,9 @@ class Found:
 
 
 class Watched:
-    """A monitor with its baseline from training, and what it is served."""
+    """A monitor with its baseline from training, or from what it is served, and what it is served."""
 
-    def __init__(self, rng: np.random.Generator, *, rows: int = REFERENCE_ROWS) -> None:
+    def __init__(self, rng: np.random.Generator, *, rows: int = REFERENCE_ROWS, baseline: str = "Training") -> None:
         self.rng = rng
         learned, self.held = draw(rng, rows), draw(rng, rows)
         scores = self.held["score"].to_numpy()
@@ -89,7 +89,9 @@ class Watched:
         answers = Answers(truth, (scores > 0.5).astype(np.intp), [0, 1], chances)
         self.reference = reference.build(SCHEMA, reference.HeldOut(self.held, learned, answers, timed=True), MODEL)
         self._code, self._tally = Coder(self.reference, SCHEMA), Tally(self.reference, SCHEMA)
-        self.spec = DriftMonitorSpec.model_validate({"deployment": "x", "baseline": {"from": "Training"}})
+        self.spec = DriftMonitorSpec.model_validate(
+            {"deployment": "x", "baseline": {"from": baseline}, "window": {"minRows": 10}}
+        )
         self.checkpoint = judge.begin(Checkpoint(), Judged(MODEL), self.reference)
         self.number = 0
 

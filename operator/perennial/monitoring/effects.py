@@ -30,6 +30,9 @@ NAMED = 3
 UNKNOWN_COLUMN = 0.5
 """The share of unseen values from which a column means something else than it did."""
 
+NEARLY_ALL = 0.9
+"""The share of values in one bin from which the words name that bin."""
+
 Kind = Literal["Distribution", "Category", "Missing", "Unseen", "Range", "Joint", "Unit", "Forbidden"]
 
 
@@ -96,8 +99,20 @@ def _unseen(column: Categorical, now: Ints, before: Counts) -> Effect:
 def _numeric(column: Numeric, now: Ints, before: Counts) -> Effect:
     away = wasserstein(column.edges, _shares(now), _shares(before))
     bins, bins_before = (bin_counts(column, np.append(cells, 0))[:-1] for cells in (now, before))
-    moved = replace(_moved(_shares(bins), _shares(bins_before)), wasserstein=away)
-    return _measured(moved, bins, bins_before)
+    p, q = _shares(bins), _shares(bins_before)
+    moved = _moved(p, q)
+    words = _stuck(column, p, q) or moved.words
+    return _measured(replace(moved, words=words, wasserstein=away), bins, bins_before)
+
+
+def _stuck(column: Numeric, p: Floats, q: Floats) -> str | None:
+    """Where nearly all values lie within one bin that less than half did before, as of a sensor that hangs: in
+    words."""
+    place = int(p.argmax())
+    if p[place] < NEARLY_ALL or q[place] > 1 / 2 or not 0 < place < len(p) - 1:
+        return None
+    low, high = (column.edges[bound] for bound in column.bounds[place - 1 : place + 1])
+    return f"{_percent(q[place])} -> {_percent(p[place])} from {low:.4g} to {high:.4g}"
 
 
 def _forbidden(column: Numeric, now: Ints, before: Counts, found: Effect) -> Effect | None:

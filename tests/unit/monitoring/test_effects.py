@@ -22,6 +22,7 @@ C = Categorical("c", ["ash", "birch"], [500, 400, 100, 0, 0], others=["cedar"])
         ([0, 500, 250, 150, 100, 0, 0], "Distribution", 0.25, False, "lower"),
         ([0, 450, 50, 50, 450, 0, 0], "Distribution", 0.2, True, "more spread out"),
         ([0, 50, 450, 450, 50, 0, 0], "Distribution", 0.2, False, "less spread out"),
+        ([0, 0, 960, 20, 20, 0, 0], "Distribution", 0.46, False, "25.0% -> 96.0% from 1 to 2"),
         ([0, 200, 200, 200, 200, 200, 0], "Range", 0.2, True, "0.0% -> 20.0% outside the range known before"),
     ],
 )
