@@ -98,7 +98,7 @@ def driftmonitor(**spec: Any) -> dict[str, Any]:
     usual = {
         "deployment": "flights",
         "falseAlarmEvery": "1d",
-        "window": {"minRows": 200, "period": "1s"},
+        "window": {"minRows": 200, "period": "2s"},
         "baseline": {"from": "Training"},
     }
     return resource("DriftMonitor", **{**usual, **spec})
