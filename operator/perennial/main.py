@@ -11,10 +11,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import uvloop
+from prometheus_client import REGISTRY
 
 from . import logs
 from .kube.cache import Caches
 from .kube.client import Client
+from .kube.condition_metrics import ConditionMetrics
 from .kube.connection import Connection, NoCluster
 from .kube.controller import Controller
 from .kube.engine import Engine
@@ -40,11 +42,13 @@ logger = logging.getLogger(__name__)
 
 def rooms(caches: Caches, settings: Settings, pods: PodClient) -> Controllers:
     """The three controllers, by the names that their metrics carry."""
-    return {
+    controllers: Controllers = {
         "trainingjob": TrainingController(caches, settings, pods),
         "modeldeployment": ServingController(caches, settings, pods),
         "driftmonitor": MonitoringController(caches, settings, pods),
     }
+    REGISTRY.register(ConditionMetrics(caches.of(each.primary) for each in controllers.values()))
+    return controllers
 
 
 async def operate(settings: Settings, build: Callable[[Caches, Settings, PodClient], Controllers] = rooms) -> None:

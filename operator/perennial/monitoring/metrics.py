@@ -30,7 +30,6 @@ class Metrics(Collector):
         self._statuses.pop(key, None)
 
     def collect(self) -> Iterator[Metric]:
-        yield self._ready()
         yield self._plain("rows", "Rows counted for the judged model.", "rows")
         yield self._plain("labels", "Labels counted for the judged model.", "labels")
         yield self._plain("coverage", "Share of the served rows that was counted.", "coverage")
@@ -49,14 +48,6 @@ class Metrics(Collector):
             value = getattr(status, attribute)
             if value is not None:
                 family.add_metric((key.namespace, key.name), value)
-        return family
-
-    def _ready(self) -> Metric:
-        text = "1 while the monitor sees and judges, 0 while it does not; the reason is that of its condition Ready."
-        family = GaugeMetricFamily("perennial_drift_ready", text, labels=(*_MONITOR, "reason"))
-        for key, status in self._statuses.items():
-            if ready := find(status.conditions, ConditionType.READY):
-                family.add_metric((key.namespace, key.name, ready.reason), float(ready.status == "True"))
         return family
 
     def _joined(self) -> Metric:
