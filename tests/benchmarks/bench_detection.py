@@ -166,14 +166,17 @@ CHANGES = (
 )
 
 
-def delays(streams: int, n: int = 1000, most: int = 60) -> None:
+def delays(streams: int, every: str, n: int = 1000, most: int = 60) -> None:
     """Each stream changes after another number of windows: merged ones begin at multiples of their length."""
-    print(f"\nWindows of {n:,} rows until something is said, median of {streams} streams (share not found in {most})")
+    print(f"\nWindows of {n:,} rows until something is said, one false alarm allowed every {every}")
+    print(f"Median of {streams} streams (share not found in {most})")
     print(f"| {'change':<34} | {'delay':>12} | names only what changed | beginning off by, windows |")
     print("| --- | ---: | ---: | ---: |")
     for changed in CHANGES:
         found = [
-            Watched(np.random.default_rng([8000, seed])).until_found(changed.change, n, most=most, before=8 + seed % 8)
+            Watched(np.random.default_rng([8000, seed]), every=every).until_found(
+                changed.change, n, most=most, before=8 + seed % 8
+            )
             for seed in range(streams)
         ]
         said = [each for each in found if each]
@@ -240,6 +243,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", help=f"what to measure: {', '.join(PARTS)}; all of it unless said")
     parser.add_argument("--windows", type=int, default=90_000, help="windows per row of the table of false alarms")
     parser.add_argument("--streams", type=int, default=20, help="references, each with its own stream")
+    parser.add_argument("--every", default="90d", help="what the delays allow one false alarm in (falseAlarmEvery)")
     parser.add_argument("--features", type=int, nargs="*", default=[20, 200], help="columns of the false alarms' table")
     parser.add_argument("--processes", type=int, default=2, help="that count false alarms at once")
     parser.add_argument("--quick", action="store_true", help="a tenth of it all")
@@ -255,7 +259,7 @@ def main() -> None:
         if part == "peers":
             peers(windows=200 // share, asked=max(20 // share, 1))
         elif part == "delays":
-            delays(max(arguments.streams // share, 4))
+            delays(max(arguments.streams // share, 4), arguments.every)
         elif part == "starts":
             starts(100 // share)
         else:

@@ -78,9 +78,12 @@ class Found:
 
 
 class Watched:
-    """A monitor with its baseline from training, or from what it is served, and what it is served."""
+    """A monitor with its baseline from training, or from what it is served, and what it is served; one false alarm is
+    allowed `every` so long."""
 
-    def __init__(self, rng: np.random.Generator, *, rows: int = REFERENCE_ROWS, baseline: str = "Training") -> None:
+    def __init__(
+        self, rng: np.random.Generator, *, rows: int = REFERENCE_ROWS, baseline: str = "Training", every: str = "90d"
+    ) -> None:
         self.rng = rng
         learned, self.held = draw(rng, rows), draw(rng, rows)
         scores = self.held["score"].to_numpy()
@@ -90,7 +93,7 @@ class Watched:
         self.reference = reference.build(SCHEMA, reference.HeldOut(self.held, learned, answers, timed=True), MODEL)
         self._code, self._tally = Coder(self.reference, SCHEMA), Tally(self.reference, SCHEMA)
         self.spec = DriftMonitorSpec.model_validate(
-            {"deployment": "x", "baseline": {"from": baseline}, "window": {"minRows": 10}}
+            {"deployment": "x", "baseline": {"from": baseline}, "window": {"minRows": 10}, "falseAlarmEvery": every}
         )
         self.checkpoint = judge.begin(Checkpoint(), Judged(MODEL), self.reference)
         self.number = 0
