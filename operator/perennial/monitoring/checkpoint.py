@@ -34,17 +34,18 @@ LEVEL = 1
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """How far a pod's epochs were taken. `seen` is when the last one closed, `rate` its rows a second, `model` what it
-    serves, where that is known.
+    """How far a pod's epochs were taken. `seen` is when the last one closed, `rows` how many rows the pod had counted
+    by then, `rate` the rows a second of the last one with any; `model` is what it serves. None is unknown.
 
-    `drained` says that the pod was ending when it last answered, `gone` when it was first missed.
+    `last` says that the pod counted nothing more when it last answered, `gone` when it was first missed.
     """
 
     incarnation: str
     number: int = 0
     seen: float = 0.0
+    rows: int | None = None
     rate: float = 0.0
-    drained: bool = False
+    last: bool = False
     gone: float | None = None
     model: str | None = None
 
@@ -129,8 +130,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
     seen in the windows that are kept, and what the baseline lets be seen at all (`sight.py`); `calm` counts windows in
     a row with nothing to act upon; `suspicion` is the bet on what scores let expect; `released` is the last token of
     `perennial.dev/release`, `settled` the model that it was about; what was served before `resumed`, since the monitor
-    was suspended, counts for nothing. `anchor` goes on under other models, and `succeeds`
-    says that one before was judged by a whole baseline."""
+    was suspended, counts for nothing: `suspension` is the generation of the spec that said so. `anchor` goes on under
+    other models, and `succeeds` says that one before was judged by a whole baseline."""
 
     format: int = FORMAT
     model: Judged | None = None
@@ -152,6 +153,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     released: str | None = None
     settled: str | None = None
     resumed: float = 0.0
+    suspension: int | None = None
     succeeds: bool = False
     joins: Joins = Joins()
 
