@@ -128,8 +128,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
     """The whole memory. `opened` and `closed` are the newest judged window's (Unix seconds); `sight` is what could be
     seen in the windows that are kept, and what the baseline lets be seen at all (`sight.py`); `calm` counts windows in
     a row with nothing to act upon; `suspicion` is the bet on what scores let expect; `released` is the last token of
-    `perennial.dev/release`, `settled` the model that it was about; what was served before `resumed`, since the monitor
-    was suspended, counts for nothing. `anchor` goes on under other models, and `succeeds`
+    `perennial.dev/release`, `settled` the model that it was about; what was served before `begun`, when the monitor was
+    made or went on after a suspension, counts for nothing. `anchor` goes on under other models, and `succeeds`
     says that one before was judged by a whole baseline."""
 
     format: int = FORMAT
@@ -151,7 +151,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     governor: Governor = Governor()
     released: str | None = None
     settled: str | None = None
-    resumed: float = 0.0
+    begun: float = 0.0
     succeeds: bool = False
     joins: Joins = Joins()
 

@@ -48,7 +48,7 @@ def miss(checkpoint: Checkpoint, present: Collection[str], now: float) -> Checkp
             pods[pod] = mark if mark.gone is None else msgspec.structs.replace(mark, gone=None)
         elif mark.gone is None:
             pods[pod] = msgspec.structs.replace(mark, gone=now)
-            is_whole = mark.drained or mark.seen < checkpoint.resumed
+            is_whole = mark.drained or mark.seen < checkpoint.begun
             lost = 0.0 if is_whole else mark.rate * max(now - mark.seen, 0.0)
             missed = _lose(missed, mark.model, lost)
         elif now - mark.gone < FORGOTTEN_AFTER:
@@ -69,7 +69,7 @@ def _fold_pod(checkpoint: Checkpoint, pod: str, answer: Epochs, cells: int) -> C
         mark = Mark(answer.incarnation, model=answer.model)
     fresh = [epoch for epoch in answer.epochs if epoch.number > mark.number]
     for epoch in fresh:
-        if epoch.opened >= checkpoint.resumed:
+        if epoch.opened >= checkpoint.begun:
             checkpoint = _fold_epoch(checkpoint, epoch, cells)
         mark = _marked(mark, epoch)
     if answer.draining and not mark.drained:
