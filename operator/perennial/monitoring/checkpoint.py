@@ -129,8 +129,9 @@ class Checkpoint(msgspec.Struct, frozen=True):
     seen in the windows that are kept, and what the baseline lets be seen at all (`sight.py`); `calm` counts windows in
     a row with nothing to act upon; `suspicion` is the bet on what scores let expect; `released` is the last token of
     `perennial.dev/release`, `settled` the model that it was about; what was served before `begun`, when the monitor was
-    made or went on after a suspension, counts for nothing. `anchor` goes on under other models, and `succeeds`
-    says that one before was judged by a whole baseline."""
+    made or went on after a suspension, counts for nothing. `anchor` goes on under other models.
+    `cut_short` counts versions in a row, the first of which was judged from `cut_short_since` on, that gave way before
+    their baseline was whole, and `succeeds` says that one not long before them had a whole one."""
 
     format: int = FORMAT
     model: Judged | None = None
@@ -153,6 +154,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
     settled: str | None = None
     begun: float = 0.0
     succeeds: bool = False
+    cut_short: int = 0
+    cut_short_since: float = 0.0
     joins: Joins = Joins()
 
     @property

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -44,6 +45,9 @@ share."""
 TALLIES = 4
 """Models that are remembered, the judged one included."""
 
+CUT_SHORT = 3
+"""Versions in a row without a whole baseline after which a monitor learns in vain, for all that is known."""
+
 _REBASED: tuple[str, ...] = ("open", "history", "windows", "opened", "closed", "calm", "sight", "suspicion")
 
 
@@ -59,9 +63,24 @@ def begin(checkpoint: Checkpoint, model: Judged, reference: Reference | None) ->
         reference=None,
         tallies=tallies,
         anchor=_told(checkpoint),
-        succeeds=checkpoint.succeeds or (checkpoint.baseline is not None and checkpoint.baseline.complete),
+        **_learned(checkpoint),
     )
     return refer(begun, reference) if reference else begun
+
+
+def _learned(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What is remembered of baselines when a version gives way to another."""
+    baseline = checkpoint.baseline
+    if baseline is None:
+        return {}
+    if baseline.complete:
+        return {"succeeds": True, "cut_short": 0}
+    cut_short = checkpoint.cut_short + 1
+    return {
+        "succeeds": checkpoint.succeeds and cut_short < CUT_SHORT,
+        "cut_short": cut_short,
+        "cut_short_since": checkpoint.cut_short_since if checkpoint.cut_short else baseline.since,
+    }
 
 
 def refer(checkpoint: Checkpoint, reference: Reference) -> Checkpoint:

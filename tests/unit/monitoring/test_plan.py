@@ -167,6 +167,45 @@ def test_what_was_found(states: tuple[State, ...], conditions: dict[str, tuple[s
     assert all(each.next for each in told(wanted).verdicts)
 
 
+OTHER = "c" * 64
+
+
+def promoted(*whole: bool) -> Checkpoint:
+    """One version a day was served, of each of which the baseline was whole or was not; the last one is judged now."""
+    spec = DriftMonitorSpec.model_validate({**SPEC, "baseline": {"from": "Serving"}})
+    checkpoint = begun("Serving")
+    for day, complete in enumerate(whole, start=1):
+        assert checkpoint.baseline
+        baseline = msgspec.structs.replace(checkpoint.baseline, complete=complete)
+        model = OTHER if (len(whole) - day) % 2 else worlds.MODEL
+        reference = msgspec.structs.replace(REFERENCE, model=model)
+        replaced = msgspec.structs.replace(checkpoint, baseline=baseline)
+        checkpoint = judge.begin(replaced, Judged(model, 3), reference)
+        checkpoint = judge.advance(checkpoint, spec, {}, (NOW + timedelta(days=day)).timestamp())
+    return checkpoint
+
+
+@pytest.mark.parametrize(
+    ("whole", "ready", "says"),
+    [
+        ((True,), ("True", "Learning"), None),
+        ((True, False, False), ("True", "Learning"), None),
+        ((True, False, False, False), ("False", "Learning"), "the last 3 versions gave way before theirs was whole"),
+        ((False, False, False, False), ("False", "Learning"), "after 1d on average: if that goes on, drift is never"),
+        ((False, False, False, True), ("True", "Learning"), None),
+    ],
+)
+def test_baselines_that_are_cut_short_again_and_again_are_told(
+    whole: tuple[bool, ...], ready: tuple[str, str], says: str | None
+) -> None:
+    """Retrains by night never complete a baseline of two weeks."""
+    wanted = plan(observed(promoted(*whole), spec={"baseline": {"from": "Serving"}}), (), NOW)
+    assert condition(wanted, "Ready") == ready
+    found = find(told(wanted).conditions, ConditionType.READY)
+    assert found
+    assert (says in found.message) if says else "gave way" not in found.message
+
+
 @pytest.mark.parametrize("changes", [{"spec": {"suspend": True}}, {"deployment": None}])
 def test_a_monitor_that_does_not_watch_claims_nothing(changes: dict[str, Any]) -> None:
     wanted = plan(observed(with_verdicts("DataFault"), **changes), (), NOW)
