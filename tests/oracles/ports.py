@@ -85,8 +85,7 @@ class Port:
             if self.open.rows or (self.open.labels and sum(self.open.labels.loss)):
                 self._number += 1
                 self.kept.append(Epoch(self._number, self.opened, now, {self.serve.model.sha256: self.open}))
-                self.open = ModelCounts()
-            self.opened = now
+                self.open, self.opened = ModelCounts(), now
         return Epochs(uid, self.serve.model.sha256, list(self.kept), self.draining)
 
     def reference(self) -> Reference:
