@@ -87,7 +87,7 @@ def _counted(observed: Observed, spec: DriftMonitorSpec, now: datetime) -> Check
     look = observed.look
     stable = observed.deployment.status.stable if observed.deployment else None
     if observed.resumes:
-        checkpoint = msgspec.structs.replace(checkpoint, resumed=now.timestamp())
+        checkpoint = judge.resume(checkpoint, now.timestamp())
     token = observed.release
     if token and token != checkpoint.released:
         checkpoint = judge.release(checkpoint, token)
