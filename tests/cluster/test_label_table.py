@@ -124,7 +124,7 @@ def counted(scene: Scene) -> Counter[int]:
     """The same as the monitor has it, over all steps."""
     name = "flights-drift"
     tally = decode(scene.cluster.get("configmap", name, namespace=scene.namespace)).tally
-    steps = [tally.waiting, *(bucket.cells for bucket in tally.losses)]
+    steps = [span.cells for span in tally.losses.spans]
     return Counter({cell: sum(step[cell] for step in steps if len(step) > cell) for cell in (0, 1)})
 
 

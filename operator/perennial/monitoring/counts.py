@@ -16,6 +16,7 @@ from perennial.wire.season import HOUR, hour, pack, spread, unpack
 from perennial.wire.stats import Pairs
 
 from .checkpoint import Checkpoint, Mark, Open, Tally
+from .course import Course, add, credit, judged, moments
 from .history import add_hours
 
 MODELS = 8
@@ -87,17 +88,18 @@ def _marked(mark: Mark, epoch: Epoch) -> Mark:
 
 def _fold_epoch(checkpoint: Checkpoint, epoch: Epoch, cells: int) -> Checkpoint:
     tallies = dict(checkpoint.tallies)
+    unseen = Tally(losses=Course(begun=checkpoint.begun))
     for digest, counts in epoch.models.items():
         # Labels of a candidate reach the stable pods too: they wait for its promotion.
         if digest in tallies or len(tallies) < MODELS:
-            tallies[digest] = _tallied(tallies.get(digest, Tally()), counts)
+            tallies[digest] = _tallied(tallies.get(digest, unseen), counts)
     checkpoint = msgspec.structs.replace(checkpoint, tallies=tallies)
-    judged = epoch.models.get(checkpoint.model.sha256) if checkpoint.model else None
-    if judged is None or not judged.rows:
+    own = epoch.models.get(checkpoint.model.sha256) if checkpoint.model else None
+    if own is None or not own.rows:
         return checkpoint
-    if len(judged.cells) != cells:
-        return _lose(checkpoint, None, judged.rows)
-    return msgspec.structs.replace(checkpoint, open=_filled(checkpoint, epoch, judged))
+    if len(own.cells) != cells:
+        return _lose(checkpoint, None, own.rows)
+    return msgspec.structs.replace(checkpoint, open=_filled(checkpoint, epoch, own))
 
 
 def _filled(checkpoint: Checkpoint, epoch: Epoch, counts: ModelCounts) -> Open:
@@ -123,11 +125,13 @@ def _by_hour(known: dict[int, bytes], one: int, cells: list[int]) -> dict[int, b
 
 def _tallied(tally: Tally, counts: ModelCounts) -> Tally:
     labels = counts.labels or Labels()
+    made = moments(labels)
     return msgspec.structs.replace(
         tally,
         rows=tally.rows + counts.rows,
-        labels=tally.labels + sum(labels.loss),
-        waiting=_sum(tally.waiting, labels.loss),
+        labels=tally.labels + sum(sum(cells) for _, cells in made),
+        waiting=add(tally.waiting, judged(tally.losses, made)),
+        losses=credit(tally.losses, made),
         pairs=_paired(tally.pairs, labels.pairs),
         scored=tally.scored + sum(labels.score),
         positives=tally.positives + sum(labels.by_score),
@@ -151,8 +155,3 @@ def _lose(checkpoint: Checkpoint, model: str | None, rows: float) -> Checkpoint:
         return checkpoint
     lossy = msgspec.structs.replace(tally, lost=tally.lost + rows)
     return msgspec.structs.replace(checkpoint, tallies={**checkpoint.tallies, digest: lossy})
-
-
-def _sum(first: list[int], second: list[int]) -> list[int]:
-    longer, shorter = (first, second) if len(first) >= len(second) else (second, first)
-    return [a + b for a, b in zip(longer, shorter + [0] * (len(longer) - len(shorter)), strict=True)]

@@ -86,8 +86,8 @@ def _counted(observed: Observed, spec: DriftMonitorSpec, now: datetime) -> Check
     checkpoint = observed.checkpoint
     look = observed.look
     stable = observed.deployment.status.stable if observed.deployment else None
-    begun = now.timestamp() if observed.resumes else max(checkpoint.begun, observed.created)
-    checkpoint = msgspec.structs.replace(checkpoint, begun=begun)
+    if (since := now.timestamp() if observed.resumes else observed.created) > checkpoint.begun:
+        checkpoint = judge.start(checkpoint, since)
     token = observed.release
     if token and token != checkpoint.released:
         checkpoint = judge.release(checkpoint, token)

@@ -39,7 +39,7 @@ class Pod:
         rows = sum(self.open)
         if rows:
             self.number += 1
-            labels = Labels(loss=[rows, 0])
+            labels = Labels(loss={self.number: [rows, 0]})
             counts = ModelCounts(rows=rows, cells=self.open, labels=labels)
             self.kept.append(Epoch(self.number, self.number, self.number + 1.0, {worlds.MODEL: counts}))
             self.open = [0] * CELLS
