@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from types import SimpleNamespace as Served
 from typing import Any
@@ -11,9 +10,10 @@ import msgspec
 import pytest
 
 from perennial.runtime.server import receipt as receipts
-from perennial.runtime.server.counts.labels import summed
 from perennial.runtime.server.feedback import judge, uniform_ends
 from perennial.runtime.server.receipt import Companion, Ids, Receipt
+
+from .labelled import by_loss
 
 FEEDBACK = "/v2/models/flights/feedback"
 
@@ -38,17 +38,12 @@ def counted(served: Served) -> dict[str, Any]:
     return models
 
 
-def losses(labels: dict[str, Any]) -> list[int]:
-    """Of predictions of any time."""
-    return functools.reduce(summed, labels["loss"].values(), [])
-
-
 def test_labels_count_by_loss_and_by_score(binary: Served) -> None:
     receipts_ = predict(binary, (0.1, 0), (0.3, 0), (0.6, 0), (0.8, 0))
     verdict = send(binary, *zip(receipts_, ["no", "yes", "yes", "no"], strict=True))
     assert verdict == {"accepted": 4, "duplicates": 0, "retired": 0, "waiting": 0, "rejected": []}
     labels = counted(binary)[binary.predictor.model.digest]["labels"]
-    assert losses(labels) == [2, 2]
+    assert by_loss(labels) == [2, 2]
     assert labels["score"] == [0, 1, 1, 1, 1, 0, 0][: len(labels["score"])]
     assert labels["by_score"] == [0, 0, 1, 1, 0, 0, 0][: len(labels["by_score"])]
     stats = binary.operate("/perennial/v1/stats").body
@@ -138,7 +133,7 @@ def test_a_regressions_loss_is_bounded_and_binned(mixed: Served) -> None:
     verdict = send(mixed, (found[0], 11), (found[1], 100.0), (found[2], 5), (found[0], "x"), (found[0], True))
     assert (verdict["accepted"], [item["index"] for item in verdict["rejected"]]) == (3, [3, 4])
     labels = counted(mixed)[mixed.predictor.model.digest]["labels"]
-    assert losses(labels) == [1, 1, 0, 1]
+    assert by_loss(labels) == [1, 1, 0, 1]
     assert labels["score"] == [0, 2, 1, 0, 0]
     assert labels["by_score"] == [0, 2, 0, 0, 0]
     assert mixed.operate("/perennial/v1/stats").body["loss"] == 1.5
@@ -217,4 +212,4 @@ def test_a_crash_forgets_no_label(binary: Served, serve_model: Callable[..., Ser
     verdict = send(again, (first, "no"), (second, "no"))
     assert verdict == {"accepted": 1, "duplicates": 1, "retired": 0, "waiting": 0, "rejected": []}
     own = counted(again)[binary.predictor.model.digest]
-    assert (own["rows"], losses(own["labels"])) == (2, [1, 1])
+    assert (own["rows"], by_loss(own["labels"])) == (2, [1, 1])
