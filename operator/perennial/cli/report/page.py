@@ -61,7 +61,8 @@ footer { margin-top: 44px; font-size: 13px; color: var(--faint); }
   .wide svg { width: 720px; } .wide + p::before { content: "Scroll sideways for what is newest. "; }
   .features, .features tbody { display: block; } .features thead { display: none; }
   .features tr { display: flex; flex-wrap: wrap; gap: 2px 12px; padding: 8px 0; border-bottom: 1px solid var(--grid); }
-  .features td { border: 0; padding: 0; } .features td svg { width: 84px; } .features td.name, .features td.words { flex: 1 0 100%; max-width: 100%; }
+  .features td { border: 0; padding: 0; } .features td svg { width: 84px; }
+  .features td.name, .features td.words { flex: 1 0 100%; max-width: 100%; }
   .features td.name { font-weight: 600; } .features td.words { overflow-wrap: anywhere; }
   .features td.number::before { content: attr(data-head) " "; color: var(--faint); font-size: 13px; } }
 @media print { body { font-size: 10pt; } table { font-size: 9pt; } td.name { max-width: 300px; }
