@@ -130,8 +130,9 @@ class Checkpoint(msgspec.Struct, frozen=True):
     seen in the windows that are kept, and what the baseline lets be seen at all (`sight.py`); `calm` counts windows in
     a row with nothing to act upon; `suspicion` is the bet on what scores let expect, and `scores` their course;
     `released` is the last token of `perennial.dev/release`, `settled` the model that it was about; what was served
-    before `resumed`, since the monitor was suspended, counts for nothing. `anchor` goes on under other models, and
-    `succeeds` says that one before was judged by a whole baseline."""
+    before `begun`, when the monitor was made or went on after a suspension, counts for nothing. `anchor` goes on under
+    other models. `cut_short` counts versions in a row, the first of which was judged from `cut_short_since` on, that
+    gave way before their baseline was whole, and `succeeds` says that one not long before them had a whole one."""
 
     format: int = FORMAT
     model: Judged | None = None
@@ -153,8 +154,10 @@ class Checkpoint(msgspec.Struct, frozen=True):
     governor: Governor = Governor()
     released: str | None = None
     settled: str | None = None
-    resumed: float = 0.0
+    begun: float = 0.0
     succeeds: bool = False
+    cut_short: int = 0
+    cut_short_since: float = 0.0
     joins: Joins = Joins()
 
     @property

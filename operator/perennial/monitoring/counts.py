@@ -49,7 +49,7 @@ def miss(checkpoint: Checkpoint, present: Collection[str], now: float) -> Checkp
             pods[pod] = mark if mark.gone is None else msgspec.structs.replace(mark, gone=None)
         elif mark.gone is None:
             pods[pod] = msgspec.structs.replace(mark, gone=now)
-            is_whole = mark.drained or mark.seen < checkpoint.resumed
+            is_whole = mark.drained or mark.seen < checkpoint.begun
             lost = 0.0 if is_whole else mark.rate * max(now - mark.seen, 0.0)
             missed = _lose(missed, mark.model, lost)
         elif now - mark.gone < FORGOTTEN_AFTER:
@@ -70,7 +70,7 @@ def _fold_pod(checkpoint: Checkpoint, pod: str, answer: Epochs, cells: int) -> C
         mark = Mark(answer.incarnation, model=answer.model)
     fresh = [epoch for epoch in answer.epochs if epoch.number > mark.number]
     for epoch in fresh:
-        if epoch.opened >= checkpoint.resumed:
+        if epoch.opened >= checkpoint.begun:
             checkpoint = _fold_epoch(checkpoint, epoch, cells)
         mark = _marked(mark, epoch)
     if answer.draining and not mark.drained:
@@ -88,7 +88,7 @@ def _marked(mark: Mark, epoch: Epoch) -> Mark:
 
 def _fold_epoch(checkpoint: Checkpoint, epoch: Epoch, cells: int) -> Checkpoint:
     tallies = dict(checkpoint.tallies)
-    unseen = Tally(losses=Course(begun=checkpoint.resumed))
+    unseen = Tally(losses=Course(begun=checkpoint.begun))
     for digest, counts in epoch.models.items():
         # Labels of a candidate reach the stable pods too: they wait for its promotion.
         if digest in tallies or len(tallies) < MODELS:

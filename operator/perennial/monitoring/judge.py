@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -45,13 +46,16 @@ share."""
 TALLIES = 4
 """Models that are remembered, the judged one included."""
 
+CUT_SHORT = 3
+"""Versions in a row without a whole baseline after which a monitor learns in vain, for all that is known."""
+
 _REBASED: tuple[str, ...] = ("open", "history", "windows", "opened", "closed", "calm", "sight", "suspicion")
 
 
 def begin(checkpoint: Checkpoint, model: Judged, reference: Reference | None) -> Checkpoint:
     """Judge another model from here on: of what was found about the one before only the drift of versions holds."""
     tallies = dict(list(checkpoint.tallies.items())[-(TALLIES - 1) :])
-    tally = tallies.pop(model.sha256, Tally())
+    tally = tallies.pop(model.sha256, Tally(losses=Course(begun=checkpoint.begun)))
     # One that comes back is judged by what it predicts from here on, as its windows are.
     losses = (anew if tally.loss else cut)(tally.losses, checkpoint.newest)
     tallies[model.sha256] = msgspec.structs.replace(tally, harm=None, stepped=0.0, losses=losses).from_here
@@ -61,9 +65,24 @@ def begin(checkpoint: Checkpoint, model: Judged, reference: Reference | None) ->
         reference=None,
         tallies=tallies,
         anchor=_told(checkpoint),
-        succeeds=checkpoint.succeeds or (checkpoint.baseline is not None and checkpoint.baseline.complete),
+        **_learned(checkpoint),
     )
     return refer(begun, reference) if reference else begun
+
+
+def _learned(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What is remembered of baselines when a version gives way to another."""
+    baseline = checkpoint.baseline
+    if baseline is None:
+        return {}
+    if baseline.complete:
+        return {"succeeds": True, "cut_short": 0}
+    cut_short = checkpoint.cut_short + 1
+    return {
+        "succeeds": checkpoint.succeeds and cut_short < CUT_SHORT,
+        "cut_short": cut_short,
+        "cut_short_since": checkpoint.cut_short_since if checkpoint.cut_short else baseline.since,
+    }
 
 
 def refer(checkpoint: Checkpoint, reference: Reference) -> Checkpoint:
@@ -73,13 +92,13 @@ def refer(checkpoint: Checkpoint, reference: Reference) -> Checkpoint:
     return msgspec.structs.replace(checkpoint, reference=reference, tallies=tallies)
 
 
-def resume(checkpoint: Checkpoint, now: float) -> Checkpoint:
-    """What was served until now, while the monitor was suspended, is not judged."""
+def start(checkpoint: Checkpoint, since: float) -> Checkpoint:
+    """What was served before (Unix seconds), while there was no monitor or a suspended one, is not judged."""
     tallies = {
-        digest: msgspec.structs.replace(tally, losses=anew(tally.losses, now))
+        digest: msgspec.structs.replace(tally, losses=anew(tally.losses, since))
         for digest, tally in checkpoint.tallies.items()
     }
-    return msgspec.structs.replace(checkpoint, resumed=now, tallies=tallies)
+    return msgspec.structs.replace(checkpoint, begun=since, tallies=tallies)
 
 
 def release(checkpoint: Checkpoint, token: str) -> Checkpoint:

@@ -92,7 +92,7 @@ def test_what_a_mended_fault_brought_about_counts_for_nothing_however_late(serve
 
 def test_what_was_served_while_suspended_is_not_judged_by_late_labels(served: Served) -> None:
     served.minutes(10)
-    served.checkpoint = judge.resume(served.checkpoint, START + 10 * MINUTE)
+    served.checkpoint = judge.start(served.checkpoint, START + 10 * MINUTE)
     for _ in range(20):
         served.labels(of=5, wrong=100)
     assert served.harm is None
