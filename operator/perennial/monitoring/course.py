@@ -115,6 +115,8 @@ def rise(course: Course, game: Game) -> Rise:
     opened, cells = _judged(course, game)
     wealth = np.vstack([np.zeros(len(game.gains)), np.cumsum(cells @ game.gains.T, axis=0)])
     best = wealth[1:] - np.minimum.accumulate(wealth, axis=0)[:-1]
+    # Bad predictions may share a span with so many good ones that nobody gains on it.
+    best[cells.sum(axis=1) == 0] = -np.inf
     last, bettor = np.unravel_index(int(best.argmax()), best.shape)
     # The last of equals: spans without labels add nothing.
     first = int(last - wealth[last::-1, bettor].argmin())

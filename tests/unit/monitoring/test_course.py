@@ -115,6 +115,12 @@ def test_a_bad_stretch_that_is_over_is_dated_too() -> None:
     assert (found.since, found.labels) == (PERIOD * 10, 500)
 
 
+def test_what_shares_its_span_with_many_good_ones_is_dated_there() -> None:
+    course = credit(windows(5), [(PERIOD * 0.5, [290, 10]), (PERIOD * 3.5, [320, 30])])
+    found = rise(course, RULES)
+    assert (found.since, found.labels) == (PERIOD * 3, 350)
+
+
 def test_a_cut_in_the_past_changes_nothing() -> None:
     assert cut(windows(3), 10.0) == windows(3)
     assert cut(Course(), 10.0) == Course()
