@@ -127,8 +127,9 @@ def test_every_row_is_counted_once_whoever_dies(scene: Scene, operator: Operator
     it in the end is missing, and said to be.
     """
     scene.apply(driftmonitor())
+    # What was served before its first look is not its to judge.
+    scene.wait_for_condition("Ready", "True")
     with Traffic(scene.pods) as traffic:
-        scene.wait_for_condition("Ready", "True")
         for replicas in (1, 2, 1, 2):
             scene.wait_for_windows(1)
             operator.kill()

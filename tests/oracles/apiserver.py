@@ -184,7 +184,7 @@ class ApiServer(Client):
         _expect(current, sent["metadata"])
         if subresource == "status":
             return self._save(place, current | {"status": sent["status"]})
-        return self._save(place, current | {key: sent[key] for key in sent.keys() - {"metadata", "status"}})
+        return self._save(place, current | {key: sent[key] for key in sent.keys() - {"status"}})
 
     def _apply(self, place: Place, sent: Manifest) -> Manifest:
         current = self.objects.get(place)

@@ -60,7 +60,7 @@ class Port:
         stats.requests += rows
         stats.errors += errors
         stats.rows += rows
-        known = self.open.labels or Labels()
+        known, moment = self.open.labels or Labels(), int(self.opened)
         paired = dict(known.pairs)
         if self.serve.companion and sum(labels):
             companion, wrong = self.serve.companion.sha256, labels[1]
@@ -69,7 +69,7 @@ class Port:
         self.open = ModelCounts(
             self.open.rows + rows,
             _sum(self.open.cells, [pairs * cell for cell in CELLS]),
-            Labels(loss=_sum(known.loss, list(labels)), pairs=paired),
+            Labels(loss={moment: _sum(known.loss.get(moment, []), list(labels))}, pairs=paired),
         )
 
     def fork(self) -> Port:
@@ -83,7 +83,7 @@ class Port:
         if take.close:
             if take.incarnation == uid:
                 self.kept = [epoch for epoch in self.kept if epoch.number > take.acknowledge]
-            if self.open.rows or (self.open.labels and sum(self.open.labels.loss)):
+            if self.open.rows or (self.open.labels and self.open.labels.loss):
                 self._number += 1
                 self.kept.append(Epoch(self._number, self.opened, now, {self.serve.model.sha256: self.open}))
                 self.open, self.opened = ModelCounts(), now

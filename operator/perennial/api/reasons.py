@@ -281,6 +281,11 @@ class DriftMonitorReason(Reason):
     ROLLBACK_REQUESTED = "RollbackRequested", "The ModelDeployment was asked to go back to the version before."
     ROLLBACK_PROPOSED = "RollbackProposed", "A rollback waits for a person's `perennial.dev/approve`."
     COOLDOWN = "Cooldown", "An action waits for `spec.governor.cooldown`."
+    NOTHING_NEW = (
+        "NothingNew",
+        "A retrain came to the model that is accepted already: the training data have not changed, and it is not asked "
+        "for again soon.",
+    )
     STOPPED = (
         "Stopped",
         "`spec.governor.stopAfter` retrains, or rollbacks, brought no long calm: a person has to look.",

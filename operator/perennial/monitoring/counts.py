@@ -18,6 +18,7 @@ from perennial.wire.season import HOUR, hour, pack, spread, unpack
 from perennial.wire.stats import Pairs
 
 from .checkpoint import Checkpoint, Mark, Open, Tally
+from .course import Course, add, credit, judged, moments
 from .history import add_hours
 
 MODELS = 8
@@ -80,10 +81,10 @@ def _fold_pod(checkpoint: Checkpoint, pod: str, answer: Epochs, cells: int, now:
     checkpoint = _lose(checkpoint, answer.model, _taken_by_others(checkpoint, mark, answer, fresh))
     for epoch in fresh:
         # Who was heard since the monitor goes on has handed over all that was served before.
-        if max(epoch.opened, mark.seen) >= checkpoint.resumed:
+        if max(epoch.opened, mark.seen) >= checkpoint.begun:
             checkpoint = _fold_epoch(checkpoint, epoch, cells)
         mark = _marked(mark, epoch)
-    if not mark.seen or mark.seen < checkpoint.resumed:
+    if not mark.seen or mark.seen < checkpoint.begun:
         mark = msgspec.structs.replace(mark, seen=now)
     mark = msgspec.structs.replace(mark, rows=answer.counted, last=answer.last)
     if known == mark:
@@ -101,7 +102,7 @@ def _marked(mark: Mark, epoch: Epoch) -> Mark:
 def _taken_by_others(checkpoint: Checkpoint, mark: Mark, answer: Epochs, fresh: list[Epoch]) -> int:
     """Rows of epochs that the pod has forgotten, since somebody else acknowledged them: another monitor, or this one
     before its checkpoint was put back to an older one."""
-    if answer.counted is None or mark.rows is None or mark.seen < checkpoint.resumed:
+    if answer.counted is None or mark.rows is None or mark.seen < checkpoint.begun:
         return 0
     return max(answer.counted - mark.rows - sum(map(_rows, fresh)), 0)
 
@@ -112,7 +113,7 @@ def _rows(epoch: Epoch) -> int:
 
 def _owed(checkpoint: Checkpoint, mark: Mark, seconds: float) -> float:
     """Rows that a pod is thought to have served within so many seconds after its last epoch."""
-    if mark.last or mark.seen < checkpoint.resumed:
+    if mark.last or mark.seen < checkpoint.begun:
         return 0.0
     return (mark.rate or _usual_rate(checkpoint, mark.model)) * max(seconds, 0.0)
 
@@ -125,17 +126,18 @@ def _usual_rate(checkpoint: Checkpoint, model: str | None) -> float:
 
 def _fold_epoch(checkpoint: Checkpoint, epoch: Epoch, cells: int) -> Checkpoint:
     tallies = dict(checkpoint.tallies)
+    unseen = Tally(losses=Course(begun=checkpoint.begun))
     for digest, counts in epoch.models.items():
         # Labels of a candidate reach the stable pods too, and a pod of its own may end: they wait for its promotion.
         if digest in tallies or counts.rows or len(tallies) < MODELS:
-            tallies[digest] = _tallied(tallies.get(digest, Tally()), counts)
+            tallies[digest] = _tallied(tallies.get(digest, unseen), counts)
     checkpoint = msgspec.structs.replace(checkpoint, tallies=tallies)
-    judged = epoch.models.get(checkpoint.model.sha256) if checkpoint.model else None
-    if judged is None or not judged.rows:
+    own = epoch.models.get(checkpoint.model.sha256) if checkpoint.model else None
+    if own is None or not own.rows:
         return checkpoint
-    if len(judged.cells) != cells:
-        return _lose(checkpoint, None, judged.rows)
-    return msgspec.structs.replace(checkpoint, open=_filled(checkpoint, epoch, judged))
+    if len(own.cells) != cells:
+        return _lose(checkpoint, None, own.rows)
+    return msgspec.structs.replace(checkpoint, open=_filled(checkpoint, epoch, own))
 
 
 def _filled(checkpoint: Checkpoint, epoch: Epoch, counts: ModelCounts) -> Open:
@@ -161,12 +163,14 @@ def _by_hour(known: dict[int, bytes], one: int, cells: list[int]) -> dict[int, b
 
 def _tallied(tally: Tally, counts: ModelCounts) -> Tally:
     labels = counts.labels or Labels()
+    made = moments(labels)
     return msgspec.structs.replace(
         tally,
         rows=tally.rows + counts.rows,
         lost=tally.lost + counts.unread,
-        labels=tally.labels + sum(labels.loss),
-        waiting=_sum(tally.waiting, labels.loss),
+        labels=tally.labels + sum(sum(cells) for _, cells in made),
+        waiting=add(tally.waiting, judged(tally.losses, made)),
+        losses=credit(tally.losses, made),
         pairs=_paired(tally.pairs, labels.pairs),
         scored=tally.scored + sum(labels.score),
         positives=tally.positives + sum(labels.by_score),
@@ -190,8 +194,3 @@ def _lose(checkpoint: Checkpoint, model: str | None, rows: float) -> Checkpoint:
         return checkpoint
     lossy = msgspec.structs.replace(tally, lost=tally.lost + rows)
     return msgspec.structs.replace(checkpoint, tallies={**checkpoint.tallies, digest: lossy})
-
-
-def _sum(first: list[int], second: list[int]) -> list[int]:
-    longer, shorter = (first, second) if len(first) >= len(second) else (second, first)
-    return [a + b for a, b in zip(longer, shorter + [0] * (len(longer) - len(shorter)), strict=True)]

@@ -12,7 +12,7 @@ from perennial.kube.plan import Event
 from .checkpoint import Checkpoint
 from .objections import Decisions
 from .observed import Observed
-from .words import NAMED, describe, fault_reason
+from .words import NAMED, at, describe, fault_reason
 
 _FOUND: dict[str, tuple[str, Reason]] = {
     "TrainServeSkew": ("Warning", DriftMonitorReason.TRAIN_SERVE_SKEW),
@@ -127,6 +127,9 @@ def _announced(decisions: Decisions, before: DriftMonitorStatus) -> Iterator[Eve
             continue
         if decision.kind == "Stopped":
             yield _event("Warning", DriftMonitorReason.STOPPED, f"{decision.action}: {decision.next}")
+        elif decision.kind == "Stale" and decision.until:
+            message = f"{decision.action}; {decision.next} at {at(decision.until)}"
+            yield _event("Warning", DriftMonitorReason.NOTHING_NEW, message)
         elif decision.kind == "DryRun":
             yield _event("Normal", DriftMonitorReason.DRY_RUN, decision.action or "")
 

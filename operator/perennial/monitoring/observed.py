@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from perennial.api.conditions import ConditionType, find
 from perennial.api.driftmonitor import DriftMonitorSpec
@@ -84,6 +85,12 @@ class Observed:
     @property
     def generation(self) -> int:
         return int(self.manifest["metadata"].get("generation", 0))
+
+    @property
+    def created(self) -> float:
+        """When the monitor was made, in Unix seconds; 0 for one that no API server has made."""
+        made = self.manifest["metadata"].get("creationTimestamp")
+        return datetime.fromisoformat(made).timestamp() if made else 0.0
 
     @property
     def watches(self) -> bool:

@@ -6,7 +6,6 @@ by the checkpoint that the API server then has.
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from datetime import datetime
 
@@ -24,6 +23,7 @@ from . import judge
 from .checkpoint import MOST_BYTES, Checkpoint, Judged, encode, size_of
 from .counts import miss
 from .events import events
+from .fruitless import fruitless, stale_data
 from .governor import decide, follow, withdraw
 from .joins import Joining, joining
 from .names import CHECKPOINT
@@ -86,9 +86,9 @@ def _counted(observed: Observed, spec: DriftMonitorSpec, now: datetime) -> Check
     checkpoint = observed.checkpoint
     look = observed.look
     stable = observed.deployment.status.stable if observed.deployment else None
-    if observed.resumes:
-        generation = observed.status.observed_generation
-        checkpoint = msgspec.structs.replace(checkpoint, resumed=now.timestamp(), suspension=generation)
+    if (since := now.timestamp() if observed.resumes else observed.created) > checkpoint.begun:
+        checkpoint = judge.start(checkpoint, since)
+        checkpoint = msgspec.structs.replace(checkpoint, suspension=observed.status.observed_generation)
     token = observed.release
     if token and token != checkpoint.released:
         checkpoint = judge.release(checkpoint, token)
@@ -113,8 +113,9 @@ def _governed(
         if not causes:
             governor = withdraw(governor, action)
             continue
-        found = min(cause.found for cause in causes)
-        situation = replace(situation, hasty=checkpoint.opened < causes[0].found, found=found)
+        times = [cause.found for cause in causes]
+        hasty, stale = checkpoint.opened < causes[0].found, stale_data(observed, max(times))
+        situation = replace(situation, hasty=hasty, found=min(times), stale=stale)
         governor, decision = decide(governor, action, _cause(causes[0], action, situation), situation, limits)
         decisions |= {verdict.id: (*decisions.get(verdict.id, ()), decision) for verdict in causes}
     return msgspec.structs.replace(checkpoint, governor=governor), decisions
@@ -147,7 +148,7 @@ def _situation(observed: Observed, checkpoint: Checkpoint, now: datetime) -> Sit
         accepted=training.accepted.version if training and training.accepted else 0,
         taken=_taken(observed),
         busy=_busy(observed, checkpoint),
-        fruitless=_fruitless(observed, checkpoint),
+        fruitless=fruitless(observed, checkpoint),
         way_back=way_back(observed, checkpoint),
         rival=observed.rival,
         data_fault=checkpoint.triage.of("DataFault") is not None,
@@ -184,24 +185,6 @@ def _busy(observed: Observed, checkpoint: Checkpoint) -> str | None:
     if deployment and _is_out(accepted.sha256, deployment.status):
         return None
     return f"version {accepted.version} was accepted and waits for its rollout"
-
-
-_FRUITLESS = {
-    "Unchanged": "came to the very model that is accepted already: its data have nothing new to learn from",
-    "Rejected": "missed a gate",
-    "Failed": "failed",
-}
-
-
-def _fruitless(observed: Observed, checkpoint: Checkpoint) -> str | None:
-    """What became of the run that was asked for last, where no new version did."""
-    request = checkpoint.governor.latest("Retrain")
-    run = observed.training.runs[0] if observed.training and observed.training.runs else None
-    if request is None or run is None or run.triggered_by != observed.identity.name or run.started_at is None:
-        return None
-    if run.started_at.timestamp() < math.floor(request.created):
-        return None
-    return f"run v{run.version} {_FRUITLESS[run.state]}" if run.state in _FRUITLESS else None
 
 
 def _is_out(sha256: str, deployment: ModelDeploymentStatus) -> bool:

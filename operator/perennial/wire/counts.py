@@ -15,9 +15,11 @@ REFERENCE_PATH = "/perennial/v1/reference"
 
 
 class Labels(msgspec.Struct, omit_defaults=True):
-    """Labels that came back for one model's predictions: `loss` counts them by the cells of the reference's loss."""
+    """Labels that came back for one model's predictions: `loss` counts them by when the predictions were made, and by
+    the cells of the reference's loss. It is by the Unix second at which a `grain` of so many seconds begins."""
 
-    loss: list[int] = []
+    loss: dict[int, list[int]] = {}
+    grain: int = 1
     by_score: list[int] = []
     """Positive (or wrong, for many classes and regression) labels by score cell."""
     score: list[int] = []

@@ -115,7 +115,7 @@ class Cluster:
     def put(self, resource: Resource, name: str, **parts: Any) -> None:
         before = self.objects.get((resource, name), {})
         manifest = {"apiVersion": resource.api_version, "kind": resource.kind, **before, **copy.deepcopy(parts)}
-        metadata = {"uid": f"uid-{name}", "creationTimestamp": "2026-03-01T12:00:00Z", "generation": 1}
+        metadata = {"uid": f"uid-{name}", "creationTimestamp": "2023-11-14T12:00:00Z", "generation": 1}
         metadata |= before.get("metadata", {}) | parts.get("metadata", {})
         manifest["metadata"] = metadata | {
             "namespace": "team-a",

@@ -13,6 +13,7 @@ from prometheus_client import generate_latest
 from perennial.api.driftmonitor import DriftMonitorSpec
 from perennial.api.driftmonitor_status import DriftMonitorStatus
 from perennial.api.resources import DRIFTMONITORS, MODELDEPLOYMENTS, TRAININGJOBS
+from perennial.api.timestamp import to_text
 from perennial.kube.ownership import owner_reference
 from perennial.kube.resources import CONFIGMAPS, PODS
 from perennial.monitoring import judge
@@ -21,6 +22,7 @@ from perennial.monitoring.look import ENDING_SECONDS, LONGEST
 from perennial.monitoring.metrics import Metrics
 from perennial.monitoring.triage import Triage
 from perennial.monitoring.verdict import Loss, Verdict
+from perennial.monitoring.words import moment
 from perennial.settings import Settings
 
 from . import worlds
@@ -108,6 +110,34 @@ def test_what_is_served_while_it_is_suspended_counts_for_nothing() -> None:
     assert cluster.status["rows"] == 25
     assert cluster.status["coverage"] == 1
     assert pod.kept[:-1] == []
+
+
+def test_what_was_served_before_the_monitor_was_made_is_not_its_to_judge() -> None:
+    """One that is made anew, as by a GitOps tool that deletes and applies, begins anew; one that forgets does not."""
+    cluster = Cluster()
+    pod = cluster.add_pod("a")
+    pod.serve(1000)
+    cluster.put(DRIFTMONITORS, "flights", metadata={"creationTimestamp": to_text(moment(START))})
+    cluster.reconcile()
+    assert (cluster.status["rows"], cluster.status["windows"]["rowsOpen"]) == (0, 0)
+    for _ in range(2):
+        cluster.now += 70
+        pod.serve(20)
+        cluster.reconcile()
+    assert (cluster.status["rows"], cluster.status["coverage"]) == (40, 1)
+    cluster.now += 70
+    del cluster.objects[CONFIGMAPS, "flights-drift"]
+    cluster.restart()
+    pod.serve(5)
+    cluster.reconcile()
+    # The last epoch was not acknowledged yet.
+    assert (cluster.status["rows"], cluster.status["coverage"]) == (25, 1)
+    cluster.now += 70
+    pod.serve(500)
+    made = {"creationTimestamp": to_text(moment(cluster.now)), "uid": "uid-again"}
+    cluster.put(DRIFTMONITORS, "flights", metadata=made, status={})
+    cluster.reconcile()
+    assert cluster.status["rows"] == 0
 
 
 def test_a_memory_that_somebody_deletes_is_missed() -> None:
@@ -370,7 +400,7 @@ def test_pods_that_nobody_looked_for_are_not_missed() -> None:
 def test_a_second_monitor_only_looks() -> None:
     cluster = Cluster()
     pod = cluster.add_pod("a")
-    later = {"creationTimestamp": "2026-03-02T12:00:00Z", "uid": "uid-second"}
+    later = {"creationTimestamp": "2023-11-14T12:00:01Z", "uid": "uid-second"}
     spec = {"deployment": "flights", "baseline": {"from": "Training"}}
     cluster.put(DRIFTMONITORS, "second", metadata=later, spec=spec)
     pod.serve(10)

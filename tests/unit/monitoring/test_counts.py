@@ -44,7 +44,7 @@ class Pod:
         rows = sum(self.open)
         if rows:
             self.number += 1
-            counts = ModelCounts(rows=rows, cells=self.open, labels=Labels(loss=[rows, 0]))
+            counts = ModelCounts(rows=rows, cells=self.open, labels=Labels(loss={self.number: [rows, 0]}))
             self.kept.append(Epoch(self.number, self.opened, now, {worlds.MODEL: counts}))
             self.open = [0] * CELLS
         self.opened = now

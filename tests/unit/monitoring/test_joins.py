@@ -290,7 +290,7 @@ def test_no_job_is_made_where_there_is_none_to_be_made(table: Table) -> None:
     assert suspended.jobs() == []
     second = Table()
     second.cluster.put(
-        DRIFTMONITORS, "older", spec={"deployment": "flights"}, metadata={"creationTimestamp": "2026-02-01T12:00:00Z"}
+        DRIFTMONITORS, "older", spec={"deployment": "flights"}, metadata={"creationTimestamp": "2023-11-01T12:00:00Z"}
     )
     second.reconcile()
     assert second.jobs() == []

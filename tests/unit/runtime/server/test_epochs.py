@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from perennial.runtime.server.counts import epochs as module
+from perennial.runtime.server.counts import labels as ledgers
 from perennial.runtime.server.counts import slot as slots
 from perennial.runtime.server.counts.epochs import KEPT, Book
 from perennial.runtime.server.counts.labels import Label
@@ -88,7 +89,7 @@ class Reader:
         self.checkpoint = 0
         self.cells = np.zeros(TALLY.cells, np.int64)
         self.rows = 0
-        self.labels: Counter[tuple[str, int]] = Counter()
+        self.labels: Counter[tuple[str, int, int]] = Counter()
         self.pairs: Counter[tuple[str, str]] = Counter()
 
     def ask(self) -> Take:
@@ -109,14 +110,20 @@ class Reader:
         for digest, counts in epoch.models.items():
             self.rows += counts.rows
             self.cells += np.array(counts.cells or [0] * TALLY.cells)
-            for cell, count in enumerate(counts.labels.loss if counts.labels else []):
-                self.labels[digest, cell] += count
+            for second, cells in (counts.labels.loss if counts.labels else {}).items():
+                for cell, count in enumerate(cells):
+                    self.labels[digest, second, cell] += count
             for companion, pairs in (counts.labels.pairs if counts.labels else {}).items():
                 self.pairs[digest, companion] += pairs.labelled
 
 
+def issued(id_: int) -> int:
+    """When the prediction was made: the order in which labels come is another one."""
+    return 1_000_000 - 7 * id_ % 50
+
+
 def label(id_: int, model: str = OWN, wrong: bool = False, companion: str = "") -> Label:
-    return Label(id_, model, float(wrong), int(wrong), 2, id_ % 4, 5, not wrong, companion, 0.0)
+    return Label(id_, issued(id_), model, float(wrong), int(wrong), 2, id_ % 4, 5, not wrong, companion, 0.0)
 
 
 class ExactlyOnce(RuleBasedStateMachine):
@@ -125,7 +132,7 @@ class ExactlyOnce(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.pod, self.reader = Pod(Path(self.folder.name)), Reader()
         self.rows: list[tuple[float, float]] = []
-        self.labels: Counter[tuple[str, int]] = Counter()
+        self.labels: Counter[tuple[str, int, int]] = Counter()
         self.pairs: Counter[tuple[str, str]] = Counter()
         self.ids = 0
 
@@ -138,7 +145,7 @@ class ExactlyOnce(RuleBasedStateMachine):
         if self.rows:
             assert self.reader.cells.tolist() == TALLY(np.array(self.rows)).tolist()
         assert (self.reader.labels, self.reader.pairs) == (self.labels, self.pairs)
-        assert self.pod.book.totals.labels == sum(n for (model, _), n in self.labels.items() if model == OWN)
+        assert self.pod.book.totals.labels == sum(n for (model, *_), n in self.labels.items() if model == OWN)
         os.close(self.pod.slot._lock)
         self.folder.cleanup()
 
@@ -159,7 +166,7 @@ class ExactlyOnce(RuleBasedStateMachine):
     def label(self, model: str, wrong: bool, companion: str) -> None:
         self.ids += 1
         assert self.pod.book.label(label(self.ids, model, wrong, companion))
-        self.labels[model, int(wrong)] += 1
+        self.labels[model, issued(self.ids), int(wrong)] += 1
         if companion:
             self.pairs[model, companion] += 1
 
@@ -304,7 +311,23 @@ def test_a_full_ledger_closes_into_one_unsent_epoch(pod: Pod, monkeypatch: pytes
     [epoch] = pod.book.take(Take()).epochs
     labels = epoch.models[OWN].labels
     assert labels is not None
-    assert labels.loss == [28, 7]
+    assert np.sum(list(labels.loss.values()), axis=0).tolist() == [28, 7]
+
+
+def test_labels_of_very_many_moments_come_by_longer_ones(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledgers, "MOMENTS", 8)
+    monkeypatch.setattr(module, "LABELS", 10)
+    for id_ in range(1, 41):
+        assert pod.book.label(dataclasses.replace(label(id_, wrong=id_ > 30), issued=1_000 + id_))
+    pod.kill()
+    [epoch] = pod.book.take(Take()).epochs
+    labels = epoch.models[OWN].labels
+    assert labels is not None
+    assert labels.grain == 8
+    assert {start: sum(cells) for start, cells in labels.loss.items()} == {
+        start: len(set(range(start, start + 8)) & set(range(1_001, 1_041))) for start in range(1_000, 1_041, 8)
+    }
+    assert np.sum(list(labels.loss.values()), axis=0).tolist() == [30, 10]
 
 
 def test_paired_losses_are_of_this_companion_only(pod: Pod) -> None:

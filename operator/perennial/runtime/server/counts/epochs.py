@@ -220,7 +220,7 @@ def _merge(first: Epoch, second: Epoch) -> Epoch:
 def _merge_counts(first: ModelCounts, second: ModelCounts) -> ModelCounts:
     return ModelCounts(
         rows=first.rows + second.rows,
-        cells=_sum(first.cells, second.cells),
+        cells=labels.summed(first.cells, second.cells),
         labels=_merge_labels(first.labels, second.labels),
         unread=first.unread + second.unread,
     )
@@ -229,19 +229,4 @@ def _merge_counts(first: ModelCounts, second: ModelCounts) -> ModelCounts:
 def _merge_labels(first: Labels | None, second: Labels | None) -> Labels | None:
     if first is None or second is None:
         return first or second
-    paired = {**first.pairs, **second.pairs}
-    return Labels(
-        loss=_sum(first.loss, second.loss),
-        by_score=_sum(first.by_score, second.by_score),
-        score=_sum(first.score, second.score),
-        pairs={name: first.pairs.get(name, Pairs()) + second.pairs.get(name, Pairs()) for name in paired},
-    )
-
-
-def _sum(first: list[int], second: list[int]) -> list[int]:
-    length = max(len(first), len(second))
-    return [sum(pair) for pair in zip(_padded(first, length), _padded(second, length), strict=True)]
-
-
-def _padded(cells: list[int], length: int) -> list[int]:
-    return cells + [0] * (length - len(cells))
+    return labels.merge(first, second)
