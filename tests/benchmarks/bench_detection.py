@@ -26,13 +26,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
-from perennial.monitoring import judge
-from perennial.monitoring.dispersion import Dispersion
-from perennial.monitoring.history import STRETCHES, stretches
-from perennial.monitoring.scan import Normal
-from perennial.wire.layout import layout_of, reference_cells
+from perennial.monitoring.history import STRETCHES
 from tests.benchmarks import peers_drift
-from tests.benchmarks.drift_world import FEATURES, REFERENCE_ROWS, Change, Found, Watched, draw
+from tests.benchmarks.changed_streams import Asked, Delays
+from tests.benchmarks.drift_world import FEATURES, REFERENCE_ROWS, Change, Found, draw
 from tests.benchmarks.null_streams import (
     JOINT_COLUMNS,
     KINDS,
@@ -41,18 +38,16 @@ from tests.benchmarks.null_streams import (
     Counts,
     alarms,
     keep_memory,
-    plain_scan,
     until_found,
 )
-from tests.benchmarks.plain_scan import LENGTHS
 
 Ints = NDArray[np.int64]
 
 KNOBS = (90 * 24 * 12, 1000)
 """Windows allowed per false alarm: falseAlarmEvery 90d with windows of 5 minutes, the default, and one at which as many
 windows as these hold enough alarms to tell a scan that keeps to its allowance from one that does not."""
-CHUNKS = 40
-"""Of the reference in the order of time, by which the plain scan learns how much it wavers."""
+WIDEST = max(map(len, SCANS))
+"""Of the scans' names."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +65,7 @@ class Stream:
         return Counts(np.random.default_rng([7000, self.features, self.n, self.seed]), self.features, self.kind)
 
     def alarms(self) -> Ints:
-        """By each of SCANS and KNOBS."""
+        """By each of SCANS, or the first of them, and of KNOBS."""
         keep_memory()
         return alarms(self.counts(), self.n, self.windows, KNOBS, alone=self.alone)
 
@@ -100,9 +95,9 @@ def false_alarms(null: Null, processes: int) -> None:
     scans = SCANS[:1] if null.alone else SCANS
     allowed = " or ".join(f"{1000 / knob:.3f}" for knob in KNOBS)
     print(f"\nFalse alarms per 1,000 windows with nothing changed: {allowed} are allowed, {SCAN_SHARE:.1%} to the scan")
-    print(f"At most: by the upper 95% confidence bound. Others, {' | '.join(scans[1:])}: alarms")
+    print("At most: the upper 95% confidence bound. Of other scans there are the alarms by either allowance")
     columns = [f"{f'{name} ({knob:,})':>16}" for knob in KNOBS for name in ("alarms", "at most")]
-    columns += [f"{name} ({knob:,})" for name in scans[1:] for knob in KNOBS]
+    columns += [f"{name:>{WIDEST}}" for name in scans[1:]]
     print(f"| {'windows are':<14} | features | {'n':>5} | {'windows':>9} | {' | '.join(columns)} |")
     print(f"| --- |{' ---: |' * (3 + len(columns))}")
     total = dict.fromkeys(null.features, np.zeros((len(scans), len(KNOBS)), dtype=np.int64))
@@ -110,7 +105,7 @@ def false_alarms(null: Null, processes: int) -> None:
     with ProcessPoolExecutor(processes) as pool:
         found = pool.map(Stream.alarms, null.drawn)
         for features, kind, n in null.rows:
-            counts = np.array([*islice(found, null.streams)]).sum(axis=0)[: len(scans)]
+            counts = np.array([*islice(found, null.streams)]).sum(axis=0)
             total[features] = total[features] + counts
             _row(f"{kind:<14} | {features:>8} | {n:>5,}", every, counts)
     for features, counts in total.items():
@@ -120,7 +115,7 @@ def false_alarms(null: Null, processes: int) -> None:
 def _row(name: str, windows: int, counts: Ints) -> None:
     """Of counts of shape (scans, knobs)."""
     columns = [f"{count:>16} | {1000 * poisson_upper(int(count)) / windows:>16.4f}" for count in counts[0]]
-    columns += [f"{count:>8,}" for count in counts[1:].ravel()]
+    columns += [f"{' / '.join(f'{count:,}' for count in each):>{WIDEST}}" for each in counts[1:]]
     print(f"| {name} | {windows:>9,} | {' | '.join(columns)} |", flush=True)
 
 
@@ -209,66 +204,6 @@ CHANGES = (
 )
 
 
-@dataclass(frozen=True)
-class Delays:
-    """Streams of windows of `n` rows that change after so many windows or up to 7 more, since merged ones begin at
-    multiples of their length, and end `most` windows later. One false alarm is allowed `every` so long."""
-
-    streams: int
-    every: str
-    before: int
-    n: int = 1000
-    most: int = 60
-
-
-class Asked:
-    """A monitor and the other scans, which see the windows of one stream."""
-
-    def __init__(self, seed: int, wanted: Delays) -> None:
-        self.wanted = wanted
-        self.watched = Watched(np.random.default_rng([8000, seed]), every=wanted.every)
-        reference = self.watched.reference
-        self._layout = layout_of(reference)
-        normal = Normal(reference_cells(reference.columns), Dispersion(self._layout))
-        self._told_iid = judge.scanner(self._layout, normal, self.watched.spec)
-        held = self.watched.held
-        blocks = np.array_split(np.arange(len(held)), CHUNKS)
-        self._plain = plain_scan(self._layout, np.array([self.watched.cells(held.iloc[block]) for block in blocks]))
-        self._bounds = self._plain.bounds(judge.looks(self.watched.spec, SCAN_SHARE))
-        self._seen: list[list[int]] = []
-        for _ in range(wanted.before + seed % 8):
-            self._serve(self.watched, self._seen, None)
-
-    def until_found(self, change: Change) -> list[Found | None]:
-        """By each of SCANS, of which only the first says more than how soon."""
-        watched, seen = self.watched.twin(), list(self._seen)
-        began = watched.number + 1
-        found: list[Found | None] = [None] * len(SCANS)
-        for count in range(1, self.wanted.most + 1):
-            self._serve(watched, seen, change)
-            others = [Found(count, (), 0.0) if said else None for said in self._others(watched, seen)]
-            found = [before or now for before, now in zip(found, [watched.found(began), *others], strict=True)]
-            if all(found):
-                break
-        return found
-
-    def _serve(self, watched: Watched, seen: list[list[int]], change: Change | None) -> None:
-        rows = draw(watched.rng, self.wanted.n)
-        if change:
-            change(rows, watched.rng)
-        cells = watched.cells(rows)
-        watched.count(cells, len(rows))
-        seen.append(cells)
-
-    def _others(self, watched: Watched, seen: list[list[int]]) -> list[bool]:
-        ours = self._told_iid.statistics(stretches(watched.checkpoint.history))
-        newest_first = np.cumsum(np.array(seen[: -LENGTHS[-1] - 1 : -1]), axis=0)
-        inside, n = self._layout.cut_counts(newest_first[[length - 1 for length in LENGTHS if length <= len(seen)]])
-        plain = ~self._layout.is_whole
-        statistics = self._plain.statistics(inside[:, plain], n[:, plain])
-        return [self._told_iid.excess(ours) > 1.0, *(bool((statistics > bound).any()) for bound in self._bounds)]
-
-
 def _delays_of(seed: int, wanted: Delays) -> list[list[Found | None]]:
     """By change and scan; what comes before the change is one for all."""
     asked = Asked(seed, wanted)
@@ -278,7 +213,8 @@ def _delays_of(seed: int, wanted: Delays) -> list[list[Found | None]]:
 def delays(wanted: Delays, processes: int) -> None:
     print(f"\nWindows of {wanted.n:,} rows until something is said, one false alarm allowed every {wanted.every}")
     print(f"Median of {wanted.streams} streams (share not found in {wanted.most})")
-    print(f"| {'change':<34} | {' | '.join(SCANS)} | names only what changed | beginning off by, windows |")
+    scans = " | ".join(f"{scan:>{WIDEST}}" for scan in SCANS)
+    print(f"| {'change':<34} | {scans} | names only what changed | beginning off by, windows |")
     print(f"| --- |{' ---: |' * (len(SCANS) + 2)}")
     with ProcessPoolExecutor(processes) as pool:
         found = [*pool.map(_delays_of, range(wanted.streams), [wanted] * wanted.streams)]
@@ -287,7 +223,7 @@ def delays(wanted: Delays, processes: int) -> None:
         said = [each for each in ours if each]
         rightly = np.mean([_rightly(each, changed) for each in said]) if said else 0.0
         off = np.median([abs(each.off) for each in said]) if said else np.nan
-        columns = " | ".join(f"{_summary(each):>12}" for each in (ours, *others))
+        columns = " | ".join(f"{_summary(each):>{WIDEST}}" for each in (ours, *others))
         print(f"| {changed.name:<34} | {columns} | {rightly:>23.0%} | {off:>25.3g} |", flush=True)
 
 
@@ -348,7 +284,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("parts", nargs="*", help=f"what to measure: {', '.join(PARTS)}; all of it unless said")
     parser.add_argument("--windows", type=int, default=90_000, help="windows per row of the table of false alarms")
-    parser.add_argument("--streams", type=int, default=20, help="references, each with its own stream")
+    parser.add_argument("--streams", type=int, default=20, help="references of such a row, each with its own stream")
+    parser.add_argument("--changing", type=int, default=60, help="streams whose delays are measured")
     parser.add_argument("--every", default="90d", help="what the delays allow one false alarm in (falseAlarmEvery)")
     parser.add_argument("--before", type=int, default=8, help="windows, or up to 7 more, before what is delayed")
     parser.add_argument("--features", type=int, nargs="*", default=[20, 200], help="columns of the false alarms' table")
@@ -369,7 +306,7 @@ def main() -> None:
         if part == "peers":
             peers(windows=200 // share, asked=max(20 // share, 1))
         elif part == "delays":
-            delays(Delays(max(arguments.streams // share, 4), arguments.every, arguments.before), arguments.processes)
+            delays(Delays(max(arguments.changing // share, 4), arguments.every, arguments.before), arguments.processes)
         elif part == "starts":
             starts(100 // share)
         else:

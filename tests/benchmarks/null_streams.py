@@ -163,7 +163,7 @@ class Alarms:
 
 def alarms(drawn: Counts, n: int, count: int, knobs: Sequence[float], *, alone: bool = False) -> Ints:
     """How many alarms there are by each scan and knob, the windows that are allowed per false alarm, the greatest
-    first: shape (scans, knobs). `alone` asks this project's scan only.
+    first: shape (scans, knobs). `alone` asks this project's scan only, the first.
 
     The baseline is from serving, as is the default. What windows differ by is learned on where the first knob does not
     alarm.
@@ -174,7 +174,7 @@ def alarms(drawn: Counts, n: int, count: int, knobs: Sequence[float], *, alone: 
     bounds = np.array([_scan(layout, normal, knob).bounds for knob in knobs])
     told_iid = _scan(layout, Normal(normal.cells, Dispersion(layout)), knobs[0])
     plain = plain_scan(layout, learned)
-    found = [Alarms.none(knobs) for _ in SCANS]
+    found = [Alarms.none(knobs) for _ in (SCANS[:1] if alone else SCANS)]
     history: History = ()
     summed = Summed(layout)
     for at in range(0, count, AT_ONCE):
