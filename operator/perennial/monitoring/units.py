@@ -103,7 +103,8 @@ def changed_unit(
         return None
     if np.abs(seen.now - seen.before).max() < SMALLEST:
         return None
-    return _known(seen) or _flipped(seen) or _stretched(seen) or (None if on_its_way else _elsewhere(column, now, before))
+    told = _known(seen) or _flipped(seen) or _stretched(seen)
+    return told or (None if on_its_way else _elsewhere(column, now, before))
 
 
 @dataclass(frozen=True)

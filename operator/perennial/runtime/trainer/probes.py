@@ -2,7 +2,8 @@
 range.
 
 They stand beyond the range by shares and multiples of its span; close about zero, where training had hardly a value;
-on the other side of zero, opposite to some bins; and where `data.expect` draws the line. What they are read for is in `monitoring/units.py`.
+on the other side of zero, opposite to some bins; and where `data.expect` draws the line. What they are read for is in
+`monitoring/units.py`.
 """
 
 from __future__ import annotations
