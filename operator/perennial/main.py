@@ -59,14 +59,12 @@ async def operate(settings: Settings, build: Callable[[Caches, Settings, PodClie
     try:
         async with PodClient() as pods:
             controllers = build(caches, settings, pods)
-            # Two processes of one pod, before and after a crash, must not take each other for themselves.
-            identity = f"{settings.identity}_{uuid.uuid4().hex[:8]}"
             engine = Engine(
                 client,
                 caches,
                 controllers,
                 Recorder(client, NAME, settings.identity),
-                lease=Lease(client, settings.operator_namespace, NAME, identity) if settings.leader_election else None,
+                lease=_lease(client, settings) if settings.leader_election else None,
                 namespaces=settings.watch_namespaces,
                 workers=settings.workers,
                 resync_seconds=settings.resync_seconds,
@@ -76,6 +74,12 @@ async def operate(settings: Settings, build: Callable[[Caches, Settings, PodClie
             await Shell(engine, connection, kinds, probes, settings.watch_namespaces).run()
     finally:
         await client.close()
+
+
+def _lease(client: Client, settings: Settings) -> Lease:
+    # Two processes of one pod, before and after a crash, must not take each other for themselves.
+    identity = f"{settings.identity}_{uuid.uuid4().hex[:8]}"
+    return Lease(client, settings.operator_namespace, NAME, identity, deployment=settings.operator_deployment)
 
 
 def run() -> None:

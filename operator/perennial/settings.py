@@ -27,12 +27,13 @@ class Settings:
 
     `actions` False keeps every DriftMonitor from acting; `retrains_a_day` is what all of them together may ask for,
     None without limit. `alertmanager_url` is where alerts go, None for nowhere. `operator_pod_labels` are what a
-    NetworkPolicy knows the operator's pods by, `estimators` import paths that TrainingJobs may name beside
-    scikit-learn's.
+    NetworkPolicy knows the operator's pods by, `operator_deployment` is whose pods they are; `estimators` are import
+    paths that TrainingJobs may name beside scikit-learn's.
     """
 
     operator_namespace: str = "perennial-system"
     operator_pod_labels: Mapping[str, str] = field(default_factory=lambda: {"app.kubernetes.io/name": "perennial"})
+    operator_deployment: str | None = None
     identity: str = "perennial"
     runtime_image: str = "perennial/runtime:dev"
     image_pull_policy: str = "IfNotPresent"
@@ -67,6 +68,7 @@ class Settings:
         return cls(
             operator_namespace=read.text("NAMESPACE", None) or _own_namespace() or default.operator_namespace,
             operator_pod_labels=read.labels("POD_LABELS", default.operator_pod_labels),
+            operator_deployment=read.text("DEPLOYMENT", None),
             identity=read.text("POD_NAME", None) or socket.gethostname(),
             runtime_image=read.text("RUNTIME_IMAGE", default.runtime_image) or default.runtime_image,
             image_pull_policy=read.one_of(

@@ -131,7 +131,8 @@ def look_cost(monitors: int = 1000, pods: int = 5, looks: int = 200) -> None:
     for minute in range(1, looks + 1):
         answers = {}
         for pod in range(pods):
-            counts = ModelCounts(100, window(rng, probabilities, 100).cells, Labels(loss=[90, 10]))
+            labels = Labels(loss={60 * minute: [90, 10]})
+            counts = ModelCounts(100, window(rng, probabilities, 100).cells, labels)
             epoch = Epoch(minute, 60.0 * minute, 60.0 * (minute + 1), {"a" * 64: counts})
             answers[str(pod)] = msgspec.json.encode(Epochs(str(pod), "a" * 64, [epoch]))
         started = time.process_time()

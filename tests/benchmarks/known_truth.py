@@ -127,9 +127,8 @@ def watch(case: Case, rows: int | None = None) -> Found:
         after = np.asarray(made.loss.values)[counted.losses[case.change :]]
         found.loss = float(after.mean()), game(made.loss, spec.harm.margin.fraction).tolerated
     for number, start in enumerate(range(0, len(tables.now) - size + 1, size), start=1):
-        labels = Labels(
-            loss=np.bincount(counted.losses[start : start + size], minlength=len(made.loss.values)).tolist()
-        )
+        losses = np.bincount(counted.losses[start : start + size], minlength=len(made.loss.values)).tolist()
+        labels = Labels(loss={int(PERIOD * number): losses})
         counts = ModelCounts(rows=size, cells=counted.cells(start, start + size).tolist(), labels=labels)
         epoch = Epoch(number, PERIOD * number, PERIOD * (number + 1), {MODEL: counts})
         answers = {"pod": Epochs("one", MODEL, [epoch])}

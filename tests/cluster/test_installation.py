@@ -31,6 +31,7 @@ SYSTEM = "perennial-installed"
 USERS = "perennial-users"
 RELEASE = ("perennial", CHART, f"--namespace={SYSTEM}", "--wait", "--timeout=120s")
 BOOSTERS = {"light": "lightgbm.LGBMClassifier", "extreme": "xgboost.XGBClassifier"}
+OF_THE_CHART = "app.kubernetes.io/part-of=perennial"
 FLIPPED = World(flipped=True)
 
 
@@ -58,7 +59,7 @@ def scene(cluster: Harness, images: list[str], crds: None) -> Iterator[Scene]:
         yield Scene(cluster, USERS)
     finally:
         cluster.kubectl("delete", "namespace", USERS, "--wait=false")
-        cluster.helm("uninstall", "perennial", f"--namespace={SYSTEM}", "--wait")
+        cluster.helm("uninstall", "perennial", f"--namespace={SYSTEM}", "--wait", "--ignore-not-found")
         cluster.kubectl("delete", "namespace", SYSTEM, "--wait=false")
 
 
@@ -157,3 +158,21 @@ def test_an_upgrade_with_other_values_replaces_the_operator_alone(scene: Scene, 
         answer = row_answered(scene, name)
         log_odds = math.log(answer["probabilities"]["1"] / answer["probabilities"]["0"])
         assert answer["base_value"] + sum(answer["attributions"].values()) == pytest.approx(log_odds, abs=1e-5)
+
+
+def left_of_the_release(scene: Scene) -> set[str]:
+    """By kind and name, without what Kubernetes itself puts into every namespace."""
+    kubectl = scene.cluster.kubectl
+    named = kubectl("api-resources", "--namespaced", "--verbs=list", "--output=name").split()
+    kinds = ",".join(kind for kind in named if not kind.startswith("events"))
+    found = kubectl("get", kinds, f"--namespace={SYSTEM}", "--output=name").split()
+    found += kubectl("get", "clusterroles,clusterrolebindings", "--output=name", "--selector", OF_THE_CHART).split()
+    return set(found) - {"configmap/kube-root-ca.crt", "serviceaccount/default"}
+
+
+def test_an_uninstall_leaves_what_is_the_users_alone(scene: Scene) -> None:
+    before = {pod["metadata"]["uid"] for pod in scene.cluster.get("pods", namespace=USERS)["items"]}
+    assert "lease.coordination.k8s.io/perennial" in left_of_the_release(scene)
+    scene.cluster.helm("uninstall", "perennial", f"--namespace={SYSTEM}", "--wait")
+    scene.wait_for(lambda: not left_of_the_release(scene), "all is gone", 60)
+    assert before == {pod["metadata"]["uid"] for pod in scene.cluster.get("pods", namespace=USERS)["items"]}

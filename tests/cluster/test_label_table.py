@@ -10,6 +10,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,9 @@ from tests.cluster.outside import ObjectStore, host_address, object_store
 
 ROWS = 300
 """Of each of the three batches."""
+
+WINDOW = timedelta(seconds=5)
+"""Of a prediction a window is opened no longer before than this, with the pause between two looks."""
 
 
 @pytest.fixture
@@ -124,7 +128,7 @@ def counted(scene: Scene) -> Counter[int]:
     """The same as the monitor has it, over all steps."""
     name = "flights-drift"
     tally = decode(scene.cluster.get("configmap", name, namespace=scene.namespace)).tally
-    steps = [tally.waiting, *(bucket.cells for bucket in tally.losses)]
+    steps = [span.cells for span in tally.losses.spans]
     return Counter({cell: sum(step[cell] for step in steps if len(step) > cell) for cell in (0, 1)})
 
 
@@ -137,7 +141,9 @@ def test_labels_of_a_table(scene: Scene, operator: OperatorProcess, bucket: Obje
     arrive = partial(bucket.put, "truth")
     scene.apply(labels(column="delayed"))
     scene.wait_for(lambda: {key_of(pod) for pod in scene.pods()} == {"flight_id"}, "both pods remember by the key")
+    began = datetime.now(UTC)
     first, second, third = (serve(scene.pods(), batch) for batch in "abc")
+    ended = datetime.now(UTC)
 
     # Of forty rows, of which each pod has predicted twenty.
     assert feedback(scene.pods()[0], first[:40]) == (40, 20, 0)
@@ -178,10 +184,13 @@ def test_labels_of_a_table(scene: Scene, operator: OperatorProcess, bucket: Obje
         assert feedback(pod, third[20 * place : 20 * place + 20], flipped=True) == (20, 10, 0)
     scene.kubectl("patch", "modeldeployment", "flights", "--type=merge", "--patch", '{"spec": {"replicas": 1}}')
     scene.wait_for(partial(scene.has_settled, 1), "one pod serves")
+    assert datetime.now(UTC) > ended + 2 * WINDOW, "these labels are late"
     arrive("days/3.csv", table(third, flipped=True))
     scene.wait_for(lambda: joins(scene, "files") == (3,), "the third file is joined")
     assert joins(scene, *names) == (820, 150, 2, 0, 3, 0)
     scene.wait_for_condition("Harmful", "True")
     assert counted(scene) == losses([*first, *second]) + losses(third, flipped=True)
-    assert scene.verdict("Harm")["loss"]["now"] > 2 * scene.verdict("Harm")["loss"]["reference"]
+    harm = scene.verdict("Harm")
+    assert harm["loss"]["now"] > 2 * harm["loss"]["reference"]
+    assert began - WINDOW < datetime.fromisoformat(harm["since"]) < ended + WINDOW, "dated by the labels"
     assert "JoinFailed" in scene.events()

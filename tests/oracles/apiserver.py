@@ -184,7 +184,7 @@ class ApiServer(Client):
         _expect(current, sent["metadata"])
         if subresource == "status":
             return self._save(place, current | {"status": sent["status"]})
-        return self._save(place, current | {key: sent[key] for key in sent.keys() - {"metadata", "status"}})
+        return self._save(place, current | {key: sent[key] for key in sent.keys() - {"status"}})
 
     def _apply(self, place: Place, sent: Manifest) -> Manifest:
         current = self.objects.get(place)
@@ -193,6 +193,7 @@ class ApiServer(Client):
             raise _error(409, "Conflict", "the UID in the precondition is another object's")
         if current is None:
             return self._save(place, sent)
+        _expect(current, sent["metadata"])
         owned = self._applied.get(current["metadata"]["uid"], {})
         wanted = _merged(_without(current, owned, sent), sent)
         self._applied[current["metadata"]["uid"]] = sent

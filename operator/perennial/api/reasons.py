@@ -260,6 +260,11 @@ class DriftMonitorReason(Reason):
         "The monitor's ConfigMap is gone or holds no checkpoint of this release: the baseline is learned anew, and "
         "what was found and asked for is forgotten.",
     )
+    COUNTS_LOST = (
+        "CountsLost",
+        "Pods ended without handing over what they had counted last, since their node died or the operator was away: "
+        "how much is estimated, and missing in `status.coverage`.",
+    )
     NO_FAULT = "NoFault", "The data is whole."
     HARM = "Harm", "Labels show a loss above the reference's by more than `spec.harm.margin`."
     HARM_SUSPECTED = (
@@ -276,6 +281,11 @@ class DriftMonitorReason(Reason):
     ROLLBACK_REQUESTED = "RollbackRequested", "The ModelDeployment was asked to go back to the version before."
     ROLLBACK_PROPOSED = "RollbackProposed", "A rollback waits for a person's `perennial.dev/approve`."
     COOLDOWN = "Cooldown", "An action waits for `spec.governor.cooldown`."
+    NOTHING_NEW = (
+        "NothingNew",
+        "A retrain came to the model that is accepted already: the training data have not changed, and it is not asked "
+        "for again soon.",
+    )
     STOPPED = (
         "Stopped",
         "`spec.governor.stopAfter` retrains, or rollbacks, brought no long calm: a person has to look.",

@@ -12,10 +12,10 @@ import random
 from datetime import UTC, datetime
 
 from .client import Client
-from .errors import AlreadyExists, ApiError, Conflict, NotFound
+from .errors import AlreadyExists, ApiError, Conflict, Forbidden, NotFound
 from .metrics import LEADER
 from .plan import Manifest
-from .resources import LEASES
+from .resources import DEPLOYMENTS, LEASES
 
 LEASE_SECONDS = 12
 """A leader that was killed is followed within this time and one retry: 14 s."""
@@ -26,13 +26,19 @@ logger = logging.getLogger(__name__)
 
 
 class Lease:
-    """One Lease, and this process as one of those that want it. `identity` differs between any two processes."""
+    """One Lease, and this process as one of those that want it. `identity` differs between any two processes.
 
-    def __init__(self, client: Client, namespace: str, name: str, identity: str) -> None:
+    With the Deployment of these processes, if it is named, the Lease goes too: nobody else would delete it.
+    """
+
+    def __init__(
+        self, client: Client, namespace: str, name: str, identity: str, *, deployment: str | None = None
+    ) -> None:
         self._client = client
         self._namespace = namespace
         self._name = name
         self._identity = identity
+        self._deployment = deployment
         self._held: Manifest | None = None
         self._seen: tuple[str, float] = ("", 0.0)
         LEADER.labels(name).set(0)
@@ -100,8 +106,9 @@ class Lease:
         if holder and holder != self._identity and (left := self._seconds_left(current)) > 0:
             return min(left, RETRY_SECONDS)
         changes = int(spec.get("leaseTransitions") or 0) + 1
+        taken = {"metadata": current["metadata"] | await self._owner(), "spec": self._spec(changes, _now())}
         try:
-            self._held = await self._client.replace(LEASES, current | {"spec": self._spec(changes, _now())})
+            self._held = await self._client.replace(LEASES, current | taken)
         except Conflict:
             return RETRY_SECONDS
         return None
@@ -110,7 +117,7 @@ class Lease:
         manifest = {
             "apiVersion": LEASES.api_version,
             "kind": LEASES.kind,
-            "metadata": {"namespace": self._namespace, "name": self._name},
+            "metadata": {"namespace": self._namespace, "name": self._name} | await self._owner(),
             "spec": self._spec(0, _now()),
         }
         try:
@@ -118,6 +125,18 @@ class Lease:
         except AlreadyExists:
             return RETRY_SECONDS
         return None
+
+    async def _owner(self) -> Manifest:
+        """Who takes the Lease along. Raises NotFound where it is gone already: a Lease that was made now would stay."""
+        if self._deployment is None:
+            return {}
+        try:
+            owner = await self._client.get(DEPLOYMENTS, self._namespace, self._deployment)
+        except Forbidden as error:
+            logger.warning("The lease %s will outlive the Deployment: %s", self._name, error)
+            return {}
+        named = {"name": self._deployment, "uid": owner["metadata"]["uid"]}
+        return {"ownerReferences": [{"apiVersion": DEPLOYMENTS.api_version, "kind": DEPLOYMENTS.kind, **named}]}
 
     def _seconds_left(self, current: Manifest) -> float:
         now = asyncio.get_running_loop().time()

@@ -169,7 +169,7 @@ def _kept(column: Column) -> Column:
     """What an anchor needs to be measured from: of a number every other edge, since the other side has all of its own,
     of a text the categories that have a cell."""
     if isinstance(column, Categorical):
-        return Categorical(column.name, column.categories, column.counts)
+        return Categorical(column.name, column.categories, column.counts, groups=column.groups)
     edges = len(column.edges)
     kept = {*range(0, edges, 2), edges - 1}
     return binned(msgspec.structs.replace(column, probes=[place for place in range(edges) if place not in kept]))

@@ -20,6 +20,7 @@ from perennial.wire.stats import Pairs
 
 from .anchor import Anchor
 from .baseline import Baseline
+from .course import Course
 from .harm import Harm
 from .history import History, Hours
 from .requests import Governor
@@ -34,24 +35,25 @@ LEVEL = 1
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """How far a pod's epochs were taken. `seen` is when the last one closed, `rate` its rows a second, `model` what it
-    serves, where that is known.
+    """How far a pod's epochs were taken. `seen` is when the last one closed, `rows` how many rows the pod had counted
+    by then, `rate` the rows a second of the last one with any; `model` is what it serves. None is unknown.
 
-    `drained` says that the pod was ending when it last answered, `gone` when it was first missed.
+    `last` says that the pod counted nothing more when it last answered, `gone` when it was first missed.
     """
 
     incarnation: str
     number: int = 0
     seen: float = 0.0
+    rows: int | None = None
     rate: float = 0.0
-    drained: bool = False
+    last: bool = False
     gone: float | None = None
     model: str | None = None
 
 
 class Tally(msgspec.Struct, frozen=True):
     """What was counted for a model, also after it was replaced: labels come late. `waiting` are losses since the last
-    step of the bet at `stepped`, `losses` those of the last steps: no decision looks at them, people do. `pairs` are
+    step of the bet at `stepped`, `losses` all of them by when the predictions were made. `pairs` are
     what labels say of it and of others, by their digests, since harm was last found, at so many labels as
     `labels_then`. Of labels with a known score, `scored`, so many are `positives`, which is a class where the score is
     its probability."""
@@ -63,7 +65,7 @@ class Tally(msgspec.Struct, frozen=True):
     waiting: list[int] = []
     stepped: float = 0.0
     harm: Harm | None = None
-    losses: History = ()
+    losses: Course = Course()
     pairs: dict[str, Pairs] = {}
     labels_then: int = 0
     scored: int = 0
@@ -127,10 +129,12 @@ class Joins(msgspec.Struct, frozen=True):
 class Checkpoint(msgspec.Struct, frozen=True):
     """The whole memory. `opened` and `closed` are the newest judged window's (Unix seconds); `sight` is what could be
     seen in the windows that are kept, and what the baseline lets be seen at all (`sight.py`); `calm` counts windows in
-    a row with nothing to act upon; `suspicion` is the bet on what scores let expect; `released` is the last token of
-    `perennial.dev/release`, `settled` the model that it was about; what was served before `resumed`, since the monitor
-    was suspended, counts for nothing. `anchor` goes on under other models, and `succeeds`
-    says that one before was judged by a whole baseline."""
+    a row with nothing to act upon; `suspicion` is the bet on what scores let expect, and `scores` their course;
+    `released` is the last token of `perennial.dev/release`, `settled` the model that it was about; what was served
+    before `begun`, when the monitor was made or went on after a suspension, counts for nothing: `suspension` is the
+    generation of the spec that said so. `anchor` goes on under other models. `cut_short` counts versions in a row, the
+    first of which was judged from `cut_short_since` on, that gave way before their baseline was whole, and `succeeds`
+    says that one not long before them had a whole one."""
 
     format: int = FORMAT
     model: Judged | None = None
@@ -148,17 +152,26 @@ class Checkpoint(msgspec.Struct, frozen=True):
     calm: int = 0
     sight: tuple[float, float] = (1.0, 1.0)
     suspicion: Harm | None = None
+    scores: Course = Course()
     governor: Governor = Governor()
     released: str | None = None
     settled: str | None = None
-    resumed: float = 0.0
+    begun: float = 0.0
+    suspension: int | None = None
     succeeds: bool = False
+    cut_short: int = 0
+    cut_short_since: float = 0.0
     joins: Joins = Joins()
 
     @property
     def tally(self) -> Tally:
         """Of the judged model."""
         return self.tallies.get(self.model.sha256, Tally()) if self.model else Tally()
+
+    @property
+    def newest(self) -> float:
+        """When a pod last handed over something, by its own clock (Unix seconds); 0 before the first."""
+        return max((mark.seen for mark in self.pods.values()), default=0.0)
 
 
 class UnreadableCheckpointError(ValueError):

@@ -12,10 +12,11 @@ from perennial.api.reasons import DriftMonitorReason
 from .baseline import FEWEST_WINDOWS, Baseline
 from .checkpoint import Checkpoint, Tally
 from .harm import game
+from .judge import CUT_SHORT
 from .observed import Observed
 from .one_sided import one_sided
 from .suspicion import why_not
-from .words import NAMED, at, count, describe, fault_reason
+from .words import NAMED, at, count, describe, fault_reason, span
 
 SILENT_WINDOWS = 32
 """Windows without a label after which a monitor that shall act on harm says that it cannot see any."""
@@ -89,7 +90,7 @@ def _learning(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> str:
     period = spec.baseline.period
     if period:
         message = f"{message}, and takes at least {period}"
-    message += _misnamed(checkpoint, spec)
+    message += _misnamed(checkpoint, spec) + _in_vain(checkpoint)
     if held and not held.clean:
         return f"{message}; windows with a DataFault are not learned from"
     if not baseline or not rows or not windows:
@@ -98,6 +99,19 @@ def _learning(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> str:
     took = max(spec.baseline.rows / rows, FEWEST_WINDOWS / windows) * (checkpoint.closed - baseline.since)
     whole = baseline.since + max(took, period.seconds if period else 0.0)
     return f"{message}; at this rate it is whole at {at(whole)}"
+
+
+def _in_vain(checkpoint: Checkpoint) -> str:
+    """That versions come faster than baselines are learned, which waiting does not mend."""
+    baseline, replaced = checkpoint.baseline, checkpoint.cut_short
+    if baseline is None or replaced < CUT_SHORT:
+        return ""
+    lasted = span((baseline.since - checkpoint.cut_short_since) / replaced)
+    return (
+        f"; the last {replaced} versions gave way before theirs was whole, after {lasted} on average: if that goes on, "
+        "drift is never looked for. Ask for less (spec.baseline.rows, spec.baseline.period), train less often, or "
+        "compare with what each version held out, at once (spec.baseline.from: Training)"
+    )
 
 
 def _harm_unobservable(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> str | None:

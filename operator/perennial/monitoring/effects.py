@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import msgspec
 import numpy as np
 
 from perennial.wire.layout import Counts, CutKind, Floats, Ints, Layout, bin_counts
@@ -23,6 +24,9 @@ from .units import changed_unit
 
 CATEGORIES = 3
 """Categories named in the words about one column: that which changed most, and those that changed a third as much."""
+
+TOGETHER = 1.5
+"""How much more all rarer categories have changed together than any one or group of them where they are told as one."""
 
 NAMED = 3
 """Features named in the words about a joint column."""
@@ -160,7 +164,13 @@ def _joint(features: Sequence[str], found: Effect) -> Effect:
 
 def _categorical(column: Categorical, now: Ints, before: Counts) -> Effect:
     apart = _shares(now) - _shares(before)
-    names = [*(repr(name) for name in column.categories), "of the rarer categories", "of no known category"]
+    known = len(column.categories)
+    if column.groups > 1 and abs(apart[known:-1].sum()) > TOGETHER * np.abs(apart).max():
+        # The rarer ones have changed, and not one among them.
+        begins = [*range(known + 1), len(apart) - 1]
+        together, was = (np.add.reduceat(cells, begins) for cells in (now, before))
+        return _categorical(msgspec.structs.replace(column, groups=1), together, was)
+    names = [*(repr(name) for name in column.categories), *_rarer(column), "of no known category"]
     largest, *others = np.argsort(-np.abs(apart), kind="stable")[:CATEGORIES].tolist()
     if largest == len(names) - 1:
         return _unseen(column, now, before)
@@ -168,6 +178,16 @@ def _categorical(column: Categorical, now: Ints, before: Counts) -> Effect:
     beside = [other for other in others if abs(apart[other]) >= found.size / 3]
     words = [found.words, *(_share("Category", names[other], now, before, other).words for other in beside)]
     return replace(found, words="; ".join(words))
+
+
+def _rarer(column: Categorical) -> Iterator[str]:
+    """What the groups of the rarer categories are called."""
+    if column.groups == 1:
+        yield "of the rarer categories"
+        return
+    for place in range(column.groups):
+        first, *others = (repr(name) for name in column.others[place :: column.groups])
+        yield f"of {first} and {len(others)} other rare ones" if others else first
 
 
 def _shares(cells: Counts) -> Floats:

@@ -12,7 +12,7 @@ from perennial.kube.plan import Event
 from .checkpoint import Checkpoint
 from .objections import Decisions
 from .observed import Observed
-from .words import NAMED, describe, fault_reason
+from .words import NAMED, at, describe, fault_reason
 
 _FOUND: dict[str, tuple[str, Reason]] = {
     "TrainServeSkew": ("Warning", DriftMonitorReason.TRAIN_SERVE_SKEW),
@@ -38,6 +38,8 @@ def events(
     known = {verdict.id: verdict for verdict in before.verdicts}
     if observed.unreadable:
         yield _event("Warning", DriftMonitorReason.CHECKPOINT_UNREADABLE, observed.unreadable)
+    if lost := _lost(observed.checkpoint, checkpoint):
+        yield _event("Warning", DriftMonitorReason.COUNTS_LOST, lost)
     if _completed(before) < _completed(told):
         rows = told.baseline.rows if told.baseline else 0
         yield _event("Normal", DriftMonitorReason.BASELINE_COMPLETE, f"{rows} rows are the baseline")
@@ -51,6 +53,17 @@ def events(
     yield from _joins(before, told)
     yield from _asked(checkpoint, before)
     yield from _announced(decisions, before)
+
+
+def _lost(before: Checkpoint, now: Checkpoint) -> str | None:
+    """What pods took with them that ended unheard: also of the version before, whose coverage is shown no more."""
+    gone = [pod for pod, mark in now.pods.items() if mark.gone and pod in before.pods and not before.pods[pod].gone]
+    lost = sum(
+        tally.lost - before.tallies[sha256].lost for sha256, tally in now.tallies.items() if sha256 in before.tallies
+    )
+    if not gone or round(lost) < 1:
+        return None
+    return f"of {len(gone)} pods that ended, about {lost:.0f} rows are not counted: nobody took what they had left"
 
 
 def _named(verdict: Verdict) -> str:
@@ -114,6 +127,9 @@ def _announced(decisions: Decisions, before: DriftMonitorStatus) -> Iterator[Eve
             continue
         if decision.kind == "Stopped":
             yield _event("Warning", DriftMonitorReason.STOPPED, f"{decision.action}: {decision.next}")
+        elif decision.kind == "Stale" and decision.until:
+            message = f"{decision.action}; {decision.next} at {at(decision.until)}"
+            yield _event("Warning", DriftMonitorReason.NOTHING_NEW, message)
         elif decision.kind == "DryRun":
             yield _event("Normal", DriftMonitorReason.DRY_RUN, decision.action or "")
 

@@ -40,34 +40,15 @@ class Game:
     gains: Floats
 
 
-class Bettor(msgspec.Struct, frozen=True):
-    """One bettor. `wealth` is log(1 + his Shiryaev-Roberts sum).
-
-    `run` is the log wealth of his best start so far (a cumulative sum, back to 0 when it would be negative): where it
-    began estimates when the loss rose, and `labels` and `loss` are the rows since.
-    """
-
-    wealth: float = 0.0
-    run: float = 0.0
-    since: float = 0.0
-    labels: int = 0
-    loss: float = 0.0
-
-
 class Harm(msgspec.Struct, frozen=True):
-    """What the bettors hold. `evidence` is the log of their mean sum at the last step, `clean` how many steps it has
-    been well below the bound."""
+    """What the bettors hold: `wealth` is of each the log of 1 + his Shiryaev-Roberts sum. `evidence` is the log of
+    their mean sum at the last step, `clean` how many steps it has been well below the bound."""
 
     tolerated: float
-    bettors: tuple[Bettor, ...] = (Bettor(),) * BETTORS
+    wealth: tuple[float, ...] = (0.0,) * BETTORS
     evidence: float = 0.0
     clean: int = 0
     alarm: bool = False
-
-    @property
-    def leader(self) -> Bettor:
-        """Who has the best case."""
-        return max(self.bettors, key=lambda bettor: bettor.run)
 
 
 def game(loss: Loss, margin: float) -> Game:
@@ -86,7 +67,7 @@ def game(loss: Loss, margin: float) -> Game:
     return Game(reference, tolerated, values, np.log1p(stakes[:, None] * (values - tolerated)))
 
 
-def step(harm: Harm, game: Game, counts: list[int], *, opened: float, steps: float) -> Harm:
+def step(harm: Harm, game: Game, counts: list[int], *, steps: float) -> Harm:
     """The next step of labels: how many fell into each cell of the loss. `steps` is A, the mean number of steps to a
     false alarm.
 
@@ -95,35 +76,14 @@ def step(harm: Harm, game: Game, counts: list[int], *, opened: float, steps: flo
     """
     cells = np.zeros(len(game.values), dtype=np.int64)
     cells[: len(counts)] = counts[: len(cells)]
-    gains = game.gains @ cells
-    sums = gains + np.array([bettor.wealth for bettor in harm.bettors])
+    sums = game.gains @ cells + np.array(harm.wealth)
     evidence = float(np.logaddexp.reduce(sums)) - math.log(BETTORS)
     limit = math.log(max(steps, 1.0))
     sums -= max(evidence - limit, 0.0)
-    labels, loss = int(cells.sum()), float(cells @ game.values)
-    alarm = evidence >= limit
     return Harm(
         tolerated=harm.tolerated,
-        bettors=tuple(
-            _bet(bettor, float(gain), float(total), opened, labels, loss)
-            for bettor, gain, total in zip(harm.bettors, gains, sums, strict=True)
-        ),
+        wealth=tuple(np.logaddexp(sums, 0.0).tolist()),
         evidence=evidence,
         clean=harm.clean + 1 if evidence < CLEAR * limit else 0,
-        alarm=alarm,
-    )
-
-
-def _bet(bettor: Bettor, gain: float, total: float, opened: float, labels: int, loss: float) -> Bettor:
-    run = bettor.run + gain
-    wealth = float(np.logaddexp(total, 0.0))
-    if run <= 0:
-        return Bettor(wealth=wealth)
-    began = bettor.run > 0
-    return Bettor(
-        wealth=wealth,
-        run=run,
-        since=bettor.since if began else opened,
-        labels=labels + (bettor.labels if began else 0),
-        loss=loss + (bettor.loss if began else 0.0),
+        alarm=evidence >= limit,
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -26,10 +27,11 @@ from .anchor import Anchor
 from .baseline import Baseline
 from .checkpoint import Checkpoint, Judged, Open, Tally
 from .counts import fold
+from .course import Course, anew, close, credit, cut
 from .dispersion import Dispersion
 from .faults import Finding, Stretch, finding, unexplained
 from .harm import Harm, game, step
-from .history import Bucket, crowds, hours, lengths, push, pushed, rows, stretches
+from .history import Bucket, crowds, hours, lengths, pushed, rows, stretches
 from .on_their_way import on_their_way
 from .one_sided import one_sided
 from .scan import Normal, Peak, Scan, looks_in
@@ -44,24 +46,52 @@ share."""
 TALLIES = 4
 """Models that are remembered, the judged one included."""
 
+CUT_SHORT = 3
+"""Versions in a row without a whole baseline after which a monitor learns in vain, for all that is known."""
+
 _REBASED: tuple[str, ...] = ("open", "history", "windows", "opened", "closed", "calm", "sight", "suspicion")
 
 
 def begin(checkpoint: Checkpoint, model: Judged, reference: Reference | None) -> Checkpoint:
     """Judge another model from here on: of what was found about the one before only the drift of versions holds."""
-    tallies = dict(list(checkpoint.tallies.items())[-(TALLIES - 1) :])
-    # One that comes back is judged by the labels from here on, as its windows are.
-    tally = tallies.pop(model.sha256, Tally())
-    tallies[model.sha256] = msgspec.structs.replace(tally, harm=None, stepped=0.0).from_here
+    tally = checkpoint.tallies.get(model.sha256, Tally(losses=Course(begun=checkpoint.begun)))
+    tallies = _others(checkpoint, model)
+    # One that comes back is judged by what it predicts from here on, as its windows are.
+    losses = (anew if tally.loss else cut)(tally.losses, checkpoint.newest)
+    tallies[model.sha256] = msgspec.structs.replace(tally, harm=None, stepped=0.0, losses=losses).from_here
     begun = msgspec.structs.replace(
         _rebased(checkpoint),
         model=model,
         reference=None,
         tallies=tallies,
         anchor=_told(checkpoint),
-        succeeds=checkpoint.succeeds or (checkpoint.baseline is not None and checkpoint.baseline.complete),
+        **_learned(checkpoint),
     )
     return refer(begun, reference) if reference else begun
+
+
+def _others(checkpoint: Checkpoint, model: Judged) -> dict[str, Tally]:
+    """The tallies to keep beside this model's. That of the one before is the last to go: its pods have yet to end, and
+    it may be gone back to."""
+    before = checkpoint.model.sha256 if checkpoint.model else ""
+    others = [digest for digest in checkpoint.tallies if digest != model.sha256]
+    others.sort(key=lambda digest: digest == before)
+    return {digest: checkpoint.tallies[digest] for digest in others[-(TALLIES - 1) :]}
+
+
+def _learned(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What is remembered of baselines when a version gives way to another."""
+    baseline = checkpoint.baseline
+    if baseline is None:
+        return {}
+    if baseline.complete:
+        return {"succeeds": True, "cut_short": 0}
+    cut_short = checkpoint.cut_short + 1
+    return {
+        "succeeds": checkpoint.succeeds and cut_short < CUT_SHORT,
+        "cut_short": cut_short,
+        "cut_short_since": checkpoint.cut_short_since if checkpoint.cut_short else baseline.since,
+    }
 
 
 def refer(checkpoint: Checkpoint, reference: Reference) -> Checkpoint:
@@ -69,6 +99,15 @@ def refer(checkpoint: Checkpoint, reference: Reference) -> Checkpoint:
     tally = msgspec.structs.replace(checkpoint.tally, loss=reference.loss)
     tallies = {**checkpoint.tallies, reference.model: tally}
     return msgspec.structs.replace(checkpoint, reference=reference, tallies=tallies)
+
+
+def start(checkpoint: Checkpoint, since: float) -> Checkpoint:
+    """What was served before (Unix seconds), while there was no monitor or a suspended one, is not judged."""
+    tallies = {
+        digest: msgspec.structs.replace(tally, losses=anew(tally.losses, since))
+        for digest, tally in checkpoint.tallies.items()
+    }
+    return msgspec.structs.replace(checkpoint, begun=since, tallies=tallies)
 
 
 def release(checkpoint: Checkpoint, token: str) -> Checkpoint:
@@ -82,8 +121,7 @@ def release(checkpoint: Checkpoint, token: str) -> Checkpoint:
     )
     if not fresh.model:
         return fresh
-    tally = msgspec.structs.replace(fresh.tally, harm=None, waiting=[]).from_here
-    tallies = {**fresh.tallies, fresh.model.sha256: tally}
+    tallies = {**fresh.tallies, fresh.model.sha256: _acquitted(fresh.tally, checkpoint.newest).from_here}
     return msgspec.structs.replace(fresh, tallies=tallies, settled=fresh.model.sha256)
 
 
@@ -96,9 +134,9 @@ def advance(checkpoint: Checkpoint, spec: DriftMonitorSpec, answers: Mapping[str
     reference = checkpoint.reference
     if reference is None:
         others = {pod: answer for pod, answer in answers.items() if not _serves(answer, checkpoint.model)}
-        return fold(checkpoint, others, cells=0)
+        return fold(checkpoint, others, cells=0, now=now)
     cells = sum(column.cells for column in reference.columns)
-    checkpoint = fold(_based(_anchored(checkpoint, reference, spec, now), spec, now), answers, cells=cells)
+    checkpoint = fold(_based(_anchored(checkpoint, reference, spec, now), spec, now), answers, cells=cells, now=now)
     window = checkpoint.open
     if window and _is_full(window, spec):
         checkpoint = _judge(checkpoint, window, reference, spec)
@@ -201,12 +239,31 @@ def _judge(checkpoint: Checkpoint, window: Open, reference: Reference, spec: Dri
         return checkpoint
     layout = layout_of(reference)
     bucket = Bucket(1, window.rows, window.opened, window.closed, window.cells, window.hours)
-    closed = msgspec.structs.replace(
-        checkpoint, open=None, windows=checkpoint.windows + 1, opened=window.opened, closed=window.closed
-    )
+    closed = _closed(checkpoint, window)
     if baseline.complete:
         return _scan(closed, bucket, baseline, layout, spec)
     return _learn(closed, bucket, window.by_hour, baseline, layout, reference, spec)
+
+
+def _closed(checkpoint: Checkpoint, window: Open) -> Checkpoint:
+    tallies = dict(checkpoint.tallies)
+    if checkpoint.model:
+        tally = checkpoint.tally
+        losses = close(tally.losses, window.opened, window.closed, keep=_dated(checkpoint.triage))
+        tallies[checkpoint.model.sha256] = msgspec.structs.replace(tally, losses=losses)
+    return msgspec.structs.replace(
+        checkpoint,
+        open=None,
+        windows=checkpoint.windows + 1,
+        opened=window.opened,
+        closed=window.closed,
+        tallies=tallies,
+    )
+
+
+def _dated(triage: Triage) -> list[float]:
+    """Since when there is harm, proved or suspected."""
+    return [verdict.since for verdict in triage.verdicts if verdict.loss]
 
 
 def _scan(
@@ -238,9 +295,13 @@ def _mended(checkpoint: Checkpoint, before: Triage) -> Checkpoint:
     for state in ("Harm", "HarmSuspected"):
         if (verdict := found.of(state)) and verdict.found >= fault.since:
             found = found.replace(state, None)
-    tally = msgspec.structs.replace(checkpoint.tally, harm=None, waiting=[])
-    tallies = {**checkpoint.tallies, checkpoint.model.sha256: tally}
+    tallies = {**checkpoint.tallies, checkpoint.model.sha256: _acquitted(checkpoint.tally, checkpoint.closed)}
     return msgspec.structs.replace(checkpoint, triage=found, tallies=tallies, suspicion=None)
+
+
+def _acquitted(tally: Tally, at: float) -> Tally:
+    """Without evidence of harm, and with none to come from labels of predictions before `at`."""
+    return msgspec.structs.replace(tally, harm=None, waiting=[], losses=anew(tally.losses, at))
 
 
 def _of_scores(scan: Scan, bucket: Bucket) -> float:
@@ -260,20 +321,23 @@ def _suspected(
     if reference is None or reference.expected is None or reference.loss is None or why_not(reference, margin):
         return checkpoint
     bet = bet_on_scores(reference.expected, reference.loss, reference.score.counts, margin, dispersion)
-    before = checkpoint.suspicion
+    before, course = checkpoint.suspicion, checkpoint.scores
     if before is None or before.tolerated != bet.tolerated:
-        before = Harm(bet.tolerated)
+        before, course = Harm(bet.tolerated), Course()
     score = bucket.cells[layout.slice(len(layout.columns) - 1)]
-    harm = step(before, bet, score, opened=bucket.opened, steps=looks(spec, SUSPICION_SHARE))
+    harm = step(before, bet, score, steps=looks(spec, SUSPICION_SHARE))
+    course = credit(course, [(bucket.opened, score)])
+    course = close(course, bucket.opened, bucket.closed, keep=_dated(checkpoint.triage))
     found = triage_harm(
         checkpoint.triage,
         harm,
-        bet.reference,
+        bet,
+        course,
         state="HarmSuspected",
         model=reference.model,
         closed=bucket.closed,
     )
-    return msgspec.structs.replace(checkpoint, suspicion=harm, triage=found)
+    return msgspec.structs.replace(checkpoint, suspicion=harm, scores=course, triage=found)
 
 
 def _learn(
@@ -363,24 +427,27 @@ def _bet(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> Checkpoint:
     """One step of the bet for each model whose labels have waited for a window's period: the allowance is in
     windows."""
     for digest, tally in checkpoint.tallies.items():
-        newest = max((mark.seen for mark in checkpoint.pods.values()), default=0.0)
         if _proves_nothing(checkpoint, digest):
             tally = msgspec.structs.replace(tally, waiting=[], harm=None)
             checkpoint = msgspec.structs.replace(checkpoint, tallies={**checkpoint.tallies, digest: tally})
-        if tally.loss is None or not sum(tally.waiting) or newest - tally.stepped < spec.window.period.seconds:
+        if (
+            tally.loss is None
+            or not sum(tally.waiting)
+            or checkpoint.newest - tally.stepped < spec.window.period.seconds
+        ):
             continue
         rules = game(tally.loss, spec.harm.margin.fraction)
         harm = tally.harm
         if harm is None or harm.tolerated != rules.tolerated:
             harm = Harm(rules.tolerated)
-        opened = tally.stepped or newest
-        harm = step(harm, rules, tally.waiting, opened=opened, steps=looks(spec, HARM_SHARE))
-        losses = push(tally.losses, _labelled(tally.waiting, len(rules.values), opened, newest))
-        stepped = msgspec.structs.replace(tally, harm=harm, waiting=[], stepped=newest, losses=losses)
+        harm = step(harm, rules, tally.waiting, steps=looks(spec, HARM_SHARE))
+        stepped = msgspec.structs.replace(tally, harm=harm, waiting=[], stepped=checkpoint.newest)
         found = checkpoint.triage
         if checkpoint.model and digest == checkpoint.model.sha256:
-            found = triage_harm(found, harm, rules.reference, model=digest, closed=newest)
+            found = triage_harm(found, harm, rules, tally.losses, model=digest, closed=checkpoint.newest)
             stepped = stepped if checkpoint.triage.of("Harm") or not found.of("Harm") else stepped.from_here
+            # Where few rows come a window is long: what is still to be predicted is dated as finely as it is judged.
+            stepped = msgspec.structs.replace(stepped, losses=cut(tally.losses, checkpoint.newest, keep=_dated(found)))
         tallies = {**checkpoint.tallies, digest: stepped}
         checkpoint = msgspec.structs.replace(checkpoint, tallies=tallies, triage=found)
     return checkpoint
@@ -391,8 +458,3 @@ def _proves_nothing(checkpoint: Checkpoint, digest: str) -> bool:
     if reference is None or digest != reference.model:
         return False
     return one_sided(checkpoint.tallies[digest], reference) is not None
-
-
-def _labelled(losses: list[int], cells: int, opened: float, closed: float) -> Bucket:
-    counts = [*losses, *[0] * cells][:cells]
-    return Bucket(1, sum(counts), opened, closed, counts)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from .requests import Action, Back, Governor, Request
+from .words import at
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,26 @@ class Return:
 
 
 @dataclass(frozen=True, slots=True)
+class Stale:
+    """Training data as run `version` found them at `seen`: what they were at `since` (Unix seconds)."""
+
+    version: int
+    since: float
+    seen: float
+
+    @property
+    def until(self) -> float:
+        """When they have been the same for twice as long: what did not change for an hour may the next, what did not
+        for a month hardly will tomorrow."""
+        return 2 * self.seen - self.since
+
+
+@dataclass(frozen=True, slots=True)
 class Situation:
     """What matters beyond the monitor. `accepted` is the TrainingJob's accepted version, 0 without one; `taken` are the
     last requests that the TrainingJob and the deployment noted; `pinned` is the version that the deployment is held to;
     `busy` says what is already going on that may be the cure, `fruitless` how the run that was asked for last has ended
-    if that brought no cure.
+    if that brought no cure, `stale` what a run since the last cause found of its data if they were the same as before.
 
     `rival` is the name of the monitor that acts instead of this one; `approved` is the proposal that a person said yes
     to; `found` is when the first cause of the action was found, and `hasty` says that no whole window was judged since
@@ -65,6 +81,7 @@ class Situation:
     taken: frozenset[str] = frozenset()
     busy: str | None = None
     fruitless: str | None = None
+    stale: Stale | None = None
     way_back: Return = Return()
     rival: str | None = None
     data_fault: bool = False
@@ -80,7 +97,17 @@ class Decision:
     something changes."""
 
     kind: Literal[
-        "Requested", "Proposed", "InFlight", "Cooldown", "Stopped", "Braked", "DryRun", "Unproven", "Held", "NotActing"
+        "Requested",
+        "Proposed",
+        "InFlight",
+        "Cooldown",
+        "Stale",
+        "Stopped",
+        "Braked",
+        "DryRun",
+        "Unproven",
+        "Held",
+        "NotActing",
     ]
     action: str | None
     next: str
@@ -150,6 +177,19 @@ def _retrain_in_flight(governor: Governor, situation: Situation, _: Limits) -> D
 
 def _retrain_dry_run(_: Governor, situation: Situation, limits: Limits) -> Decision | None:
     return _dry_run(f"a retrain of TrainingJob {situation.training_job}", limits)
+
+
+def _retrain_stale(governor: Governor, situation: Situation, _: Limits) -> Decision | None:
+    """A retrain on the same data yields the same model: it would only use up what `stopAfter` allows."""
+    stale = situation.stale
+    if stale is None:
+        return None
+    until = max(stale.until, governor.cooldown_until)
+    if situation.now >= until:
+        return None
+    same = f"the training data are what they were at {at(stale.since)}, as run v{stale.version} found"
+    start = f"once they are others, kubectl perennial run tj/{situation.training_job} trains at once"
+    return Decision("Stale", None, f"{same}; {start}, else a retrain is asked for", until)
 
 
 def _retrain_cooldown(governor: Governor, situation: Situation, _: Limits) -> Decision | None:
@@ -225,6 +265,7 @@ RULES: dict[Action, tuple[Rule, ...]] = {
         _retrain_hasty,
         _retrain_dry_run,
         _stopped,
+        _retrain_stale,
         _retrain_cooldown,
         _retrain_brake,
     ),

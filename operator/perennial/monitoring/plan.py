@@ -6,7 +6,6 @@ by the checkpoint that the API server then has.
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from datetime import datetime
 
@@ -17,13 +16,14 @@ from perennial.api.driftmonitor import DriftMonitorSpec
 from perennial.api.modeldeployment_status import ModelDeploymentStatus
 from perennial.api.reasons import CommonReason, DriftMonitorReason, Reason
 from perennial.kube.ownership import owner_reference
-from perennial.kube.plan import Child, Manifest, Plan, Problem
+from perennial.kube.plan import Child, Manifest, Mode, Plan, Problem
 from perennial.kube.resources import CONFIGMAPS
 
 from . import judge
 from .checkpoint import MOST_BYTES, Checkpoint, Judged, encode, size_of
 from .counts import miss
 from .events import events
+from .fruitless import fruitless, stale_data
 from .governor import decide, follow, withdraw
 from .joins import Joining, joining
 from .names import CHECKPOINT
@@ -86,8 +86,9 @@ def _counted(observed: Observed, spec: DriftMonitorSpec, now: datetime) -> Check
     checkpoint = observed.checkpoint
     look = observed.look
     stable = observed.deployment.status.stable if observed.deployment else None
-    if observed.resumes:
-        checkpoint = msgspec.structs.replace(checkpoint, resumed=now.timestamp())
+    if (since := now.timestamp() if observed.resumes else observed.created) > checkpoint.begun:
+        checkpoint = judge.start(checkpoint, since)
+        checkpoint = msgspec.structs.replace(checkpoint, suspension=observed.status.observed_generation)
     token = observed.release
     if token and token != checkpoint.released:
         checkpoint = judge.release(checkpoint, token)
@@ -96,7 +97,7 @@ def _counted(observed: Observed, spec: DriftMonitorSpec, now: datetime) -> Check
     if look.reference and checkpoint.model and look.reference.model == checkpoint.model.sha256:
         checkpoint = judge.refer(checkpoint, look.reference)
     checkpoint = judge.advance(checkpoint, spec, look.answers, now.timestamp())
-    return checkpoint if look.present is None else miss(checkpoint, look.present, now.timestamp())
+    return checkpoint if look.present is None else miss(checkpoint, look.present, now.timestamp(), look.quiet)
 
 
 def _governed(
@@ -112,8 +113,9 @@ def _governed(
         if not causes:
             governor = withdraw(governor, action)
             continue
-        found = min(cause.found for cause in causes)
-        situation = replace(situation, hasty=checkpoint.opened < causes[0].found, found=found)
+        times = [cause.found for cause in causes]
+        hasty, stale = checkpoint.opened < causes[0].found, stale_data(observed, max(times))
+        situation = replace(situation, hasty=hasty, found=min(times), stale=stale)
         governor, decision = decide(governor, action, _cause(causes[0], action, situation), situation, limits)
         decisions |= {verdict.id: (*decisions.get(verdict.id, ()), decision) for verdict in causes}
     return msgspec.structs.replace(checkpoint, governor=governor), decisions
@@ -146,7 +148,7 @@ def _situation(observed: Observed, checkpoint: Checkpoint, now: datetime) -> Sit
         accepted=training.accepted.version if training and training.accepted else 0,
         taken=_taken(observed),
         busy=_busy(observed, checkpoint),
-        fruitless=_fruitless(observed, checkpoint),
+        fruitless=fruitless(observed, checkpoint),
         way_back=way_back(observed, checkpoint),
         rival=observed.rival,
         data_fault=checkpoint.triage.of("DataFault") is not None,
@@ -183,24 +185,6 @@ def _busy(observed: Observed, checkpoint: Checkpoint) -> str | None:
     if deployment and _is_out(accepted.sha256, deployment.status):
         return None
     return f"version {accepted.version} was accepted and waits for its rollout"
-
-
-_FRUITLESS = {
-    "Unchanged": "came to the very model that is accepted already: its data have nothing new to learn from",
-    "Rejected": "missed a gate",
-    "Failed": "failed",
-}
-
-
-def _fruitless(observed: Observed, checkpoint: Checkpoint) -> str | None:
-    """What became of the run that was asked for last, where no new version did."""
-    request = checkpoint.governor.latest("Retrain")
-    run = observed.training.runs[0] if observed.training and observed.training.runs else None
-    if request is None or run is None or run.triggered_by != observed.identity.name or run.started_at is None:
-        return None
-    if run.started_at.timestamp() < math.floor(request.created):
-        return None
-    return f"run v{run.version} {_FRUITLESS[run.state]}" if run.state in _FRUITLESS else None
 
 
 def _is_out(sha256: str, deployment: ModelDeploymentStatus) -> bool:
@@ -256,7 +240,7 @@ def _whole(
         return _too_large(observed, checkpoint, size, now)
     told = status(observed, checkpoint, decisions, now, labels=labels, blocked=_blocked(observed, checkpoint))
     return Plan(
-        children=(Child(CONFIGMAPS, configmap), *labels.children),
+        children=(Child(CONFIGMAPS, configmap, Mode.RECORD), *labels.children),
         status=told.to_manifest(),
         events=tuple(events(observed, checkpoint, decisions, told)),
         requeue_after=_requeue(observed, decisions, labels, now),
@@ -277,6 +261,8 @@ def _configmap(observed: Observed, checkpoint: Checkpoint) -> Manifest:
     stored = observed.stored
     unchanged = stored is not None and checkpoint == observed.checkpoint and observed.unreadable is None
     identity = observed.identity
+    # What another operator has written since, one that led before or leads by now, pods have forgotten.
+    version = {"resourceVersion": stored["metadata"]["resourceVersion"]} if stored else {}
     return {
         "apiVersion": CONFIGMAPS.api_version,
         "kind": CONFIGMAPS.kind,
@@ -285,6 +271,7 @@ def _configmap(observed: Observed, checkpoint: Checkpoint) -> Manifest:
             "namespace": identity.namespace,
             "labels": identity.labels(CHECKPOINT),
             "ownerReferences": [owner_reference(observed.manifest)],
+            **version,
         },
         "binaryData": stored["binaryData"] if stored and unchanged else encode(checkpoint),
     }

@@ -12,8 +12,9 @@ from typing import Literal
 
 import msgspec
 
+from .course import Course, rise, since
 from .faults import Finding, FindingState, unexplained
-from .harm import Harm
+from .harm import Game, Harm
 from .verdict import Loss, State, Verdict, identify
 
 CLEAN: dict[State, int] = {"DataFault": 8, "Drift": 32, "MinorDrift": 32, "HarmSuspected": 32, "Harm": 32}
@@ -69,9 +70,9 @@ def triage(before: Triage, findings: Findings, *, model: str, opened: float, clo
 
 
 def triage_harm(
-    before: Triage, harm: Harm, reference: float, *, state: HarmState = "Harm", model: str, closed: float
+    before: Triage, harm: Harm, game: Game, course: Course, *, state: HarmState = "Harm", model: str, closed: float
 ) -> Triage:
-    """The verdicts after one more step of the bet, on labels or on what scores let expect."""
+    """The verdicts after one more step of the bet, on labels or on what scores let expect, whose course that is."""
     known = before.of(state)
     if not harm.alarm and known is None:
         return before
@@ -79,10 +80,10 @@ def triage_harm(
         return before.replace(state, None)
     if not harm.alarm:
         return before
-    leader = harm.leader
-    loss = Loss(reference, harm.tolerated, leader.loss / max(leader.labels, 1))
-    verdict = known or Verdict(identify(model, state, closed), state, leader.since, closed, leader.labels)
-    return before.replace(state, msgspec.structs.replace(verdict, loss=loss, n=leader.labels))
+    found = since(course, game, known.since) if known else rise(course, game)
+    loss = Loss(game.reference, harm.tolerated, found.loss)
+    verdict = known or Verdict(identify(model, state, closed), state, found.since, closed, found.labels)
+    return before.replace(state, msgspec.structs.replace(verdict, loss=loss, n=found.labels))
 
 
 def skew(findings: Iterable[Finding], *, model: str, closed: float, since: float, n: int) -> Verdict | None:

@@ -16,7 +16,7 @@ from .triage import CLEAN
 from .verdict import State, Verdict
 from .words import at, digits, moment, span
 
-_TIMES = {"Cooldown": " at", "Braked": "; one is possible at"}
+_TIMES = {"Cooldown": " at", "Stale": " at", "Braked": "; one is possible at"}
 """How a decision's time is said; of all others it is until when they hold."""
 
 _OF_LOSS = ("HarmSuspected", "Harm")

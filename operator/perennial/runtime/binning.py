@@ -1,8 +1,8 @@
 """Values to cells of a reference: the one place where trainer and server agree on what falls where.
 
 A numeric value's cell is `searchsorted(edges, value, side="right")`, missing values come last; a category's is its
-place among the top ones, then *other*, *unseen*, *missing* (see `wire/reference.py`). numpy only: the server imports
-this.
+place among the top ones, then the *others* by group, *unseen*, *missing* (see `wire/reference.py`). numpy only: the
+server imports this.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ def numeric_cells(column: Numeric, values: ArrayLike) -> Cells:
 def category_cells(column: Categorical) -> dict[str, int]:
     """The cell of each known text. Any other is unseen: `cells.get(text, unseen_cell(column))`."""
     top = len(column.categories)
-    cells = dict.fromkeys(column.others, top)
+    cells = {category: top + place % column.groups for place, category in enumerate(column.others)}
     cells |= {category: cell for cell, category in enumerate(column.categories)}
-    cells[MISSING_TEXT] = top + 2
+    cells[MISSING_TEXT] = column.cells - 1
     return cells
 
 
 def unseen_cell(column: Categorical) -> int:
     """Where texts fall that the run's training rows did not have."""
-    return len(column.categories) + 1
+    return column.cells - 2
 
 
 def text_cells(column: Categorical, texts: Iterable[str]) -> Cells:

@@ -320,8 +320,10 @@ def _spread_evenly(bounds: int) -> list[int]:
 
 
 def _categorical(column: Categorical, index: int, start: int) -> list[tuple[CutKind, int, int, int]]:
-    other = start + len(column.categories)
-    cuts = [(CutKind.CATEGORY, cell, cell + 1, 0) for cell in range(start, other)]
-    if column.others:
-        cuts.append((CutKind.CATEGORY, other, other + 1, 0))
-    return [*cuts, (CutKind.UNSEEN, other + 1, other + 2, 0)]
+    others, unseen = start + len(column.categories), start + column.cells - 2
+    cells = range(start, unseen if column.others else others)
+    cuts = [(CutKind.CATEGORY, cell, cell + 1, 0) for cell in cells]
+    if column.groups > 1:
+        # What all of them do together is little in each.
+        cuts.append((CutKind.CATEGORY, others, unseen, 0))
+    return [*cuts, (CutKind.UNSEEN, unseen, unseen + 1, 0)]

@@ -48,10 +48,12 @@ class Numeric(msgspec.Struct, tag="numeric", omit_defaults=True):
 
 
 class Categorical(msgspec.Struct, tag="categorical", omit_defaults=True):
-    """A categorical or boolean column: the top categories, then *other* (known but not among them), *unseen*,
-    *missing*.
+    """A categorical or boolean column: the top categories, then `groups` cells of *others* (known but not among them),
+    *unseen*, *missing*.
 
-    `closed` says that `data.expect` has a list of its values: any other is broken data, not news.
+    Others are in the order in which they are common, and the one at place i is of group i % `groups`: of many rare
+    ones a single one that becomes common shows in its group, which is as rare as they are few. `closed` says that
+    `data.expect` has a list of the column's values: any other is broken data, not news.
     """
 
     name: str
@@ -59,10 +61,11 @@ class Categorical(msgspec.Struct, tag="categorical", omit_defaults=True):
     counts: list[int]
     others: list[str] = []
     closed: bool = False
+    groups: int = 1
 
     @property
     def cells(self) -> int:
-        return len(self.categories) + 3
+        return len(self.categories) + self.groups + 2
 
 
 Column = Numeric | Categorical

@@ -87,6 +87,7 @@ def test_the_operator_reads_what_the_chart_sets() -> None:
     rendered = {
         "PERENNIAL_NAMESPACE": "somewhere",
         "PERENNIAL_POD_NAME": "perennial-0",
+        "PERENNIAL_DEPLOYMENT": "perennial",
         "PERENNIAL_POD_LABELS": '{"app.kubernetes.io/name":"other"}',
         "PERENNIAL_WATCH_NAMESPACES": "a,b",
         "PERENNIAL_RUNTIME_IMAGE": VALUES["image"]["runtime"],

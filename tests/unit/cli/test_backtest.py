@@ -249,7 +249,7 @@ def test_windows_and_epochs_are_as_in_a_pod(tmp_path: Path, rows: int, period: s
     values = rest.frame["delay"].to_numpy()
     assert total[: column.cells].tolist() == count_cells(numeric_cells(column, values), column.cells).tolist()
     labels = [epoch.models["first-rows"].labels for epoch in counts]
-    assert sum(sum(each.loss) for each in labels if each) == len(rest)
+    assert sum(sum(sum(cells) for cells in each.loss.values()) for each in labels if each) == len(rest)
     assert sum(sum(each.score) for each in labels if each) == len(rest)
     assert all(before.closed <= after.opened for before, after in pairwise(counts))
     served = iter(rest.seconds.tolist())

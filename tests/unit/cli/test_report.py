@@ -138,6 +138,15 @@ def test_the_page_has_every_part() -> None:
     assert read.elements.count("svg") == 1 + 2 * len(told.features)
 
 
+def test_a_number_says_what_it_is_where_there_is_no_room_for_a_head() -> None:
+    """On a phone rows of the table are blocks, of which the style writes these."""
+    text = page(Monitored(["delay"]).see(12).content(), NOW)
+    heads = re.findall(r'<td class="number" data-head="(\w+)">', text)
+    assert heads == ["Effect", "Evidence", "PSI"] * 3
+    assert text.count('class="number"') == len(heads)
+    assert "@media screen and (max-width: 640px)" in text
+
+
 def test_what_is_asked_for_and_what_the_version_before_would_do_is_there() -> None:
     seen = Monitored(["delay"], actions=[{"state": "Harm", "action": "Rollback"}]).see(12).see(6, error=0.5)
     asked = {"id": "b1", "action": "Rollback", "reason": "Harm", "createdAt": "2026-03-01T11:59:00Z"}

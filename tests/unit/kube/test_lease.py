@@ -9,6 +9,8 @@ import pytest
 from perennial.kube.client import Client
 from perennial.kube.errors import ApiError, from_status
 from perennial.kube.lease import LEASE_SECONDS, RENEW_SECONDS, RETRY_SECONDS, Lease
+from perennial.kube.plan import Manifest, Resource
+from perennial.kube.resources import LEASES
 from tests.oracles.apiserver import ApiServer, Write
 
 pytestmark = pytest.mark.looptime
@@ -130,3 +132,52 @@ async def test_a_renewal_whose_answer_was_lost_was_a_renewal() -> None:
     await asyncio.sleep(60)
     assert not leader.done()
     leader.cancel()
+
+
+class Discreet(ApiServer):
+    """Tells of Leases only."""
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> Manifest:
+        if resource is not LEASES:
+            raise from_status({"code": 403, "reason": "Forbidden", "message": "no"})
+        return await super().get(resource, namespace, name)
+
+
+DEPLOYMENT = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"namespace": "system", "name": "it"}}
+
+
+def owners(server: ApiServer) -> list[Manifest]:
+    found: list[Manifest] = server.objects["leases", "system", "perennial"]["metadata"]["ownerReferences"]
+    return found
+
+
+async def test_it_goes_with_the_deployment_and_does_not_come_back() -> None:
+    """Of a release that is uninstalled the processes outlive the Deployment by a while."""
+    server = ApiServer()
+    uid = server.put("deployments", DEPLOYMENT)["metadata"]["uid"]
+    first = Lease(server, "system", "perennial", "a", deployment="it")
+    await first.acquire()
+    assert owners(server) == [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "it", "uid": uid}]
+    server.remove("deployments", "system", "it")
+    await first.hold()
+    again = asyncio.create_task(first.acquire())
+    await asyncio.sleep(60)
+    assert not again.done()
+    assert ("leases", "system", "perennial") not in server.objects
+    server.put("deployments", DEPLOYMENT)
+    await again
+
+
+async def test_one_that_was_left_behind_is_owned_anew() -> None:
+    server = ApiServer()
+    await lease(server, "before").acquire()
+    await asyncio.sleep(2 * LEASE_SECONDS)
+    uid = server.put("deployments", DEPLOYMENT)["metadata"]["uid"]
+    await Lease(server, "system", "perennial", "a", deployment="it").acquire()
+    assert [owner["uid"] for owner in owners(server)] == [uid]
+
+
+async def test_who_may_not_read_the_deployment_leads_all_the_same() -> None:
+    one = Lease(Discreet(), "system", "perennial", "a", deployment="it")
+    await one.acquire()
+    assert one.is_held

@@ -19,6 +19,7 @@ def test_an_empty_environment_is_enough() -> None:
     [
         ("NAMESPACE", "ops", "operator_namespace", "ops"),
         ("POD_LABELS", '{"app": "x"}', "operator_pod_labels", {"app": "x"}),
+        ("DEPLOYMENT", "perennial", "operator_deployment", "perennial"),
         ("POD_NAME", "perennial-abc", "identity", "perennial-abc"),
         ("WATCH_NAMESPACES", "a, b,", "watch_namespaces", ("a", "b")),
         ("WATCH_NAMESPACES", "", "watch_namespaces", ()),

@@ -12,6 +12,9 @@ from perennial.wire.layout import CutKind, Layout, reference_cells
 from perennial.wire.reference import Categorical, Column, Numeric
 
 X = Numeric("x", [0.0, 1.0, 2.0, 3.0, 4.0], [0, 250, 250, 250, 250, 0, 0])
+GROUPED = Categorical(
+    "c", ["ash", "birch"], [400, 400, 100, 100, 0, 0], others=["cedar", "fir", "larch", "oak", "yew"], groups=2
+)
 C = Categorical("c", ["ash", "birch"], [500, 400, 100, 0, 0], others=["cedar"])
 
 
@@ -46,6 +49,22 @@ def test_numbers(cells: list[int], kind: str, size: float, rises: bool, words: s
         ),
         (C, CutKind.UNSEEN, [300, 200, 0, 500, 0], "Unseen", 0.5, "0.0% -> 50.0% of no known category"),
         (C, CutKind.CATEGORY, [350, 300, 100, 250, 0], "Unseen", 0.25, "0.0% -> 25.0% of no known category"),
+        (
+            GROUPED,
+            CutKind.CATEGORY,
+            [360, 360, 190, 90, 0, 0],
+            "Category",
+            0.09,
+            "10.0% -> 19.0% of 'cedar' and 2 other rare ones; 40.0% -> 36.0% 'ash'; 40.0% -> 36.0% 'birch'",
+        ),
+        (
+            GROUPED,
+            CutKind.CATEGORY,
+            [300, 300, 200, 200, 0, 0],
+            "Category",
+            0.2,
+            "20.0% -> 40.0% of the rarer categories; 40.0% -> 30.0% 'ash'; 40.0% -> 30.0% 'birch'",
+        ),
         (C, CutKind.MISSING, [0, 0, 0, 0, 70], "Missing", 1.0, "0.0% -> 100.0% missing"),
         (X, CutKind.MISSING, [0, 200, 200, 200, 200, 0, 200], "Missing", 0.2, "0.0% -> 20.0% missing"),
     ],

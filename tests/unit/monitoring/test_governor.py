@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from perennial.monitoring.governor import decide, follow, withdraw
-from perennial.monitoring.objections import Brake, Limits, Return, Situation
+from perennial.monitoring.objections import Brake, Limits, Return, Situation, Stale
 from perennial.monitoring.requests import DAY, LIFETIME, Action, Back, Governor, Proposal, Request
 
 MODEL = "a" * 64
@@ -16,6 +16,7 @@ NOW = 1_000_000.0
 LIMITS = Limits(cooldown=600.0, stop_after=3, dry_run=False)
 APPROVED_ONLY = replace(LIMITS, approval=True)
 CALM = Situation(model=MODEL, now=NOW, training_job="flights")
+SAME_FOR_AN_HOUR = Stale(4, since=NOW - 5400, seen=NOW - 1800)
 
 
 def request(**changes: object) -> Request:
@@ -48,6 +49,11 @@ def request(**changes: object) -> Request:
         (Governor(cooldown_until=NOW), CALM, LIMITS, "Requested"),
         (Governor(requests=(request(state="Taken"),)), CALM, LIMITS, "Requested"),
         (Governor(retrains=3, cooldown_until=NOW + 1), CALM, LIMITS, "Stopped"),
+        (Governor(), replace(CALM, stale=SAME_FOR_AN_HOUR), LIMITS, "Stale"),
+        (Governor(), replace(CALM, stale=SAME_FOR_AN_HOUR, now=NOW + 1800), LIMITS, "Requested"),
+        (Governor(cooldown_until=NOW + 1801), replace(CALM, stale=SAME_FOR_AN_HOUR, now=NOW + 1800), LIMITS, "Stale"),
+        (Governor(retrains=3), replace(CALM, stale=SAME_FOR_AN_HOUR), LIMITS, "Stopped"),
+        (Governor(), replace(CALM, stale=SAME_FOR_AN_HOUR, approved="p1"), APPROVED_ONLY, "Stale"),
         (Governor(retrains=3), replace(CALM, busy="it runs"), LIMITS, "InFlight"),
         (Governor(retrains=3), replace(CALM, data_fault=True), LIMITS, "Held"),
         (Governor(), replace(CALM, brake=Brake("switched off")), LIMITS, "Braked"),

@@ -40,7 +40,8 @@ class Served:
         self.number += 1
         cells = [cell for column in self.reference.columns for cell in worlds.draw(column, self.rng, ROWS)]
         made = worlds.epoch(self.number, cells, ROWS, seconds=300.0)
-        labels = Labels(loss=[honest + fraud - wrong, wrong], by_score=[0, fraud], score=[honest, fraud])
+        losses = {int(made.opened): [honest + fraud - wrong, wrong]}
+        labels = Labels(loss=losses, by_score=[0, fraud], score=[honest, fraud])
         counts = msgspec.structs.replace(made.models[worlds.MODEL], labels=labels)
         epoch = msgspec.structs.replace(made, models={worlds.MODEL: counts})
         self.checkpoint = judge.advance(self.checkpoint, SPEC, {"pod": worlds.answer(epoch)}, now=epoch.closed)

@@ -81,7 +81,7 @@ def observed(checkpoint: Checkpoint | None = None, *, spec: dict[str, Any] | Non
         invalid=None,
         status=DriftMonitorStatus(),
         checkpoint=known,
-        stored={"metadata": {"name": "flights-drift"}, "binaryData": encode(known)},
+        stored={"metadata": {"name": "flights-drift", "resourceVersion": "1"}, "binaryData": encode(known)},
         deployment=DEPLOYMENT,
         training=TRAINING,
         look=SERVING,
@@ -165,6 +165,45 @@ def test_what_was_found(states: tuple[State, ...], conditions: dict[str, tuple[s
     assert {each.state for each in told(wanted).verdicts} == set(states)
     assert condition(wanted, "Ready")[0] == "True"
     assert all(each.next for each in told(wanted).verdicts)
+
+
+OTHER = "c" * 64
+
+
+def promoted(*whole: bool) -> Checkpoint:
+    """One version a day was served, of each of which the baseline was whole or was not; the last one is judged now."""
+    spec = DriftMonitorSpec.model_validate({**SPEC, "baseline": {"from": "Serving"}})
+    checkpoint = begun("Serving")
+    for day, complete in enumerate(whole, start=1):
+        assert checkpoint.baseline
+        baseline = msgspec.structs.replace(checkpoint.baseline, complete=complete)
+        model = OTHER if (len(whole) - day) % 2 else worlds.MODEL
+        reference = msgspec.structs.replace(REFERENCE, model=model)
+        replaced = msgspec.structs.replace(checkpoint, baseline=baseline)
+        checkpoint = judge.begin(replaced, Judged(model, 3), reference)
+        checkpoint = judge.advance(checkpoint, spec, {}, (NOW + timedelta(days=day)).timestamp())
+    return checkpoint
+
+
+@pytest.mark.parametrize(
+    ("whole", "ready", "says"),
+    [
+        ((True,), ("True", "Learning"), None),
+        ((True, False, False), ("True", "Learning"), None),
+        ((True, False, False, False), ("False", "Learning"), "the last 3 versions gave way before theirs was whole"),
+        ((False, False, False, False), ("False", "Learning"), "after 1d on average: if that goes on, drift is never"),
+        ((False, False, False, True), ("True", "Learning"), None),
+    ],
+)
+def test_baselines_that_are_cut_short_again_and_again_are_told(
+    whole: tuple[bool, ...], ready: tuple[str, str], says: str | None
+) -> None:
+    """Retrains by night never complete a baseline of two weeks."""
+    wanted = plan(observed(promoted(*whole), spec={"baseline": {"from": "Serving"}}), (), NOW)
+    assert condition(wanted, "Ready") == ready
+    found = find(told(wanted).conditions, ConditionType.READY)
+    assert found
+    assert (says in found.message) if says else "gave way" not in found.message
 
 
 @pytest.mark.parametrize("changes", [{"spec": {"suspend": True}}, {"deployment": None}])
@@ -376,6 +415,67 @@ def test_what_a_retrain_has_come_to_is_told(run: dict[str, Any], says: str | Non
     assert (says in action) if says else ("run v4" not in action and told(first).requests[0].id in action)
 
 
+def runs(*ended: tuple[int, str, str]) -> TrainingJobStatus:
+    """A TrainingJob's runs by number, state and start, which came to one model, of which version 3 was accepted."""
+    model = {"uri": "s3://models/flights/v3", "sha256": worlds.MODEL}
+    told = [
+        {"version": version, "state": state, "trigger": "Scheduled", "startedAt": at, "model": model}
+        for version, state, at in ended
+    ]
+    return TrainingJobStatus.model_validate({"accepted": ACCEPTED, "runs": told})
+
+
+FIRST = (3, "Succeeded", "2026-03-01T06:00:00Z")
+SAME_AGAIN = (4, "Unchanged", "2026-03-01T11:00:00Z")
+
+
+@pytest.mark.parametrize(
+    ("found", "training", "says"),
+    [
+        ("10:00", runs(SAME_AGAIN, FIRST), "what they were at 2026-03-01T06:00:00Z, as run v4 found; once they are"),
+        ("10:00", runs(SAME_AGAIN, FIRST), "kubectl perennial run tj/flights trains at once, else a retrain is asked"),
+        ("10:00", runs(SAME_AGAIN, FIRST), "asked for at 2026-03-01T16:00:00Z"),
+        # The same for an hour until an hour ago: that is worth a try by now.
+        ("10:00", runs(SAME_AGAIN, (3, "Succeeded", "2026-03-01T10:00:00Z")), "takes the request"),
+        # What is new since may be in the data, too.
+        ("11:30", runs(SAME_AGAIN, FIRST), "takes the request"),
+        ("10:00", runs((5, "Rejected", "2026-03-01T11:30:00Z"), SAME_AGAIN, FIRST), "takes the request"),
+    ],
+)
+def test_data_that_have_not_changed_are_left_alone_for_as_long_again(
+    found: str, training: TrainingJobStatus, says: str
+) -> None:
+    memory = with_verdicts("Harm")
+    hour, minute = found.split(":")
+    moment = NOW.replace(hour=int(hour), minute=int(minute)).timestamp()
+    (harm,) = memory.triage.verdicts
+    triage = memory.triage.replace("Harm", msgspec.structs.replace(harm, found=moment))
+    memory = msgspec.structs.replace(memory, triage=triage, opened=moment + 60)
+    (verdict,) = told(plan(observed(memory, training=training), (), NOW)).verdicts
+    assert says in (verdict.next or "")
+
+
+def test_that_data_have_not_changed_is_an_event_once() -> None:
+    first = plan(observed(with_verdicts("Harm")), (), NOW)
+    request = told(first).requests[0].id
+    again = {"version": 4, "state": "Unchanged", "trigger": "DriftMonitor", "triggeredBy": "flights"}
+    accepted = runs(FIRST).runs[0].to_manifest()
+    seen = {**accepted, **again, "startedAt": "2026-03-01T12:00:02Z"}
+    training = TrainingJobStatus.model_validate(
+        {"accepted": ACCEPTED, "handled": {"monitors": {"uid-monitor": request}}, "runs": [seen, accepted]}
+    )
+    later = NOW + timedelta(hours=2)
+    second = plan(observed(remembered(first), status=told(first), training=training), (), later)
+    assert [event.reason for event in second.events] == ["NothingNew"]
+    assert "asked for at 2026-03-01T18:00:04Z" in second.events[0].message
+    assert len(told(second).requests) == 1
+    third = plan(observed(remembered(second), status=told(second), training=training), (), later)
+    assert not third.events
+    asks = plan(observed(remembered(second), status=told(second), training=training), (), NOW + timedelta(hours=7))
+    assert len(told(asks).requests) == 2
+    assert remembered(asks).governor.retrains == 2
+
+
 def test_what_was_done_about_an_earlier_harm_is_not_done_about_this_one() -> None:
     before = Request(
         id="r1", training_job="flights", model=worlds.MODEL, reason="Harm", created=0.0, expires=1.0, state="Taken"
@@ -579,7 +679,11 @@ def test_what_no_configmap_holds_is_said_in_columns(monkeypatch: pytest.MonkeyPa
 
 
 def test_an_unreadable_checkpoint_is_said_and_replaced() -> None:
-    case = observed(EMPTY, unreadable="no checkpoint", stored={"metadata": {"name": "flights-drift"}, "binaryData": {}})
+    case = observed(
+        EMPTY,
+        unreadable="no checkpoint",
+        stored={"metadata": {"name": "flights-drift", "resourceVersion": "1"}, "binaryData": {}},
+    )
     wanted = plan(case, (), NOW)
     assert "CheckpointUnreadable" in [event.reason for event in wanted.events]
     assert remembered(wanted).model == Judged(worlds.MODEL, 3)

@@ -121,7 +121,7 @@ def test_a_false_suspicion_takes_at_least_as_long_as_allowed() -> None:
             length += 1
             # Four rows each of a kind: a dispersion of four.
             unsure = 4 * int(rng.binomial(25, share))
-            harm = step(harm, bet, [100 - unsure, unsure], opened=length, steps=allowed)
+            harm = step(harm, bet, [100 - unsure, unsure], steps=allowed)
         lengths.append(length)
     assert np.mean(lengths) - 2 * np.std(lengths) / np.sqrt(len(lengths)) >= allowed
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from perennial.monitoring.course import Course, Span, credit
 from perennial.monitoring.faults import Finding, FindingState
-from perennial.monitoring.harm import Bettor, Harm
+from perennial.monitoring.harm import Harm, game
 from perennial.monitoring.triage import CLEAN, Triage, skew, triage, triage_harm
+
+from . import worlds
 
 MODEL = "a" * 64
 
@@ -138,17 +141,19 @@ def test_skew_names_material_differences_only() -> None:
 
 
 def test_harm_begins_is_updated_and_ends() -> None:
-    alarm = Harm(0.12, (Bettor(9.0, 9.0, 4.0, 300, 60.0),), evidence=9.0, clean=0, alarm=True)
-    begun = triage_harm(Triage(), alarm, 0.1, model=MODEL, closed=7.0)
+    rules = game(worlds.loss(0.1), margin=0.2)
+    alarm = Harm(rules.tolerated, evidence=9.0, clean=0, alarm=True)
+    course = Course((Span(1.0, [900, 100]), Span(4.0, [240, 60]), Span(6.0)))
+    begun = triage_harm(Triage(), alarm, rules, course, model=MODEL, closed=7.0)
     (verdict,) = begun.verdicts
     assert (verdict.state, verdict.since, verdict.n) == ("Harm", 4.0, 300)
     assert verdict.loss is not None
     assert verdict.loss.now == pytest.approx(0.2)
-    worse = Harm(0.12, (Bettor(9.0, 9.0, 4.0, 600, 180.0),), evidence=9.0, clean=0, alarm=True)
-    updated = triage_harm(begun, worse, 0.1, model=MODEL, closed=8.0)
+    more = credit(course, [(7.0, [180, 120])])
+    updated = triage_harm(begun, alarm, rules, more, model=MODEL, closed=8.0)
     assert updated.verdicts[0].id == verdict.id
     assert updated.verdicts[0].n == 600
-    waning = Harm(0.12, (Bettor(),), clean=CLEAN["Harm"] - 1)
-    assert triage_harm(updated, waning, 0.1, model=MODEL, closed=9.0) == updated
-    over = Harm(0.12, (Bettor(),), clean=CLEAN["Harm"])
-    assert triage_harm(updated, over, 0.1, model=MODEL, closed=9.0).verdicts == ()
+    waning = Harm(rules.tolerated, clean=CLEAN["Harm"] - 1)
+    assert triage_harm(updated, waning, rules, more, model=MODEL, closed=9.0) == updated
+    over = Harm(rules.tolerated, clean=CLEAN["Harm"])
+    assert triage_harm(updated, over, rules, more, model=MODEL, closed=9.0).verdicts == ()

@@ -85,14 +85,17 @@ def epoch(
     losses: Sequence[int] = (),
     pairs: Mapping[str, Pairs] | None = None,
     start: float = 1_000_000.0,
+    made: float | None = None,
 ) -> Epoch:
-    """Epoch `number` of a pod that closes one every so many seconds."""
-    labels = Labels(loss=list(losses), pairs=dict(pairs or {})) if losses else None
+    """Epoch `number` of a pod that closes one every so many seconds. The predictions that have labels were `made` in
+    it, unless at another time."""
+    moment = int(start + (number - 1) * seconds if made is None else made)
+    labels = Labels(loss={moment: list(losses)}, pairs=dict(pairs or {})) if losses else None
     counts = ModelCounts(rows=rows, cells=list(cells), labels=labels)
     return Epoch(
         number=number, opened=start + (number - 1) * seconds, closed=start + number * seconds, models={model: counts}
     )
 
 
-def answer(*epochs: Epoch, incarnation: str = "one", draining: bool = False) -> Epochs:
-    return Epochs(incarnation=incarnation, model=MODEL, epochs=list(epochs), draining=draining)
+def answer(*epochs: Epoch, incarnation: str = "one", last: bool = False) -> Epochs:
+    return Epochs(incarnation=incarnation, model=MODEL, epochs=list(epochs), last=last)

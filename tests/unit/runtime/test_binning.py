@@ -63,6 +63,13 @@ def test_texts_fall_into_top_other_unseen_and_missing() -> None:
     assert column.cells == 5
 
 
+def test_rarer_categories_fall_into_groups_by_turns() -> None:
+    column = Categorical("c", ["a"], [], ["b", "c", "d"], groups=2)
+    cells = binning.text_cells(column, ["a", "b", "c", "d", "never", ""])
+    assert cells.tolist() == [0, 1, 2, 1, 3, 4]
+    assert column.cells == 5
+
+
 def test_booleans_are_categories() -> None:
     column = Categorical("wet", [binning.FALSE, binning.TRUE], [])
     assert binning.boolean_cells(column, [0.0, 1.0, np.nan, 0.5]).tolist() == [0, 1, 4, 3]

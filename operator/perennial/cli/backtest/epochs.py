@@ -37,7 +37,7 @@ def epochs(
     model = standard.reference.model
     looks = enumerate(_looks(observations.seconds, window), start=1)
     for number, (rows, opened, closed) in looks:
-        epoch = Epoch(number, opened, closed, {model: count(rows)})
+        epoch = Epoch(number, opened, closed, {model: count(rows, opened, closed)})
         yield Handed(closed, {POD: Epochs(POD, model, [epoch])})
 
 
@@ -76,17 +76,19 @@ class _Counter:
         codes = [] if rows.texts is None else [Coder(reference, schema)(rows.texts)]
         self._rows = np.column_stack([rows.numbers, *codes, scores])
 
-    def __call__(self, rows: slice) -> ModelCounts:
+    def __call__(self, rows: slice, opened: float, closed: float) -> ModelCounts:
         cells = self._tally(self._rows[rows]).tolist()
-        return ModelCounts(rows.stop - rows.start, cells, self._labelled(self._labels, rows) if self._labels else None)
+        labels = self._labelled(self._labels, rows, opened, closed) if self._labels else None
+        return ModelCounts(rows.stop - rows.start, cells, labels)
 
-    def _labelled(self, labels: Labels, rows: slice) -> wire.Labels | None:
+    def _labelled(self, labels: Labels, rows: slice, opened: float, closed: float) -> wire.Labels | None:
         part = slice(*np.searchsorted(labels.rows, [rows.start, rows.stop]).tolist())
         if part.start == part.stop:
             return None
         score = labels.score[part]
         return wire.Labels(
-            loss=count_cells(labels.loss[part], self._loss_cells).tolist(),
+            loss={int(opened): count_cells(labels.loss[part], self._loss_cells).tolist()},
+            grain=max(int(closed - opened), 1),
             by_score=count_cells(score[labels.positive[part]], self._score_cells).tolist(),
             score=count_cells(score, self._score_cells).tolist(),
             pairs=self._pairs(labels.losses[part], labels.previous[part]),

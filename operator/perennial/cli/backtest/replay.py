@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import reduce
 
 from perennial.api.driftmonitor import DriftMonitorSpec
 from perennial.api.driftmonitor_status import DriftMonitorStatus
@@ -18,6 +19,7 @@ from perennial.cli.measure import Measured, measure
 from perennial.kube.plan import Event
 from perennial.monitoring import baseline as baselines
 from perennial.monitoring.checkpoint import Checkpoint
+from perennial.monitoring.course import add
 from perennial.monitoring.events import events
 from perennial.monitoring.judge import scanner
 from perennial.monitoring.objections import Decision, Decisions
@@ -209,16 +211,25 @@ def _note(made: Replay, before: Checkpoint, after: Checkpoint, handed: Handed) -
         opened = before.open.opened if before.open else _opened(handed)
         rows = (before.open.rows if before.open else 0) + counted
         made.windows.append(Window(opened, after.closed, rows, _measured(made, after)))
-    if after.tally.losses and after.tally.stepped != before.tally.stepped and after.tally.loss:
-        newest = after.tally.losses[0]
-        total = sum(count * value for count, value in zip(newest.cells, after.tally.loss.values, strict=True))
-        made.steps.append(Step(newest.opened, newest.closed, newest.rows, total / max(newest.rows, 1)))
+    if after.tally.stepped != before.tally.stepped and after.tally.loss:
+        cells = add(before.tally.waiting, _losses(handed, model))
+        total = sum(count * value for count, value in zip(cells, after.tally.loss.values, strict=False))
+        opened = before.tally.stepped or after.tally.stepped
+        made.steps.append(Step(opened, after.tally.stepped, sum(cells), total / max(sum(cells), 1)))
     _note_spells(made, before, after, handed.at)
     if made.back is not None:
         made.after += _paired(handed, model, made.back)
         return
     known = {request.id for request in before.governor.requests}
     made.requests += [request for request in after.governor.requests if request.id not in known]
+
+
+def _losses(handed: Handed, model: str) -> list[int]:
+    cells: list[int] = []
+    for epoch in (epoch for answer in handed.answers.values() for epoch in answer.epochs):
+        labels = epoch.models[model].labels if model in epoch.models else None
+        cells = reduce(add, labels.loss.values(), cells) if labels else cells
+    return cells
 
 
 def _paired(handed: Handed, model: str, back: Request) -> Pairs:

@@ -148,17 +148,17 @@ def _grid(value: Scale) -> list[str]:
 
 
 def _categorical(column: Categorical, before: Sequence[float], now: Sequence[float], label: str) -> str:
-    names = [*column.categories, "other known ones", "never seen before", "missing"]
-    known = len(column.categories)
+    known, unseen = len(column.categories), column.cells - 2
+    beside = (("never seen before", unseen), ("missing", unseen + 1))
     ranked = sorted(range(known), key=lambda cell: -max(before[cell], now[cell]))
     shown = ranked[:_CATEGORIES]
     rest = ranked[_CATEGORIES:]
-    rows = [(names[cell], before[cell], now[cell]) for cell in shown]
-    others = [*rest, known]
+    rows = [(column.categories[cell], before[cell], now[cell]) for cell in shown]
+    others = [*rest, *range(known, unseen)]
     beyond = (sum(before[cell] for cell in others), sum(now[cell] for cell in others))
     if any(beyond):
         rows.append((f"{len(rest)} others" if rest and not column.others else "others", *beyond))
-    rows += [(names[cell], before[cell], now[cell]) for cell in (known + 1, known + 2) if before[cell] or now[cell]]
+    rows += [(name, before[cell], now[cell]) for name, cell in beside if before[cell] or now[cell]]
     value = Scale(0.0, max(max(row[1:]) for row in rows) or 1.0, _NAMES, WIDTH - 56)
     parts: list[str] = []
     for place, (name, was, is_) in enumerate(rows):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from perennial.cli.measure import Measured, alarming, explained_by, measure
 from perennial.monitoring import baseline as baselines
 from perennial.monitoring import judge
 from perennial.monitoring.checkpoint import Checkpoint
+from perennial.monitoring.course import Span, add
 from perennial.monitoring.effects import effect
 from perennial.monitoring.faults import Finding
 from perennial.monitoring.harm import game
@@ -28,6 +30,9 @@ from perennial.wire.reference import Column, Numeric
 
 HEAT = 24
 """Features whose course is drawn."""
+
+POINTS = 40
+"""About how many points the loss over time has."""
 
 HEADLINES = {
     "Harm": "The model has become worse than is tolerated",
@@ -241,20 +246,21 @@ def sentence(words: str) -> str:
 def _timeline(
     checkpoint: Checkpoint, spec: DriftMonitorSpec, scan: Scan | None, verdicts: Sequence[Verdict]
 ) -> Timeline | None:
-    tally = checkpoint.tally
-    buckets = [*checkpoint.history, *tally.losses]
-    if not buckets:
+    tally, points = checkpoint.tally, _points(checkpoint)
+    shown = [(bucket.opened, bucket.closed) for bucket in checkpoint.history]
+    shown += [(point.start, point.end) for point in points]
+    if not shown:
         return None
-    start, end = min(bucket.opened for bucket in buckets), max(bucket.closed for bucket in buckets)
-    shown = [each for each in checkpoint.governor.requests if start <= each.created <= end]
+    start, end = min(opened for opened, _ in shown), max(closed for _, closed in shown)
+    asked = [each for each in checkpoint.governor.requests if start <= each.created <= end]
     rules = game(tally.loss, spec.harm.margin.fraction) if tally.loss else None
     return Timeline(
         start,
         end,
         bars=[Bar(each.state, each.since, end, f"{each.state}: {describe(each)}") for each in verdicts],
-        retrains=[each.created for each in shown if each.action == "Retrain"],
-        rollbacks=[each.created for each in shown if each.action == "Rollback"],
-        points=[_point(checkpoint, bucket.opened, bucket.closed, bucket.cells) for bucket in tally.losses],
+        retrains=[each.created for each in asked if each.action == "Retrain"],
+        rollbacks=[each.created for each in asked if each.action == "Rollback"],
+        points=points,
         reference=rules.reference if rules else None,
         tolerated=rules.tolerated if rules else None,
         heat=_heat(checkpoint.history, scan, spec.materiality) if scan and checkpoint.history else None,
@@ -262,9 +268,26 @@ def _timeline(
     )
 
 
-def _point(checkpoint: Checkpoint, opened: float, closed: float, cells: list[int]) -> Point:
-    loss = checkpoint.tally.loss
-    values = loss.values if loss else []
+def _points(checkpoint: Checkpoint) -> list[Point]:
+    """The loss by when predictions were made, each point on a like number of labels: single ones jump."""
+    spans = checkpoint.tally.losses.spans
+    values = checkpoint.tally.loss.values if checkpoint.tally.loss else []
+    enough = sum(sum(span.cells) for span in spans) / POINTS
+    points: list[Point] = []
+    opened, cells = 0.0, list[int]()
+    for span, following in pairwise([*spans, Span(checkpoint.newest)]):
+        if not span.cells:
+            continue
+        opened, cells = opened if cells else span.opened, add(cells, span.cells)
+        if sum(cells) >= enough:
+            points.append(_point(opened, max(following.opened, opened), cells, values))
+            cells = []
+    if cells:
+        points.append(_point(opened, max(checkpoint.newest, opened), cells, values))
+    return points
+
+
+def _point(opened: float, closed: float, cells: list[int], values: list[float]) -> Point:
     labels = sum(cells)
     return Point(opened, closed, labels, sum(n * v for n, v in zip(cells, values, strict=False)) / max(labels, 1))
 

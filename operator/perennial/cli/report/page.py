@@ -45,6 +45,7 @@ th, td { text-align: left; padding: 5px 12px 5px 0; border-bottom: 1px solid var
 th { font-weight: 600; color: var(--faint); font-size: 13px; }
 td.name { overflow-wrap: anywhere; max-width: 260px; } td.number { white-space: nowrap; }
 td svg { display: block; width: 150px; height: 16px; margin-top: 3px; }
+.wide { overflow-x: auto; }
 .grid { display: grid; gap: 22px 26px; margin-top: 12px;
   grid-template-columns: repeat(auto-fill, minmax(min(300px, 100%), 1fr)); }
 .grid figure { margin: 0; break-inside: avoid; } .grid.facts { gap: 8px 34px; } .facts th { width: 42%; }
@@ -55,6 +56,15 @@ td svg { display: block; width: 150px; height: 16px; margin-top: 3px; }
 details { margin-top: 14px; } summary { cursor: pointer; color: var(--faint); }
 footer { margin-top: 44px; font-size: 13px; color: var(--faint); }
 @page { margin: 14mm; }
+@media screen and (max-width: 640px) {
+  main { padding: 20px 14px 40px; } .verdict { padding: 14px 16px; } .verdict strong { font-size: 22px; }
+  .wide svg { width: 720px; } .wide + p::before { content: "Scroll sideways for what is newest. "; }
+  .features, .features tbody { display: block; } .features thead { display: none; }
+  .features tr { display: flex; flex-wrap: wrap; gap: 2px 12px; padding: 8px 0; border-bottom: 1px solid var(--grid); }
+  .features td { border: 0; padding: 0; } .features td svg { width: 84px; }
+  .features td.name, .features td.words { flex: 1 0 100%; max-width: 100%; }
+  .features td.name { font-weight: 600; } .features td.words { overflow-wrap: anywhere; }
+  .features td.number::before { content: attr(data-head) " "; color: var(--faint); font-size: 13px; } }
 @media print { body { font-size: 10pt; } table { font-size: 9pt; } td.name { max-width: 300px; }
   main { max-width: none; padding: 0; } h2 { break-after: avoid; }
   tr, .found, .verdict, .facts > div { break-inside: avoid; } .grid { grid-template-columns: repeat(2, 1fr); }
@@ -131,7 +141,8 @@ def _course(content: Content) -> str:
     return "".join(
         (
             tag("h2", "Over time"),
-            timeline(content.timeline, "Verdicts, loss and features over time"),
+            # Scaled to a phone's width its words could not be read. Whoever has no pointer scrolls by keys.
+            tag("div", timeline(content.timeline, "Verdicts, loss and features over time"), class_="wide", tabindex=0),
             _p(note, "faint small"),
         )
     )
@@ -163,7 +174,7 @@ def _features(content: Content) -> str:
 def _table(features: Sequence[Feature], scale: float, materiality: float) -> str:
     heads = ("Feature", "Effect", "", "Evidence", "PSI", "What has changed")
     head = tag("thead", tag("tr", *(tag("th", each or " ") for each in heads)))
-    return tag("table", head, tag("tbody", *(_row(each, scale, materiality) for each in features)))
+    return tag("table", head, tag("tbody", *(_row(each, scale, materiality) for each in features)), class_="features")
 
 
 def _row(feature: Feature, scale: float, materiality: float) -> str:
@@ -172,12 +183,17 @@ def _row(feature: Feature, scale: float, materiality: float) -> str:
     return tag(
         "tr",
         tag("td", escape(feature.name), class_="name"),
-        tag("td", f"{feature.effect:.2f}" if feature.effect else "-", class_="number"),
+        _number("Effect", f"{feature.effect:.2f}" if feature.effect else "-"),
         tag("td", _bar(feature.effect, scale, materiality)),
-        tag("td", evidence, class_="number"),
-        tag("td", f"{feature.psi:.2f}", class_="number"),
-        tag("td", kind + escape(feature.words)),
+        _number("Evidence", evidence),
+        _number("PSI", f"{feature.psi:.2f}"),
+        tag("td", kind + escape(feature.words), class_="words"),
     )
+
+
+def _number(head: str, value: str) -> str:
+    """A cell that says what it is where there is no room for a table's head."""
+    return tag("td", value, class_="number", data_head=head)
 
 
 def _bar(effect: float, scale: float, materiality: float) -> str:

@@ -201,6 +201,7 @@ def uniform_ends(bins: int) -> list[float]:
 def _label(receipt: Receipt, *, loss: float, cell: int, cells: int, positive: bool, companion_loss: float) -> Label:
     return Label(
         id=receipt.id,
+        issued=receipt.issued,
         model=receipt.model.hex(),
         loss=loss,
         loss_cell=cell,

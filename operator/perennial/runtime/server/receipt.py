@@ -20,6 +20,7 @@ from perennial.wire.schema import Class, Score
 
 Digest = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Cells = Annotated[int, Meta(ge=0, le=65_535)]
+Seconds = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 Positive = Annotated[float, Meta(gt=0)]
 Bins = Annotated[int, Meta(ge=1, le=65_535)]
 Ends = Annotated[list[float], Meta(min_length=1, max_length=65_535)]
@@ -45,7 +46,7 @@ class Receipt(msgspec.Struct, array_like=True):
     """
 
     id: Annotated[int, Meta(ge=0, le=2**63 - 1)]
-    issued: int
+    issued: Seconds
     model: Digest
     score: Score
     prediction: float | Class

@@ -33,6 +33,9 @@ LOSS_BINS = 64
 LOSS_SPAN = 4.0
 """A regression's loss is the absolute error in units of so many mean absolute errors, at most 1."""
 MAX_OTHERS = 4096
+GROUPS = 16
+"""Cells of a text's rarer categories: where these hold nearly all rows, one of them that takes a tenth still makes its
+group more than twice as common."""
 SCORE = "score"
 
 
@@ -101,7 +104,8 @@ def _categorical(name: str, values: Iterable[str], known: Counter[str]) -> tuple
     would be chosen, and be less common ever after."""
     texts = list(values)
     top, others = binning.top_categories(known)
-    column = Categorical(name, top, [], others[:MAX_OTHERS])
+    kept = others[:MAX_OTHERS]
+    column = Categorical(name, top, [], kept, groups=min(max(len(kept), 1), GROUPS))
     return _counted(column, binning.text_cells(column, texts))
 
 

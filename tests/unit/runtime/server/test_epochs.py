@@ -17,12 +17,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from perennial.runtime.server.counts import epochs as module
+from perennial.runtime.server.counts import labels as ledgers
 from perennial.runtime.server.counts import slot as slots
 from perennial.runtime.server.counts.epochs import KEPT, Book
 from perennial.runtime.server.counts.labels import Label
 from perennial.runtime.server.counts.mapped import Layout, open_counts
 from perennial.runtime.server.counts.tally import Tally
-from perennial.wire.counts import Epoch, Epochs, Take
+from perennial.runtime.server.counts.totals import Totals
+from perennial.wire.counts import Epoch, Epochs, ModelCounts, Take
 from perennial.wire.reference import Numeric, Reference
 from perennial.wire.schema import Feature, Schema
 from perennial.wire.stats import Pairs
@@ -87,18 +89,19 @@ class Reader:
         self.checkpoint = 0
         self.cells = np.zeros(TALLY.cells, np.int64)
         self.rows = 0
-        self.labels: Counter[tuple[str, int]] = Counter()
+        self.labels: Counter[tuple[str, int, int]] = Counter()
         self.pairs: Counter[tuple[str, str]] = Counter()
 
     def ask(self) -> Take:
         return Take(self.incarnation, self.checkpoint)
 
     def keep(self, answer: Epochs) -> None:
+        fresh = [epoch for epoch in answer.epochs if epoch.number > self.checkpoint]
+        assert answer.counted == self.rows + sum(m.rows for epoch in fresh for m in epoch.models.values())
         numbers = [epoch.number for epoch in answer.epochs]
         assert numbers == sorted(set(numbers))
-        for epoch in answer.epochs:
-            if epoch.number > self.checkpoint:
-                self._add(epoch)
+        for epoch in fresh:
+            self._add(epoch)
         self.incarnation = answer.incarnation
         self.checkpoint = max([self.checkpoint, *numbers])
 
@@ -107,14 +110,20 @@ class Reader:
         for digest, counts in epoch.models.items():
             self.rows += counts.rows
             self.cells += np.array(counts.cells or [0] * TALLY.cells)
-            for cell, count in enumerate(counts.labels.loss if counts.labels else []):
-                self.labels[digest, cell] += count
+            for second, cells in (counts.labels.loss if counts.labels else {}).items():
+                for cell, count in enumerate(cells):
+                    self.labels[digest, second, cell] += count
             for companion, pairs in (counts.labels.pairs if counts.labels else {}).items():
                 self.pairs[digest, companion] += pairs.labelled
 
 
+def issued(id_: int) -> int:
+    """When the prediction was made: the order in which labels come is another one."""
+    return 1_000_000 - 7 * id_ % 50
+
+
 def label(id_: int, model: str = OWN, wrong: bool = False, companion: str = "") -> Label:
-    return Label(id_, model, float(wrong), int(wrong), 2, id_ % 4, 5, not wrong, companion, 0.0)
+    return Label(id_, issued(id_), model, float(wrong), int(wrong), 2, id_ % 4, 5, not wrong, companion, 0.0)
 
 
 class ExactlyOnce(RuleBasedStateMachine):
@@ -123,7 +132,7 @@ class ExactlyOnce(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.pod, self.reader = Pod(Path(self.folder.name)), Reader()
         self.rows: list[tuple[float, float]] = []
-        self.labels: Counter[tuple[str, int]] = Counter()
+        self.labels: Counter[tuple[str, int, int]] = Counter()
         self.pairs: Counter[tuple[str, str]] = Counter()
         self.ids = 0
 
@@ -136,7 +145,7 @@ class ExactlyOnce(RuleBasedStateMachine):
         if self.rows:
             assert self.reader.cells.tolist() == TALLY(np.array(self.rows)).tolist()
         assert (self.reader.labels, self.reader.pairs) == (self.labels, self.pairs)
-        assert self.pod.book.totals.labels == sum(n for (model, _), n in self.labels.items() if model == OWN)
+        assert self.pod.book.totals.labels == sum(n for (model, *_), n in self.labels.items() if model == OWN)
         os.close(self.pod.slot._lock)
         self.folder.cleanup()
 
@@ -157,7 +166,7 @@ class ExactlyOnce(RuleBasedStateMachine):
     def label(self, model: str, wrong: bool, companion: str) -> None:
         self.ids += 1
         assert self.pod.book.label(label(self.ids, model, wrong, companion))
-        self.labels[model, int(wrong)] += 1
+        self.labels[model, issued(self.ids), int(wrong)] += 1
         if companion:
             self.pairs[model, companion] += 1
 
@@ -237,6 +246,52 @@ def test_an_epoch_that_was_never_sent_cannot_be_acknowledged(pod: Pod) -> None:
     assert epoch.models[OWN].rows == 1
 
 
+def test_what_a_pod_says_last_is_all_that_it_has(pod: Pod) -> None:
+    """Not when it begins to end, and not while an epoch waits for its turn to be sent."""
+    for _ in range(KEPT):
+        pod.slot.add(np.array([[0.5]]), None, np.array([0.7]))
+        answer = pod.book.take(Take())
+        assert not answer.last
+    pod.slot.add(np.array([[0.5]]), None, np.array([0.7]))
+    pod.book.finish()
+    answer = pod.book.take(Take())
+    assert (answer.last, answer.counted, len(answer.epochs)) == (False, KEPT, KEPT)
+    answer = pod.book.take(Take(pod.mapped.incarnation, KEPT))
+    assert (answer.last, answer.counted, len(answer.epochs)) == (True, KEPT + 1, 1)
+    answer = pod.book.take(Take(pod.mapped.incarnation, KEPT + 1))
+    assert (answer.last, answer.counted, answer.epochs) == (True, KEPT + 1, [])
+
+
+def test_a_container_that_is_started_again_has_not_said_its_last(pod: Pod) -> None:
+    pod.book.finish()
+    assert pod.book.take(Take()).last
+    pod.kill()
+    assert not pod.book.take(Take()).last
+
+
+def test_rows_that_cannot_be_counted_are_told(pod: Pod) -> None:
+    totals = Totals(pod.slot.totals)
+    totals.unread(3)
+    [epoch] = pod.book.take(Take()).epochs
+    assert epoch.models == {OWN: ModelCounts(unread=3)}
+    totals.unread(2)
+    pod.kill()
+    pod.book.close()
+    Totals(pod.slot.totals).unread(4)
+    pod.slot.add(np.array([[0.5]]), None, np.array([0.7]))
+    [_, epoch] = pod.book.take(Take()).epochs
+    assert (epoch.models[OWN].rows, epoch.models[OWN].unread) == (1, 6)
+
+
+def test_half_a_file_of_a_node_that_lost_its_power_keeps_no_pod_from_starting(pod: Pod) -> None:
+    pod.slot.add(np.array([[0.5]]), None, np.array([0.7]))
+    pod.book.take(Take())
+    (pod.folder / "epochs").write_bytes((pod.folder / "epochs").read_bytes()[:20])
+    (pod.folder / "counts").unlink()
+    pod.kill()
+    assert pod.book.take(Take()).epochs == []
+
+
 def test_without_acknowledgement_the_open_epoch_goes_on(pod: Pod) -> None:
     for _ in range(3 * KEPT):
         pod.slot.add(np.array([[0.5]]), None, np.array([0.7]))
@@ -256,7 +311,23 @@ def test_a_full_ledger_closes_into_one_unsent_epoch(pod: Pod, monkeypatch: pytes
     [epoch] = pod.book.take(Take()).epochs
     labels = epoch.models[OWN].labels
     assert labels is not None
-    assert labels.loss == [28, 7]
+    assert np.sum(list(labels.loss.values()), axis=0).tolist() == [28, 7]
+
+
+def test_labels_of_very_many_moments_come_by_longer_ones(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledgers, "MOMENTS", 8)
+    monkeypatch.setattr(module, "LABELS", 10)
+    for id_ in range(1, 41):
+        assert pod.book.label(dataclasses.replace(label(id_, wrong=id_ > 30), issued=1_000 + id_))
+    pod.kill()
+    [epoch] = pod.book.take(Take()).epochs
+    labels = epoch.models[OWN].labels
+    assert labels is not None
+    assert labels.grain == 8
+    assert {start: sum(cells) for start, cells in labels.loss.items()} == {
+        start: len(set(range(start, start + 8)) & set(range(1_001, 1_041))) for start in range(1_000, 1_041, 8)
+    }
+    assert np.sum(list(labels.loss.values()), axis=0).tolist() == [30, 10]
 
 
 def test_paired_losses_are_of_this_companion_only(pod: Pod) -> None:

@@ -13,6 +13,8 @@ from perennial.runtime.server import receipt as receipts
 from perennial.runtime.server.feedback import judge, uniform_ends
 from perennial.runtime.server.receipt import Companion, Ids, Receipt
 
+from .labelled import by_loss
+
 FEEDBACK = "/v2/models/flights/feedback"
 
 
@@ -41,7 +43,7 @@ def test_labels_count_by_loss_and_by_score(binary: Served) -> None:
     verdict = send(binary, *zip(receipts_, ["no", "yes", "yes", "no"], strict=True))
     assert verdict == {"accepted": 4, "duplicates": 0, "retired": 0, "waiting": 0, "rejected": []}
     labels = counted(binary)[binary.predictor.model.digest]["labels"]
-    assert labels["loss"] == [2, 2]
+    assert by_loss(labels) == [2, 2]
     assert labels["score"] == [0, 1, 1, 1, 1, 0, 0][: len(labels["score"])]
     assert labels["by_score"] == [0, 0, 1, 1, 0, 0, 0][: len(labels["by_score"])]
     stats = binary.operate("/perennial/v1/stats").body
@@ -70,9 +72,9 @@ def test_a_label_counts_once(binary: Served) -> None:
 def test_a_retired_models_label_counts_under_its_digest(binary: Served, newer: Served) -> None:
     [receipt] = predict(binary, (0.6, 0))
     assert send(newer, (receipt, "no")) == {"accepted": 1, "duplicates": 0, "retired": 1, "waiting": 0, "rejected": []}
-    assert counted(newer) == {
-        binary.predictor.model.digest: {"labels": {"loss": [0, 1], "score": [0, 0, 0, 1, 0, 0, 0], "by_score": [0] * 7}}
-    }
+    issued = str(receipts.read(receipt).issued)
+    labels = {"loss": {issued: [0, 1]}, "score": [0, 0, 0, 1, 0, 0, 0], "by_score": [0] * 7}
+    assert counted(newer) == {binary.predictor.model.digest: {"labels": labels}}
     assert newer.operate("/perennial/v1/stats").body["labels"] == 0
 
 
@@ -131,7 +133,7 @@ def test_a_regressions_loss_is_bounded_and_binned(mixed: Served) -> None:
     verdict = send(mixed, (found[0], 11), (found[1], 100.0), (found[2], 5), (found[0], "x"), (found[0], True))
     assert (verdict["accepted"], [item["index"] for item in verdict["rejected"]]) == (3, [3, 4])
     labels = counted(mixed)[mixed.predictor.model.digest]["labels"]
-    assert labels["loss"] == [1, 1, 0, 1]
+    assert by_loss(labels) == [1, 1, 0, 1]
     assert labels["score"] == [0, 2, 1, 0, 0]
     assert labels["by_score"] == [0, 2, 0, 0, 0]
     assert mixed.operate("/perennial/v1/stats").body["loss"] == 1.5
@@ -210,4 +212,4 @@ def test_a_crash_forgets_no_label(binary: Served, serve_model: Callable[..., Ser
     verdict = send(again, (first, "no"), (second, "no"))
     assert verdict == {"accepted": 1, "duplicates": 1, "retired": 0, "waiting": 0, "rejected": []}
     own = counted(again)[binary.predictor.model.digest]
-    assert (own["rows"], own["labels"]["loss"]) == (2, [1, 1])
+    assert (own["rows"], by_loss(own["labels"])) == (2, [1, 1])

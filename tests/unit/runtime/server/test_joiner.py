@@ -23,6 +23,8 @@ from perennial.runtime.keys import digest_of
 from perennial.wire.join import Join, Joined, Server
 from perennial.wire.result import Failure
 
+from .labelled import by_loss
+
 Listening = Callable[[Served], AbstractContextManager[str]]
 
 
@@ -41,7 +43,7 @@ def losses(served: Served) -> dict[str, list[int]]:
     """Labels by loss of the newest epoch, by model digest."""
     epochs = served.operate("/perennial/v1/epochs", {}).body["epochs"]
     models = epochs[-1]["models"] if epochs else {}
-    return {model: counts["labels"]["loss"] for model, counts in models.items() if "labels" in counts}
+    return {model: by_loss(counts["labels"]) for model, counts in models.items() if "labels" in counts}
 
 
 def receipts(served: Served, **rows: float) -> dict[str, str]:

@@ -29,6 +29,8 @@ from perennial.runtime.server.raw import RawTensor
 from perennial.runtime.server.receipt import Receipt
 from perennial.wire.journal import Keys, Match, Matches, Outcome, Outcomes, Visit
 
+from .labelled import by_loss
+
 JOURNAL, KEYS = "/perennial/v1/journal", "/perennial/v1/journal/keys"
 RECEIPTS, WAITING = "/perennial/v1/journal/receipts", "/perennial/v1/journal/waiting"
 LABELS, RECORDS = "/perennial/v1/journal/labels", "/perennial/v1/journal/records"
@@ -151,7 +153,7 @@ def test_labels_count_as_those_with_receipts_do(kept: Served) -> None:
     assert outcomes == [Outcome.COUNTED] * 4
     epochs = kept.operate("/perennial/v1/epochs", {}).body["epochs"]
     labels = epochs[-1]["models"][kept.predictor.model.digest]["labels"]
-    assert labels["loss"] == [2, 2]
+    assert by_loss(labels) == [2, 2]
     assert labels["score"] == [0, 1, 1, 1, 1, 0, 0][: len(labels["score"])]
     assert labels["by_score"] == [0, 0, 1, 1, 0, 0, 0][: len(labels["by_score"])]
 
@@ -238,7 +240,7 @@ def send(served: Served, *given: str) -> dict[str, Any]:
 def total(served: Served) -> int:
     epochs = served.operate("/perennial/v1/epochs", {}).body["epochs"]
     models = [model for epoch in epochs for model in epoch["models"].values()]
-    return sum(sum(model["labels"]["loss"]) for model in models if "labels" in model)
+    return sum(sum(by_loss(model["labels"])) for model in models if "labels" in model)
 
 
 def test_a_receipt_finds_its_prediction_over_crashes_and_heirs(
@@ -382,7 +384,7 @@ def test_a_pod_that_ends_gives_away_what_it_remembers(kept: Served, newer: Serve
     assert remembered(newer) == [digest_of("a"), digest_of("b")]
     assert label(newer, (0, "a", 7, "no"), (1, "b", 7, "no")) == [Outcome.DUPLICATE, Outcome.LATE]
     models = newer.operate("/perennial/v1/epochs", {}).body["epochs"][-1]["models"]
-    assert models[kept.predictor.model.digest]["labels"]["loss"] == [0, 1]
+    assert by_loss(models[kept.predictor.model.digest]["labels"]) == [0, 1]
     assert kept.operate(LABELS, pack(Matches("flights", [])), "POST").status == 503
 
 

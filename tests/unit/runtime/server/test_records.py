@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from .labelled import by_loss
+
 
 def test_rows_are_answered_as_rows(binary: Served) -> None:
     answer = binary.infer({"rows": [{"a": 0.75, "b": 1}, {"b": None, "a": 0.25, "later": [{}]}], "id": "7"})
@@ -52,7 +54,7 @@ def test_each_row_has_its_receipt_and_is_counted(binary: Served) -> None:
     assert binary.operate("/v2/models/flights/feedback", {"labels": labels}).body["accepted"] == 2
     [epoch] = binary.operate("/perennial/v1/epochs", {}).body["epochs"]
     [counts] = epoch["models"].values()
-    assert (counts["rows"], counts["labels"]["loss"]) == (2, [1, 1])
+    assert (counts["rows"], by_loss(counts["labels"])) == (2, [1, 1])
 
 
 X = {"x": 1.0, "carrier": "UA", "flag": True}

@@ -16,6 +16,8 @@ from perennial.runtime.server.refusal import Refusal
 from perennial.runtime.server.rpc.messages import health, message
 from perennial.runtime.server.rpc.service import HEALTH_SERVICE, INFERENCE_SERVICE, Service
 
+from .labelled import by_loss
+
 
 def call(served: Served, method: str, data: bytes, service: str = INFERENCE_SERVICE) -> bytes:
     methods = Service(served.state, served.meter, served.admission).methods[service]
@@ -110,7 +112,7 @@ def test_receipts_are_an_output_and_count(binary: Served) -> None:
     assert binary.operate("/v2/models/flights/feedback", labels).body["accepted"] == 1
     [epoch] = binary.operate("/perennial/v1/epochs", {}).body["epochs"]
     [counts] = epoch["models"].values()
-    assert (counts["rows"], counts["labels"]["loss"]) == (2, [0, 1])
+    assert (counts["rows"], by_loss(counts["labels"])) == (2, [0, 1])
     stats = binary.operate("/perennial/v1/stats").body
     assert (stats["requests"], stats["rows"], stats["in_flight"]) == (1, 2, 0)
 

@@ -7,7 +7,9 @@ the newest records was already answered.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 
@@ -15,16 +17,22 @@ from perennial.runtime.server.counts.mapped import LABELS, Mapped
 from perennial.wire import counts as wire
 from perennial.wire.stats import Pairs
 
+MOMENTS = 2048
+"""How many moments of predictions an epoch tells apart. Labels of more come by twice as long ones: of a week at once to
+five minutes or so."""
+
 
 @dataclass(frozen=True)
 class Label:
-    """A label that came back, already judged: which cells it counts in, under which model's digest.
+    """A label that came back, already judged: which cells it counts in, under which model's digest. `issued` is the
+    Unix second that the prediction was made in.
 
     `score_cells` 0 means that the score's cell is not known; `companion` is empty where the companion did not score
     the row.
     """
 
     id: int
+    issued: int
     model: str
     loss: float
     loss_cell: int
@@ -68,6 +76,7 @@ class Ledger:
             self._seen.discard(int(self._records["id"][position]))
         self._records[position] = (
             label.id,
+            label.issued,
             bytes.fromhex(label.model),
             bytes.fromhex(label.companion),
             label.loss_cells,
@@ -97,13 +106,49 @@ def count(labels: list[Label]) -> dict[str, wire.Labels]:
 
 def add(counts: wire.Labels, label: Label) -> None:
     """Count one label."""
-    _increment(counts.loss, label.loss_cells, label.loss_cell)
+    moment = label.issued - label.issued % counts.grain
+    _increment(counts.loss.setdefault(moment, []), label.loss_cells, label.loss_cell)
+    _coarsen(counts)
     if label.companion:
         counts.pairs[label.companion] = counts.pairs.get(label.companion, Pairs()) + label.pair
     if not label.score_cells:
         return
     _increment(counts.score, label.score_cells, label.score_cell)
     _increment(counts.by_score, label.score_cells, label.score_cell, int(label.positive))
+
+
+def merge(first: wire.Labels, second: wire.Labels) -> wire.Labels:
+    """Both, by moments that are as long as the longer ones of either."""
+    paired = {**first.pairs, **second.pairs}
+    merged = wire.Labels(
+        loss=by_moment([first.loss, second.loss], grain := max(first.grain, second.grain)),
+        grain=grain,
+        by_score=summed(first.by_score, second.by_score),
+        score=summed(first.score, second.score),
+        pairs={name: first.pairs.get(name, Pairs()) + second.pairs.get(name, Pairs()) for name in paired},
+    )
+    _coarsen(merged)
+    return merged
+
+
+def by_moment(counts: Iterable[dict[int, list[int]]], grain: int) -> dict[int, list[int]]:
+    """Cells by moments of so many seconds."""
+    by: dict[int, list[int]] = {}
+    for start, cells in (item for each in counts for item in each.items()):
+        moment = start - start % grain
+        by[moment] = summed(by.get(moment, []), cells)
+    return by
+
+
+def summed(first: list[int], second: list[int]) -> list[int]:
+    """Two lists of counts, cell by cell, of which one may be longer."""
+    return [sum(pair) for pair in zip_longest(first, second, fillvalue=0)]
+
+
+def _coarsen(counts: wire.Labels) -> None:
+    while len(counts.loss) > MOMENTS:
+        counts.grain *= 2
+        counts.loss = by_moment([counts.loss], counts.grain)
 
 
 def _increment(cells: list[int], length: int, cell: int, by: int = 1) -> None:
@@ -114,6 +159,7 @@ def _increment(cells: list[int], length: int, cell: int, by: int = 1) -> None:
 def _label(record: np.void) -> Label:
     return Label(
         id=int(record["id"]),
+        issued=int(record["issued"]),
         model=record["model"].tobytes().hex(),
         companion=record["companion"].tobytes().hex() if record["paired"] else "",
         loss_cells=int(record["loss_cells"]),

@@ -33,6 +33,7 @@ LABELS = 65_536
 LABEL = np.dtype(
     [
         ("id", "<u8"),
+        ("issued", "<u4"),
         ("model", "V32"),
         ("companion", "V32"),
         ("loss_cells", "<u2"),

@@ -1,0 +1,155 @@
+"""The course that losses took: counts by when the predictions were made, however late their labels come.
+
+Labels come in any order, so what is found of them is dated here and not by when they came. Each judged window has a
+span of its own. Of many, neighbours become one where the two are shortest beside their age: an old span is some
+hundredth of its age long.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from itertools import zip_longest
+
+import msgspec
+import numpy as np
+
+from perennial.wire.counts import Labels
+from perennial.wire.layout import Floats
+
+from .harm import Game
+
+SPANS = 128
+"""The most that there are."""
+
+
+class Span(msgspec.Struct, frozen=True):
+    """Counts by cell of the loss, of predictions from `opened` on to the next span."""
+
+    opened: float
+    cells: list[int] = []
+
+
+class Course(msgspec.Struct, frozen=True):
+    """Spans, oldest first. The last one is of the window that is open. Predictions from before `begun` are shown and
+    judged no more."""
+
+    spans: tuple[Span, ...] = ()
+    begun: float = 0.0
+
+
+@dataclass(frozen=True)
+class Rise:
+    """Where the loss rose: `since` when, on so many `labels`, to which mean `loss`."""
+
+    since: float
+    labels: int
+    loss: float
+
+
+def moments(labels: Labels) -> list[tuple[float, list[int]]]:
+    """When predictions were made (Unix seconds), and the losses of these."""
+    return [(start + labels.grain / 2, cells) for start, cells in sorted(labels.loss.items())]
+
+
+def credit(course: Course, counts: Iterable[tuple[float, list[int]]]) -> Course:
+    """With these counts, each in the span of its time. What is older than all spans is the first one's."""
+    opened = [span.opened for span in course.spans]
+    more: dict[int, list[int]] = {}
+    oldest = min(opened, default=np.inf)
+    for moment, cells in counts:
+        place = max(bisect_right(opened, moment) - 1, 0)
+        more[place] = add(more.get(place, []), cells)
+        oldest = min(oldest, moment)
+    if not more:
+        return course
+    spans = [
+        msgspec.structs.replace(span, cells=add(span.cells, more[place])) if place in more else span
+        for place, span in enumerate(course.spans or (Span(oldest),))
+    ]
+    spans[0] = msgspec.structs.replace(spans[0], opened=float(oldest))
+    return msgspec.structs.replace(course, spans=tuple(spans))
+
+
+def cut(course: Course, at: float, *, keep: Collection[float] = ()) -> Course:
+    """With a new span from `at` on, if there are any. None that begins at `keep` becomes one with the span before."""
+    if not course.spans or at <= course.spans[-1].opened:
+        return course
+    spans = [*course.spans, Span(at)]
+    while len(spans) > SPANS:
+        place = min(
+            (place for place in range(1, len(spans) - 1) if spans[place].opened not in (*keep, course.begun)),
+            key=lambda place: _length_beside_age(spans, place),
+        )
+        one, other = spans[place - 1 : place + 1]
+        spans[place - 1 : place + 1] = [Span(one.opened, add(one.cells, other.cells))]
+    return msgspec.structs.replace(course, spans=tuple(spans))
+
+
+def close(course: Course, opened: float, closed: float, *, keep: Collection[float] = ()) -> Course:
+    """Once a window has ended. Nothing was predicted between the one before and `opened`."""
+    *earlier, last = course.spans or (Span(opened),)
+    # What was predicted before any window closed may be older than the first one.
+    last = msgspec.structs.replace(last, opened=max(last.opened, opened)) if earlier else last
+    return cut(msgspec.structs.replace(course, spans=(*earlier, last)), closed, keep=keep)
+
+
+def anew(course: Course, at: float) -> Course:
+    """Predictions from `at` on are judged, those before no more."""
+    return msgspec.structs.replace(cut(course, at), begun=at)
+
+
+def judged(course: Course, counts: Iterable[tuple[float, list[int]]]) -> list[int]:
+    """The losses of those predictions that are to be judged."""
+    cells: list[int] = []
+    for moment, each in counts:
+        if moment >= course.begun:
+            cells = add(cells, each)
+    return cells
+
+
+def rise(course: Course, game: Game) -> Rise:
+    """Of all stretches the one that one of the bettors would have gained most on: where the loss rose, as likely as
+    not (the maximum of a cumulative sum; Page, Continuous inspection schemes, 1954)."""
+    opened, cells = _judged(course, game)
+    wealth = np.vstack([np.zeros(len(game.gains)), np.cumsum(cells @ game.gains.T, axis=0)])
+    best = wealth[1:] - np.minimum.accumulate(wealth, axis=0)[:-1]
+    # Bad predictions may share a span with so many good ones that nobody gains on it.
+    best[cells.sum(axis=1) == 0] = -np.inf
+    last, bettor = np.unravel_index(int(best.argmax()), best.shape)
+    # The last of equals: spans without labels add nothing.
+    first = int(last - wealth[last::-1, bettor].argmin())
+    return _rise(opened[first], cells[first : last + 1], game)
+
+
+def since(course: Course, game: Game, at: float) -> Rise:
+    """What the loss has been since then."""
+    opened, cells = _judged(course, game)
+    return _rise(at, cells[np.array(opened) >= at], game)
+
+
+def add(first: list[int], second: list[int]) -> list[int]:
+    """Two lists of counts, cell by cell, of which one may be longer."""
+    return [sum(pair) for pair in zip_longest(first, second, fillvalue=0)]
+
+
+def _judged(course: Course, game: Game) -> tuple[list[float], Floats]:
+    """The spans that are judged: when they began, and counts of shape (spans, cells)."""
+    spans = [span for span in course.spans if span.opened >= course.begun]
+    cells = np.zeros((len(spans), len(game.values)))
+    for row, span in zip(cells, spans, strict=True):
+        known = span.cells[: len(row)]
+        row[: len(known)] = known
+    return [span.opened for span in spans], cells
+
+
+def _rise(at: float, cells: Floats, game: Game) -> Rise:
+    labels = int(cells.sum())
+    return Rise(at, labels, float((cells @ game.values).sum()) / max(labels, 1))
+
+
+def _length_beside_age(spans: list[Span], place: int) -> float:
+    """How long the span before and this one would be together, beside how long ago they began."""
+    opened = spans[place - 1].opened
+    return (spans[place + 1].opened - opened) / (spans[-1].opened - opened)
