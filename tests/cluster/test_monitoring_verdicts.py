@@ -123,8 +123,8 @@ def test_verdicts_on_live_traffic(scene: Scene, on_call: OnCall) -> None:
 
 def test_every_row_is_counted_once_whoever_dies(scene: Scene, operator: OperatorProcess) -> None:
     """The operator is killed under traffic, pods end and come, a server crashes, and a candidate serves beside the
-    stable version until it takes over. A pod waits but seconds for an operator that is not there: what it then takes
-    with it is told as coverage, not tested here.
+    stable version until it takes over. A pod waits but seconds for an operator that is not there: what one takes with
+    it in the end is missing, and said to be.
     """
     scene.apply(driftmonitor())
     # What was served before its first look is not its to judge.
@@ -143,12 +143,14 @@ def test_every_row_is_counted_once_whoever_dies(scene: Scene, operator: Operator
         scene.kubectl("delete", "pod", scene.names()[0], "--wait=false")
         scene.wait_for(lambda: scene.has_settled(2), "there is another pod")
         scene.wait_for_windows(1)
-        patch_deployment(scene, rollout={"strategy": "Canary", "steps": [{"weight": 50, "hold": "6s"}]})
+        patch_deployment(scene, rollout={"strategy": "Canary", "steps": [{"weight": 50, "hold": "1h"}]})
         scene.apply(training_rows(World(flipped=True), seed=2))
         scene.perennial("run", "tj/flights", "--wait")
         scene.wait_for(lambda: traffic.sent["2"], "the candidate serves")
+        scene.wait_for(partial(scene.has_settled, 2), "the stable pod that made room for it is gone")
         operator.kill()
         operator.start()
+        scene.perennial("promote", "md/flights", "--wait")
         scene.wait_for(lambda: scene.status["model"]["version"] == 2, "the candidate has taken over")
         scene.wait_for(partial(scene.has_settled, 2), "it serves alone")
         scene.wait_for_windows(1)
@@ -159,8 +161,17 @@ def test_every_row_is_counted_once_whoever_dies(scene: Scene, operator: Operator
     assert traffic.sent["2"] <= scene.status["rows"] <= traffic.sent["2"] + traffic.unsure
     assert scene.status["coverage"] == 1
     stable = next(run for run in scene.get("trainingjob")["status"]["runs"] if run["version"] == 1)
-    counted = scene.checkpoint().tallies[stable["model"]["sha256"]].rows
-    assert traffic.sent["1"] <= counted <= traffic.sent["1"] + traffic.unsure
+    before = scene.checkpoint().tallies[stable["model"]["sha256"]]
+    assert traffic.sent["1"] <= before.rows <= traffic.sent["1"] + traffic.unsure
+    assert before.lost == 0
+
+    with Traffic(scene.pods):
+        scene.wait_for_windows(1)
+        operator.kill()
+        scene.kubectl("delete", "pod", scene.names()[0])
+        operator.start()
+        scene.wait_for(lambda: scene.status["coverage"] < 1, "what the pod took along is missing")
+    scene.wait_for(lambda: "CountsLost" in scene.events(), "it is told")
 
 
 def patch_deployment(scene: Scene, **spec: object) -> None:

@@ -193,6 +193,7 @@ class ApiServer(Client):
             raise _error(409, "Conflict", "the UID in the precondition is another object's")
         if current is None:
             return self._save(place, sent)
+        _expect(current, sent["metadata"])
         owned = self._applied.get(current["metadata"]["uid"], {})
         wanted = _merged(_without(current, owned, sent), sent)
         self._applied[current["metadata"]["uid"]] = sent

@@ -184,9 +184,7 @@ class Cluster(ApiServer):
             return
         port = self.ports.get(pod["status"].get("podIP", ""))
         left = datetime.fromisoformat(gone) - self.now
-        told_all = port is None or (
-            left <= GRACE - SERVES_ON and port.was_asked and not port.kept and not port.open.rows
-        )
+        told_all = port is None or (port.said_last and not port.kept)
         if told_all or left <= timedelta():
             self.remove("pods", pod["metadata"]["namespace"], pod["metadata"]["name"])
 
@@ -204,9 +202,14 @@ class Cluster(ApiServer):
     def _take(self, pod: Manifest) -> None:
         """A server pod is deleted, and has its grace."""
         if "deletionTimestamp" not in pod["metadata"]:
-            self.put("pods", {"metadata": {**_named(pod), "deletionTimestamp": _text(self.now + GRACE)}})
-        if port := self.ports.get(pod["status"].get("podIP", "")):
+            leaving = {
+                "deletionTimestamp": _text(self.now + GRACE),
+                "deletionGracePeriodSeconds": int(GRACE.total_seconds()),
+            }
+            self.put("pods", {"metadata": _named(pod) | leaving})
+        if (port := self.ports.get(pod["status"].get("podIP", ""))) and not port.draining:
             port.draining = True
+            port.serves_until = self._seconds() + SERVES_ON.total_seconds()
 
     # --- both
 

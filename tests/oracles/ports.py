@@ -4,6 +4,7 @@ epochs, which are kept until they are acknowledged."""
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -27,7 +28,8 @@ class Port:
     def __init__(self, uid: str, serve: Serve, now: float) -> None:
         self.serve = serve
         self.draining = False
-        self.was_asked = False
+        self.serves_until = math.inf
+        self.said_last = False
         self.silent = False
         self.has_reference = True
         self.kept: list[Epoch] = []
@@ -79,14 +81,15 @@ class Port:
     def take(self, take: Take, now: float) -> Epochs:
         uid = self.stats.incarnation
         if take.close:
-            self.was_asked = True
             if take.incarnation == uid:
                 self.kept = [epoch for epoch in self.kept if epoch.number > take.acknowledge]
             if self.open.rows or (self.open.labels and self.open.labels.loss):
                 self._number += 1
                 self.kept.append(Epoch(self._number, self.opened, now, {self.serve.model.sha256: self.open}))
                 self.open, self.opened = ModelCounts(), now
-        return Epochs(uid, self.serve.model.sha256, list(self.kept), self.draining)
+        last = now >= self.serves_until
+        self.said_last = self.said_last or (take.close and last)
+        return Epochs(uid, self.serve.model.sha256, list(self.kept), last)
 
     def reference(self) -> Reference:
         feature, score = (Numeric(name, _EDGES, _COUNTS) for name in ("x", "(score)"))

@@ -109,6 +109,21 @@ async def test_harm_after_a_rollback_is_acted_upon() -> None:
     assert status_of(end, MODELDEPLOYMENTS)["candidate"]["version"] == 3
 
 
+async def test_an_operator_that_led_before_undoes_nothing() -> None:
+    """It goes on by what it saw last, while another one has taken epochs that pods have forgotten since."""
+    before = await told(rooms, STORY[:2], Cluster)
+    now = Installation(before.server, rooms)
+    await answered(now, version=1, labels=FINE)
+    for port in cluster_of(now).serving(1):
+        port.answer(300, labels=FINE)
+    before.enqueue_all()
+    for _ in range(20):
+        await before.step()
+    await now.live(seconds=LOOK)
+    monitor = status_of(now, DRIFTMONITORS)
+    assert (monitor["rows"], monitor["labels"], monitor["coverage"]) == (6000, 1000, 1.0)
+
+
 async def test_no_crash_changes_the_end() -> None:
     """It dies before a write, when pods have been told already what the last one kept."""
     assert await survives_every_crash(rooms, await chapters(rooms, STORY, Cluster), undone=True) > 15

@@ -252,7 +252,8 @@ class DriftMonitorStatus(Status):
     joins: JoinStatus | None = None
     """What became of the labels in the table of `spec.labels`."""
     coverage: float | None = None
-    """The share of served rows that was counted."""
+    """The share of the rows served by this model that was counted. What pods took along that ended before anybody had
+    heard of it is an estimate, by their rate."""
     expected_loss: LossChange | None = None
     """What the scores let expect, without labels; absent where they do not tell the loss."""
     windows: WindowCount | None = None

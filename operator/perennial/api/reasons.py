@@ -260,6 +260,11 @@ class DriftMonitorReason(Reason):
         "The monitor's ConfigMap is gone or holds no checkpoint of this release: the baseline is learned anew, and "
         "what was found and asked for is forgotten.",
     )
+    COUNTS_LOST = (
+        "CountsLost",
+        "Pods ended without handing over what they had counted last, since their node died or the operator was away: "
+        "how much is estimated, and missing in `status.coverage`.",
+    )
     NO_FAULT = "NoFault", "The data is whole."
     HARM = "Harm", "Labels show a loss above the reference's by more than `spec.harm.margin`."
     HARM_SUSPECTED = (

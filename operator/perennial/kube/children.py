@@ -58,7 +58,7 @@ class Children:
                     return await self._try(child)
                 case Mode.ENSURE:
                     await self._ensure(child)
-                case Mode.CREATE | Mode.APPLY:
+                case Mode.CREATE | Mode.APPLY | Mode.RECORD:
                     return await self._keep(child, owner)
         except _REFUSALS as refusal:
             return _refused(child, refusal)
@@ -95,7 +95,7 @@ class Children:
 
     async def _keep(self, child: Child, owner: Manifest) -> Problem | None:
         key = key_of(child.manifest)
-        asked = with_digest(child.manifest) if child.mode is Mode.APPLY else child.manifest
+        asked = child.manifest if child.mode is Mode.CREATE else with_digest(_unversioned(child.manifest))
         live = self._known(child.resource, key)
         if live is None:
             try:
@@ -109,7 +109,8 @@ class Children:
             raise StillThere(f"{child.resource.kind} {key} is being deleted")
         if live is not self._known(child.resource, key):
             self._store(child.resource, live)
-        return await self._apply(child, asked, live) if child.mode is Mode.APPLY else None
+        _check_version(child, live)
+        return None if child.mode is Mode.CREATE else await self._apply(child, asked, live)
 
     async def _apply(self, child: Child, asked: Manifest, live: Manifest) -> Problem | None:
         differs_at = difference(live, asked)
@@ -119,22 +120,27 @@ class Children:
         if self._contention.is_contended(uid, wanted):
             return _contended(child, differs_at)
         if was_created_by_us(live["metadata"].get("managedFields")):
-            await self._take_over_fields(child.resource, live)
+            live = await self._take_over_fields(child, live)
         # With the uid the request fails on another object of that name, which might be somebody else's.
-        answer = slim(await self._client.apply(child.resource, asked | {"metadata": {**asked["metadata"], "uid": uid}}))
+        only = {"uid": uid}
+        if child.mode is Mode.RECORD:
+            only["resourceVersion"] = live["metadata"]["resourceVersion"]
+        answer = slim(await self._client.apply(child.resource, asked | {"metadata": asked["metadata"] | only}))
         self._store(child.resource, answer)
         undone_at = difference(answer, asked)
         self._contention.applied(uid, wanted, kept=undone_at is None)
         return _contended(child, undone_at) if undone_at else None
 
-    async def _take_over_fields(self, resource: Resource, live: Manifest) -> None:
-        """Turn what we own by having POSTed it into what we own by applying: only that can be taken back."""
-        key = key_of(live)
+    async def _take_over_fields(self, child: Child, live: Manifest) -> Manifest:
+        """Turn what we own by having POSTed it into what we own by applying: only that can be taken back. The object as
+        it then is."""
+        resource, key = child.resource, key_of(live)
         current = await self._client.get(resource, key.namespace, key.name)
+        _check_version(child, current)
         metadata = current["metadata"]
         entries = metadata.get("managedFields") or []
         if metadata["uid"] != live["metadata"]["uid"] or not was_created_by_us(entries):
-            return
+            return live
         applied = any(entry["manager"] == FIELD_MANAGER and entry["operation"] == "Apply" for entry in entries)
         kept = []
         for entry in entries:
@@ -146,7 +152,9 @@ class Children:
             {"op": "replace", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
             {"op": "replace", "path": "/metadata/managedFields", "value": kept},
         ]
-        self._store(resource, await self._client.patch(resource, key.namespace, key.name, patch, JSON_PATCH))
+        taken = await self._client.patch(resource, key.namespace, key.name, patch, JSON_PATCH)
+        self._store(resource, taken)
+        return taken
 
     async def _delete(self, deletion: Deletion) -> None:
         try:
@@ -180,6 +188,17 @@ class Children:
         cache = self._caches.get(resource)
         if cache is not None:
             cache.store(slim(manifest), own=True)
+
+
+def _check_version(child: Child, live: Manifest) -> None:
+    """Raises Conflict for a record that was changed since the plan was made, or was not there then."""
+    planned_on = child.manifest["metadata"].get("resourceVersion")
+    if child.mode is Mode.RECORD and live["metadata"]["resourceVersion"] != planned_on:
+        raise Conflict(409, "Conflict", f"{child.resource.kind} {key_of(live)} was changed since it was read")
+
+
+def _unversioned(manifest: Manifest) -> Manifest:
+    return manifest | {"metadata": {k: v for k, v in manifest["metadata"].items() if k != "resourceVersion"}}
 
 
 def with_digest(manifest: Manifest) -> Manifest:

@@ -43,12 +43,15 @@ class Mode(Enum):
     """How a child is kept.
 
     APPLY: created with POST, later changed by server-side apply where it differs and only under our owner uid.
+    RECORD: likewise, but only over the object that the plan was made on, of the manifest's metadata.resourceVersion, or
+    none: what was added to a memory since must not be undone. Another one is a Conflict, and planned anew.
     CREATE: created once and never fought over (Jobs, ControllerRevisions).
     ENSURE: made where it is missing, owned by nobody, kept when its cause goes (the default store).
     TRIAL: asked as a dry run and never made; its refusal is a Problem (a pod that a Job does not get).
     """
 
     APPLY = "apply"
+    RECORD = "record"
     CREATE = "create"
     ENSURE = "ensure"
     TRIAL = "trial"

@@ -35,17 +35,18 @@ LEVEL = 1
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """How far a pod's epochs were taken. `seen` is when the last one closed, `rate` its rows a second, `model` what it
-    serves, where that is known.
+    """How far a pod's epochs were taken. `seen` is when the last one closed, `rows` how many rows the pod had counted
+    by then, `rate` the rows a second of the last one with any; `model` is what it serves. None is unknown.
 
-    `drained` says that the pod was ending when it last answered, `gone` when it was first missed.
+    `last` says that the pod counted nothing more when it last answered, `gone` when it was first missed.
     """
 
     incarnation: str
     number: int = 0
     seen: float = 0.0
+    rows: int | None = None
     rate: float = 0.0
-    drained: bool = False
+    last: bool = False
     gone: float | None = None
     model: str | None = None
 
@@ -130,9 +131,10 @@ class Checkpoint(msgspec.Struct, frozen=True):
     seen in the windows that are kept, and what the baseline lets be seen at all (`sight.py`); `calm` counts windows in
     a row with nothing to act upon; `suspicion` is the bet on what scores let expect, and `scores` their course;
     `released` is the last token of `perennial.dev/release`, `settled` the model that it was about; what was served
-    before `begun`, when the monitor was made or went on after a suspension, counts for nothing. `anchor` goes on under
-    other models. `cut_short` counts versions in a row, the first of which was judged from `cut_short_since` on, that
-    gave way before their baseline was whole, and `succeeds` says that one not long before them had a whole one."""
+    before `begun`, when the monitor was made or went on after a suspension, counts for nothing: `suspension` is the
+    generation of the spec that said so. `anchor` goes on under other models. `cut_short` counts versions in a row, the
+    first of which was judged from `cut_short_since` on, that gave way before their baseline was whole, and `succeeds`
+    says that one not long before them had a whole one."""
 
     format: int = FORMAT
     model: Judged | None = None
@@ -155,6 +157,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     released: str | None = None
     settled: str | None = None
     begun: float = 0.0
+    suspension: int | None = None
     succeeds: bool = False
     cut_short: int = 0
     cut_short_since: float = 0.0

@@ -1,11 +1,13 @@
 """Folding what pods hand over into the open window and the tallies, each epoch exactly once.
 
 A pod sends every epoch until it is acknowledged, so an epoch may come again; its number within the pod's incarnation
-tells. Epochs of several pods are added up: only which model they were counted for matters.
+tells. Epochs of several pods are added up: only which model they were counted for matters. What was served and is not
+counted is lost, and said to be: exactly where pods tell of it, and estimated where they are gone.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 
 import msgspec
@@ -20,7 +22,8 @@ from .course import Course, add, credit, judged, moments
 from .history import add_hours
 
 MODELS = 8
-"""Models that are counted at a time: the judged one, those before it and candidates."""
+"""Models that labels are counted for at a time: the judged one, those before it and candidates. A receipt may name any
+model; rows come only of one that was rolled out."""
 
 COMPARED = 4
 """Models that a model is compared with at a time: what is wrong about a receipt must not grow the checkpoint."""
@@ -29,18 +32,19 @@ FORGOTTEN_AFTER = 3600.0
 """Seconds after which the mark of a pod that is gone is dropped: no cache lags so far behind."""
 
 
-def fold(checkpoint: Checkpoint, answers: Mapping[str, Epochs], *, cells: int) -> Checkpoint:
-    """The checkpoint with what the pods (by uid) handed over. `cells` is how many a window of the judged model has."""
+def fold(checkpoint: Checkpoint, answers: Mapping[str, Epochs], *, cells: int, now: float) -> Checkpoint:
+    """The checkpoint with what the pods (by uid) handed over at `now` (Unix seconds). `cells` is how many a window of
+    the judged model has."""
     for pod in sorted(answers):
-        checkpoint = _fold_pod(checkpoint, pod, answers[pod], cells)
+        checkpoint = _fold_pod(checkpoint, pod, answers[pod], cells, now)
     return checkpoint
 
 
-def miss(checkpoint: Checkpoint, present: Collection[str], now: float) -> Checkpoint:
+def miss(checkpoint: Checkpoint, present: Collection[str], now: float, quiet: Mapping[str, float]) -> Checkpoint:
     """The checkpoint once the pods that are no more have been noticed.
 
-    What a pod served after its last epoch, and did not hand over before it ended, is lost: estimated by its last rate,
-    and missing of the model that it served.
+    What a pod served after its last epoch, and did not hand over before it ended, is lost: estimated by its rate, and
+    missing of the model that it served. `quiet` is how many seconds ago pods said that they had served nothing since.
     """
     pods: dict[str, Mark] = {}
     missed = checkpoint
@@ -49,9 +53,8 @@ def miss(checkpoint: Checkpoint, present: Collection[str], now: float) -> Checkp
             pods[pod] = mark if mark.gone is None else msgspec.structs.replace(mark, gone=None)
         elif mark.gone is None:
             pods[pod] = msgspec.structs.replace(mark, gone=now)
-            is_whole = mark.drained or mark.seen < checkpoint.begun
-            lost = 0.0 if is_whole else mark.rate * max(now - mark.seen, 0.0)
-            missed = _lose(missed, mark.model, lost)
+            seconds = min(now - mark.seen, quiet.get(pod, math.inf))
+            missed = _lose(missed, mark.model, _owed(checkpoint, mark, seconds))
         elif now - mark.gone < FORGOTTEN_AFTER:
             pods[pod] = mark
     if pods == checkpoint.pods:
@@ -61,37 +64,72 @@ def miss(checkpoint: Checkpoint, present: Collection[str], now: float) -> Checkp
 
 def coverage(tally: Tally) -> float | None:
     """The share of served rows that was counted; None before the first."""
-    return tally.rows / (tally.rows + tally.lost) if tally.rows else None
+    served = tally.rows + tally.lost
+    return tally.rows / served if served else None
 
 
-def _fold_pod(checkpoint: Checkpoint, pod: str, answer: Epochs, cells: int) -> Checkpoint:
-    mark = checkpoint.pods.get(pod)
-    if mark is None or mark.incarnation != answer.incarnation:
+def _fold_pod(checkpoint: Checkpoint, pod: str, answer: Epochs, cells: int, now: float) -> Checkpoint:
+    known = mark = checkpoint.pods.get(pod)
+    if mark is None:
         mark = Mark(answer.incarnation, model=answer.model)
+    elif mark.incarnation != answer.incarnation:
+        # Its node was started anew, and what its file still had is gone with it.
+        until = answer.epochs[0].opened if answer.epochs else now
+        checkpoint = _lose(checkpoint, mark.model, _owed(checkpoint, mark, until - mark.seen))
+        mark = Mark(answer.incarnation, model=answer.model, rate=mark.rate)
     fresh = [epoch for epoch in answer.epochs if epoch.number > mark.number]
+    checkpoint = _lose(checkpoint, answer.model, _taken_by_others(checkpoint, mark, answer, fresh))
     for epoch in fresh:
-        if epoch.opened >= checkpoint.begun:
+        # Who was heard since the monitor goes on has handed over all that was served before.
+        if max(epoch.opened, mark.seen) >= checkpoint.begun:
             checkpoint = _fold_epoch(checkpoint, epoch, cells)
         mark = _marked(mark, epoch)
-    if answer.draining and not mark.drained:
-        mark = msgspec.structs.replace(mark, drained=True)
-    if checkpoint.pods.get(pod) == mark:
+    if not mark.seen or mark.seen < checkpoint.begun:
+        mark = msgspec.structs.replace(mark, seen=now)
+    mark = msgspec.structs.replace(mark, rows=answer.counted, last=answer.last)
+    if known == mark:
         return checkpoint
     return msgspec.structs.replace(checkpoint, pods={**checkpoint.pods, pod: mark})
 
 
 def _marked(mark: Mark, epoch: Epoch) -> Mark:
-    rows = sum(counts.rows for counts in epoch.models.values())
-    rate = rows / max(epoch.closed - epoch.opened, 1.0)
+    rows = _rows(epoch)
+    # One of labels alone says nothing of how many rows there will be.
+    rate = rows / max(epoch.closed - epoch.opened, 1.0) if rows else mark.rate
     return msgspec.structs.replace(mark, number=epoch.number, seen=epoch.closed, rate=rate, gone=None)
+
+
+def _taken_by_others(checkpoint: Checkpoint, mark: Mark, answer: Epochs, fresh: list[Epoch]) -> int:
+    """Rows of epochs that the pod has forgotten, since somebody else acknowledged them: another monitor, or this one
+    before its checkpoint was put back to an older one."""
+    if answer.counted is None or mark.rows is None or mark.seen < checkpoint.begun:
+        return 0
+    return max(answer.counted - mark.rows - sum(map(_rows, fresh)), 0)
+
+
+def _rows(epoch: Epoch) -> int:
+    return sum(counts.rows for counts in epoch.models.values())
+
+
+def _owed(checkpoint: Checkpoint, mark: Mark, seconds: float) -> float:
+    """Rows that a pod is thought to have served within so many seconds after its last epoch."""
+    if mark.last or mark.seen < checkpoint.begun:
+        return 0.0
+    return (mark.rate or _usual_rate(checkpoint, mark.model)) * max(seconds, 0.0)
+
+
+def _usual_rate(checkpoint: Checkpoint, model: str | None) -> float:
+    """What a pod of this model serves a second, for one that has told of no row yet."""
+    rates = [mark.rate for mark in checkpoint.pods.values() if mark.model == model and mark.rate]
+    return sum(rates) / len(rates) if rates else 0.0
 
 
 def _fold_epoch(checkpoint: Checkpoint, epoch: Epoch, cells: int) -> Checkpoint:
     tallies = dict(checkpoint.tallies)
     unseen = Tally(losses=Course(begun=checkpoint.begun))
     for digest, counts in epoch.models.items():
-        # Labels of a candidate reach the stable pods too: they wait for its promotion.
-        if digest in tallies or len(tallies) < MODELS:
+        # Labels of a candidate reach the stable pods too, and a pod of its own may end: they wait for its promotion.
+        if digest in tallies or counts.rows or len(tallies) < MODELS:
             tallies[digest] = _tallied(tallies.get(digest, unseen), counts)
     checkpoint = msgspec.structs.replace(checkpoint, tallies=tallies)
     own = epoch.models.get(checkpoint.model.sha256) if checkpoint.model else None
@@ -129,6 +167,7 @@ def _tallied(tally: Tally, counts: ModelCounts) -> Tally:
     return msgspec.structs.replace(
         tally,
         rows=tally.rows + counts.rows,
+        lost=tally.lost + counts.unread,
         labels=tally.labels + sum(sum(cells) for _, cells in made),
         waiting=add(tally.waiting, judged(tally.losses, made)),
         losses=credit(tally.losses, made),

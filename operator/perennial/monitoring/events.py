@@ -38,6 +38,8 @@ def events(
     known = {verdict.id: verdict for verdict in before.verdicts}
     if observed.unreadable:
         yield _event("Warning", DriftMonitorReason.CHECKPOINT_UNREADABLE, observed.unreadable)
+    if lost := _lost(observed.checkpoint, checkpoint):
+        yield _event("Warning", DriftMonitorReason.COUNTS_LOST, lost)
     if _completed(before) < _completed(told):
         rows = told.baseline.rows if told.baseline else 0
         yield _event("Normal", DriftMonitorReason.BASELINE_COMPLETE, f"{rows} rows are the baseline")
@@ -51,6 +53,17 @@ def events(
     yield from _joins(before, told)
     yield from _asked(checkpoint, before)
     yield from _announced(decisions, before)
+
+
+def _lost(before: Checkpoint, now: Checkpoint) -> str | None:
+    """What pods took with them that ended unheard: also of the version before, whose coverage is shown no more."""
+    gone = [pod for pod, mark in now.pods.items() if mark.gone and pod in before.pods and not before.pods[pod].gone]
+    lost = sum(
+        tally.lost - before.tallies[sha256].lost for sha256, tally in now.tallies.items() if sha256 in before.tallies
+    )
+    if not gone or round(lost) < 1:
+        return None
+    return f"of {len(gone)} pods that ended, about {lost:.0f} rows are not counted: nobody took what they had left"
 
 
 def _named(verdict: Verdict) -> str:

@@ -54,8 +54,8 @@ _REBASED: tuple[str, ...] = ("open", "history", "windows", "opened", "closed", "
 
 def begin(checkpoint: Checkpoint, model: Judged, reference: Reference | None) -> Checkpoint:
     """Judge another model from here on: of what was found about the one before only the drift of versions holds."""
-    tallies = dict(list(checkpoint.tallies.items())[-(TALLIES - 1) :])
-    tally = tallies.pop(model.sha256, Tally(losses=Course(begun=checkpoint.begun)))
+    tally = checkpoint.tallies.get(model.sha256, Tally(losses=Course(begun=checkpoint.begun)))
+    tallies = _others(checkpoint, model)
     # One that comes back is judged by what it predicts from here on, as its windows are.
     losses = (anew if tally.loss else cut)(tally.losses, checkpoint.newest)
     tallies[model.sha256] = msgspec.structs.replace(tally, harm=None, stepped=0.0, losses=losses).from_here
@@ -68,6 +68,15 @@ def begin(checkpoint: Checkpoint, model: Judged, reference: Reference | None) ->
         **_learned(checkpoint),
     )
     return refer(begun, reference) if reference else begun
+
+
+def _others(checkpoint: Checkpoint, model: Judged) -> dict[str, Tally]:
+    """The tallies to keep beside this model's. That of the one before is the last to go: its pods have yet to end, and
+    it may be gone back to."""
+    before = checkpoint.model.sha256 if checkpoint.model else ""
+    others = [digest for digest in checkpoint.tallies if digest != model.sha256]
+    others.sort(key=lambda digest: digest == before)
+    return {digest: checkpoint.tallies[digest] for digest in others[-(TALLIES - 1) :]}
 
 
 def _learned(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -125,9 +134,9 @@ def advance(checkpoint: Checkpoint, spec: DriftMonitorSpec, answers: Mapping[str
     reference = checkpoint.reference
     if reference is None:
         others = {pod: answer for pod, answer in answers.items() if not _serves(answer, checkpoint.model)}
-        return fold(checkpoint, others, cells=0)
+        return fold(checkpoint, others, cells=0, now=now)
     cells = sum(column.cells for column in reference.columns)
-    checkpoint = fold(_based(_anchored(checkpoint, reference, spec, now), spec, now), answers, cells=cells)
+    checkpoint = fold(_based(_anchored(checkpoint, reference, spec, now), spec, now), answers, cells=cells, now=now)
     window = checkpoint.open
     if window and _is_full(window, spec):
         checkpoint = _judge(checkpoint, window, reference, spec)

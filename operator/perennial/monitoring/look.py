@@ -1,7 +1,8 @@
 """Looking at the pods of a deployment: when it is due, whom to ask, and what they answer.
 
-Asking closes an epoch, so pods are asked a few times a window and not with every event; only a pod that is ending is
-asked at once, for it waits but a few seconds to be told that its last epoch is safe.
+Asking closes an epoch, so pods are asked a few times a window and not with every event. Asked at once are a pod that
+is new, since what one that was never heard takes with it cannot even be estimated, and one that is ending, for it waits
+but a few seconds to be told that its last epoch is safe.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from perennial.api.labels import REVISION
 from perennial.kube.plan import Key, Manifest
 from perennial.kube.podclient import PodUnreachable
+from perennial.pods.statuses import holding
 from perennial.wire import places
 from perennial.wire.counts import EPOCHS_PATH, REFERENCE_PATH, Epochs, Take
 from perennial.wire.journal import JOURNAL_PATH, Keep, Kept
@@ -35,11 +37,8 @@ DEAF = 60
 """Times in a row after which a pod that does not hear is told with the looks only."""
 
 ENDING_SECONDS = 1.0
-"""An ending pod is asked so often until it is gone: it serves on for a few seconds, then waits 5 s for its last epoch
-to be acknowledged."""
-
-PATIENCE = 3
-"""An ending pod that does not answer is asked so many times in all."""
+"""An ending pod is asked so often until it is gone, or would have been killed: it serves on for a few seconds, then
+waits 5 s for its last epoch to be acknowledged."""
 
 AnswerT = TypeVar("AnswerT")
 
@@ -54,19 +53,21 @@ class Pods(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A pod that can be asked."""
+    """A pod that can be asked. One that is ending has `grace` seconds for it."""
 
     uid: str
     name: str
     ip: str
     revision: str
+    ready: bool
     ending: bool
+    grace: float
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a look is for: the stable revision's counts of the model with digest `model`. `candidate` is asked nothing
-    yet.
+    """What a look is for: the stable revision's counts of the model with digest `model`. A candidate is asked nothing
+    yet, unless a pod of it ends.
 
     `acts` False only looks: what the pods keep stays for the monitor that acts. `key` is what they are to remember
     predictions by, the candidate's too.
@@ -74,7 +75,6 @@ class Question:
 
     stable: str
     model: str
-    candidate: str | None
     period: float
     acts: bool
     key: str | None = None
@@ -89,11 +89,22 @@ class _Memory:
     serving: int = 0
     unreachable: dict[str, str] = field(default_factory=dict)
     no_reference: str | None = None
-    failures: dict[str, int] = field(default_factory=dict)
+    met: set[str] = field(default_factory=set)
+    """New pods that were asked at once."""
+    ending: dict[str, float] = field(default_factory=dict)
+    """Since when pods are known to be ending."""
+    quiet: dict[str, float] = field(default_factory=dict)
+    """When pods last said that they had served nothing since what the checkpoint holds."""
     told: dict[str, str | None] = field(default_factory=dict)
     """The key that pods were told, by uid."""
     deaf: dict[str, int] = field(default_factory=dict)
     """How often in a row a pod did not hear it."""
+
+    def keep_of(self, living: Collection[str], known: Checkpoint) -> None:
+        """Forget pods that are gone; how long they were quiet matters until they have been missed."""
+        self.met = {uid for uid in self.met if uid in living}
+        self.ending = {uid: since for uid, since in self.ending.items() if uid in living}
+        self.quiet = {uid: since for uid, since in self.quiet.items() if uid in known.pods}
 
 
 class Watcher:
@@ -111,11 +122,13 @@ class Watcher:
         """What the pods have to say now; between looks, how the last one went."""
         memory = self._memories.setdefault(key, _Memory())
         living = [manifest for manifest in manifests if _lives(manifest)]
-        pods = [pod for manifest in living if (pod := _pod(manifest))]
-        serving = [pod for pod in pods if pod.revision == question.stable and not pod.ending]
-        ending = [pod for pod in pods if _hands_over(memory, pod, question)]
+        pods = _by_address(living)
         now = self._clock()
+        memory.keep_of({manifest["metadata"]["uid"] for manifest in living}, known)
+        serving = [pod for pod in pods if pod.revision == question.stable and not pod.ending]
+        ending = [pod for pod in pods if pod.ending and now < memory.ending.setdefault(pod.uid, now) + pod.grace]
         due, ending_due = now >= memory.due, now >= memory.ending_due
+        new = [pod for pod in serving if pod.ready and pod.uid not in known.pods and pod.uid not in memory.met]
         untold = await self._tell(memory, [pod for pod in pods if not pod.ending], question, patient=not due)
         if due:
             memory.due = now + _interval(question.period)
@@ -125,7 +138,8 @@ class Watcher:
             memory.ending_due = now + ENDING_SECONDS
         reference = await self._reference(memory, serving, question, known) if due else None
         # Cells mean nothing without the reference; what serves keeps its epochs until it is here.
-        asked = [*(ending if ending_due else []), *(serving if due and (known.reference or reference) else [])]
+        told = serving if due else new
+        asked = [*(ending if ending_due else []), *(told if known.reference or reference else [])]
         answers = await self._ask(memory, asked, question, known)
         return Look(
             present=frozenset(manifest["metadata"]["uid"] for manifest in living),
@@ -134,6 +148,7 @@ class Watcher:
             unreachable=dict(memory.unreachable),
             reference=reference,
             no_reference=memory.no_reference,
+            quiet={uid: self._clock() - since for uid, since in memory.quiet.items()},
             next=min(
                 max(min(memory.due, memory.ending_due if ending else memory.due) - self._clock(), 0.0),
                 UNTOLD_SECONDS if untold else math.inf,
@@ -188,15 +203,17 @@ class Watcher:
         return None
 
     async def _ask(self, memory: _Memory, pods: list[Pod], question: Question, known: Checkpoint) -> dict[str, Epochs]:
+        asked_at = self._clock()
         answers = await asyncio.gather(*(self._take(pod, known.pods.get(pod.uid), question.acts) for pod in pods))
         taken: dict[str, Epochs] = {}
+        memory.met.update(pod.uid for pod in pods)
         for pod, answer in zip(pods, answers, strict=True):
             if isinstance(answer, str):
-                memory.failures[pod.uid] = memory.failures.get(pod.uid, 0) + 1
                 memory.unreachable |= {} if pod.ending else {pod.name: answer}
                 continue
-            memory.failures.pop(pod.uid, None)
             taken[pod.uid] = answer
+            if question.acts and _brings_nothing(answer, known.pods.get(pod.uid)):
+                memory.quiet[pod.uid] = asked_at
             # An operator that was started anew, or a pod that lost its disk: the pod itself says what it remembers by.
             memory.told[pod.uid] = answer.key
         return taken
@@ -204,9 +221,13 @@ class Watcher:
     async def _take(self, pod: Pod, mark: Mark | None, acts: bool) -> Epochs | str:
         take = Take(mark.incarnation, mark.number, acts) if mark else Take(close=acts)
         try:
-            return await self._pods.post_json(pod.ip, places.CONTROL_PORT, EPOCHS_PATH, take, Epochs)
+            answer = await self._pods.post_json(pod.ip, places.CONTROL_PORT, EPOCHS_PATH, take, Epochs)
         except PodUnreachable as error:
             return str(error)
+        if pod.ending and mark and mark.incarnation != answer.incarnation:
+            # Its containers are not started again: what has another file is another pod.
+            return f"{pod.ip} is another pod's by now"
+        return answer
 
 
 def askable(manifests: Iterable[Manifest]) -> list[Pod]:
@@ -214,9 +235,16 @@ def askable(manifests: Iterable[Manifest]) -> list[Pod]:
     return [pod for manifest in manifests if _lives(manifest) and (pod := _pod(manifest))]
 
 
-def _hands_over(memory: _Memory, pod: Pod, question: Question) -> bool:
-    """A candidate that is taken away was never read and does not wait."""
-    return pod.ending and pod.revision != question.candidate and memory.failures.get(pod.uid, 0) < PATIENCE
+def _by_address(manifests: Iterable[Manifest]) -> list[Pod]:
+    """The pods that can be asked. Of two with one address the older is gone, and asked there would be the other, whose
+    counts would be taken twice."""
+    oldest_first = sorted(manifests, key=lambda manifest: str(manifest["metadata"].get("creationTimestamp", "")))
+    pods = {pod.ip: pod for manifest in oldest_first if (pod := _pod(manifest))}
+    return list(pods.values())
+
+
+def _brings_nothing(answer: Epochs, mark: Mark | None) -> bool:
+    return mark is not None and all(epoch.number <= mark.number for epoch in answer.epochs)
 
 
 def _lives(manifest: Manifest) -> bool:
@@ -233,7 +261,9 @@ def _pod(manifest: Manifest) -> Pod | None:
         name=metadata["name"],
         ip=ip,
         revision=(metadata.get("labels") or {}).get(REVISION, ""),
+        ready=holding(manifest, "Ready") is not None,
         ending="deletionTimestamp" in metadata,
+        grace=float(metadata.get("deletionGracePeriodSeconds") or 0.0),
     )
 
 

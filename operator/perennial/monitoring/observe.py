@@ -146,13 +146,12 @@ def _age(manifest: Manifest) -> tuple[str, str]:
 
 
 def _question(spec: DriftMonitorSpec, deployment: Deployment, *, acts: bool) -> Question | None:
-    stable, candidate = deployment.status.stable, deployment.status.candidate
+    stable = deployment.status.stable
     if stable is None:
         return None
     return Question(
         stable=stable.revision,
         model=stable.sha256,
-        candidate=candidate.revision if candidate else None,
         period=float(spec.window.period.seconds),
         acts=acts,
         key=spec.labels.key if spec.labels else None,

@@ -39,8 +39,8 @@ class Look:
     """What the last look at the pods brought. `answers` are by the pod's uid and empty between looks.
 
     `present` are the uids of all pods that have not ended, None where nobody has looked for them; `serving` is how many
-    are of the stable revision, `unreachable` the errors of those that did not answer, by name. `next` is in how many
-    seconds the pods are looked at again.
+    are of the stable revision, `unreachable` the errors of those that did not answer, by name, `quiet` how many seconds
+    ago pods, by uid, said that they had served nothing more. `next` is in how many seconds pods are looked at again.
     """
 
     present: frozenset[str] | None = None
@@ -49,6 +49,7 @@ class Look:
     unreachable: Mapping[str, str] = field(default_factory=dict)
     reference: Reference | None = None
     no_reference: str | None = None
+    quiet: Mapping[str, float] = field(default_factory=dict)
     next: float | None = None
 
 
@@ -99,9 +100,11 @@ class Observed:
 
     @property
     def resumes(self) -> bool:
-        """Whether it was suspended until now."""
+        """Whether it was suspended until now. The status goes on saying so until it is written anew, which may be later
+        than the checkpoint is."""
         ready = find(self.status.conditions, ConditionType.READY)
-        return ready is not None and ready.reason == CommonReason.SUSPENDED.value
+        said = ready is not None and ready.reason == CommonReason.SUSPENDED.value
+        return said and self.checkpoint.suspension != self.status.observed_generation
 
     @property
     def release(self) -> str | None:

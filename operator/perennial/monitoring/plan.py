@@ -16,7 +16,7 @@ from perennial.api.driftmonitor import DriftMonitorSpec
 from perennial.api.modeldeployment_status import ModelDeploymentStatus
 from perennial.api.reasons import CommonReason, DriftMonitorReason, Reason
 from perennial.kube.ownership import owner_reference
-from perennial.kube.plan import Child, Manifest, Plan, Problem
+from perennial.kube.plan import Child, Manifest, Mode, Plan, Problem
 from perennial.kube.resources import CONFIGMAPS
 
 from . import judge
@@ -88,6 +88,7 @@ def _counted(observed: Observed, spec: DriftMonitorSpec, now: datetime) -> Check
     stable = observed.deployment.status.stable if observed.deployment else None
     if (since := now.timestamp() if observed.resumes else observed.created) > checkpoint.begun:
         checkpoint = judge.start(checkpoint, since)
+        checkpoint = msgspec.structs.replace(checkpoint, suspension=observed.status.observed_generation)
     token = observed.release
     if token and token != checkpoint.released:
         checkpoint = judge.release(checkpoint, token)
@@ -96,7 +97,7 @@ def _counted(observed: Observed, spec: DriftMonitorSpec, now: datetime) -> Check
     if look.reference and checkpoint.model and look.reference.model == checkpoint.model.sha256:
         checkpoint = judge.refer(checkpoint, look.reference)
     checkpoint = judge.advance(checkpoint, spec, look.answers, now.timestamp())
-    return checkpoint if look.present is None else miss(checkpoint, look.present, now.timestamp())
+    return checkpoint if look.present is None else miss(checkpoint, look.present, now.timestamp(), look.quiet)
 
 
 def _governed(
@@ -239,7 +240,7 @@ def _whole(
         return _too_large(observed, checkpoint, size, now)
     told = status(observed, checkpoint, decisions, now, labels=labels, blocked=_blocked(observed, checkpoint))
     return Plan(
-        children=(Child(CONFIGMAPS, configmap), *labels.children),
+        children=(Child(CONFIGMAPS, configmap, Mode.RECORD), *labels.children),
         status=told.to_manifest(),
         events=tuple(events(observed, checkpoint, decisions, told)),
         requeue_after=_requeue(observed, decisions, labels, now),
@@ -260,6 +261,8 @@ def _configmap(observed: Observed, checkpoint: Checkpoint) -> Manifest:
     stored = observed.stored
     unchanged = stored is not None and checkpoint == observed.checkpoint and observed.unreadable is None
     identity = observed.identity
+    # What another operator has written since, one that led before or leads by now, pods have forgotten.
+    version = {"resourceVersion": stored["metadata"]["resourceVersion"]} if stored else {}
     return {
         "apiVersion": CONFIGMAPS.api_version,
         "kind": CONFIGMAPS.kind,
@@ -268,6 +271,7 @@ def _configmap(observed: Observed, checkpoint: Checkpoint) -> Manifest:
             "namespace": identity.namespace,
             "labels": identity.labels(CHECKPOINT),
             "ownerReferences": [owner_reference(observed.manifest)],
+            **version,
         },
         "binaryData": stored["binaryData"] if stored and unchanged else encode(checkpoint),
     }

@@ -30,11 +30,12 @@ class Labels(msgspec.Struct, omit_defaults=True):
 
 class ModelCounts(msgspec.Struct, omit_defaults=True):
     """Counts for one model digest. `cells` is the reference's flat layout, empty for a retired model that only gets
-    labels."""
+    labels. `unread` rows were answered and could not be counted."""
 
     rows: int = 0
     cells: list[int] = []
     labels: Labels | None = None
+    unread: int = 0
 
 
 class Epoch(msgspec.Struct, omit_defaults=True):
@@ -61,7 +62,11 @@ class Epochs(msgspec.Struct):
     incarnation: str
     model: str
     epochs: list[Epoch] = []
-    draining: bool = False
-    """The pod is ending and waits (at most 5 s) for its last epoch to be acknowledged."""
+    last: bool = False
+    """Nothing is counted after these: the pod has answered its last request, waits (at most 5 s) for them to be
+    acknowledged, and goes. One that is ending and still answers requests does not say so yet."""
+    counted: int | None = None
+    """Rows that the pod had counted in all when the last of these closed: a reader sees by it what another one has
+    taken. A pod of an earlier release does not say."""
     key: str | None = None
     """What predictions are remembered by (see `wire/journal.py`)."""

@@ -41,7 +41,8 @@ class ServerPod:
         self.number = 0
         self.open = 0
         self.kept: list[Epoch] = []
-        self.draining = False
+        self.ended = False
+        """Whether it answers no more requests."""
         self.asked = 0
         self.key: str | None = None
         self.told: list[str | None] = []
@@ -72,7 +73,7 @@ class ServerPod:
         return self._answer()
 
     def _answer(self) -> Epochs:
-        return Epochs(self.uid, self.model, list(self.kept), self.draining, self.key)
+        return Epochs(self.uid, self.model, list(self.kept), self.ended, self.served - self.open, self.key)
 
     def keep(self, key: str | None) -> None:
         self.key = key
@@ -127,9 +128,15 @@ class Cluster:
     def add_pod(self, uid: str, revision: str = "rev1", **metadata: Any) -> ServerPod:
         labels = {"perennial.dev/modeldeployment": "flights", "perennial.dev/revision": revision}
         self.pods.setdefault(uid, ServerPod(uid, self.reference))
-        status = {"phase": "Running", "podIP": uid}
+        status = {"phase": "Running", "podIP": uid, "conditions": [{"type": "Ready", "status": "True"}]}
         self.put(PODS, f"flights-{uid}", metadata={"uid": uid, "labels": labels, **metadata}, status=status)
         return self.pods[uid]
+
+    def end_pod(self, uid: str) -> None:
+        """It is told to end, and has its grace; it serves on for a while."""
+        (manifest,) = [m for (_, name), m in self.objects.items() if name == f"flights-{uid}"]
+        leaving = {"deletionTimestamp": "2026-03-01T13:00:00Z", "deletionGracePeriodSeconds": 30}
+        self.put(PODS, f"flights-{uid}", metadata=manifest["metadata"] | leaving)
 
     def remove_pod(self, uid: str) -> None:
         manifest = self.objects.pop((PODS, f"flights-{uid}"))

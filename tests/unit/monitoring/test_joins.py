@@ -359,7 +359,7 @@ def test_a_job_without_a_pod_is_asked_about_and_the_servers_words_are_shown(tabl
     table.reconcile()
     table.cluster.put(JOBS, table.job(1)["metadata"]["name"], metadata={"creationTimestamp": _moment(0)})
     plan = table.reconcile(60)
-    assert [child.mode for child in plan.children] == [Mode.APPLY, Mode.TRIAL]
+    assert [child.mode for child in plan.children] == [Mode.RECORD, Mode.TRIAL]
     assert "waits: it has no pod yet" in table.condition["message"]
 
 
@@ -369,7 +369,7 @@ def test_a_job_that_is_suspended_is_not_asked_about(table: Table) -> None:
     name = table.job(1)["metadata"]["name"]
     table.cluster.put(JOBS, name, metadata={"creationTimestamp": _moment(0)}, status=suspended)
     plan = table.reconcile(60)
-    assert [child.mode for child in plan.children] == [Mode.APPLY]
+    assert [child.mode for child in plan.children] == [Mode.RECORD]
     assert "waits: it is suspended" in table.condition["message"]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from perennial.api.driftmonitor import DriftMonitorSpec
 from perennial.monitoring import judge
-from perennial.monitoring.checkpoint import Checkpoint, Judged, encode
+from perennial.monitoring.checkpoint import Checkpoint, Judged, Tally, encode
 from perennial.monitoring.triage import CLEAN
 from perennial.wire.counts import Epochs
 from perennial.wire.reference import Column
@@ -183,6 +183,14 @@ def test_what_a_person_calls_normal_is_not_held_against_training(rng: np.random.
     assert traffic.run(20, shift=0.5).found == {}
     another = judge.begin(traffic.checkpoint, Judged(worlds.OTHER_MODEL), None)
     assert judge.refer(another, worlds.reference(traffic.columns)).settled != worlds.OTHER_MODEL
+
+
+def test_the_version_before_is_the_last_to_be_forgotten() -> None:
+    """However many candidates came to nothing since it took over: its pods have yet to hand over what they have."""
+    tallies = {digest: Tally(rows=1) for digest in (worlds.MODEL, *"abcdef")}
+    known = Checkpoint(model=Judged(worlds.MODEL), tallies=tallies)
+    begun = judge.begin(known, Judged("f"), None)
+    assert list(begun.tallies) == ["d", "e", worlds.MODEL, "f"]
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def observed(checkpoint: Checkpoint | None = None, *, spec: dict[str, Any] | Non
         invalid=None,
         status=DriftMonitorStatus(),
         checkpoint=known,
-        stored={"metadata": {"name": "flights-drift"}, "binaryData": encode(known)},
+        stored={"metadata": {"name": "flights-drift", "resourceVersion": "1"}, "binaryData": encode(known)},
         deployment=DEPLOYMENT,
         training=TRAINING,
         look=SERVING,
@@ -679,7 +679,11 @@ def test_what_no_configmap_holds_is_said_in_columns(monkeypatch: pytest.MonkeyPa
 
 
 def test_an_unreadable_checkpoint_is_said_and_replaced() -> None:
-    case = observed(EMPTY, unreadable="no checkpoint", stored={"metadata": {"name": "flights-drift"}, "binaryData": {}})
+    case = observed(
+        EMPTY,
+        unreadable="no checkpoint",
+        stored={"metadata": {"name": "flights-drift", "resourceVersion": "1"}, "binaryData": {}},
+    )
     wanted = plan(case, (), NOW)
     assert "CheckpointUnreadable" in [event.reason for event in wanted.events]
     assert remembered(wanted).model == Judged(worlds.MODEL, 3)

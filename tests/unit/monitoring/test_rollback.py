@@ -103,7 +103,7 @@ def test_a_release_and_a_model_that_comes_back_begin_anew() -> None:
 def test_receipts_of_many_models_do_not_grow_the_checkpoint() -> None:
     pairs = {f"{n:064x}": Pairs(1) for n in range(100)}
     answer = worlds.answer(worlds.epoch(1, [], 0, losses=[100, 0], pairs=pairs))
-    folded = fold(judge.begin(Checkpoint(), Judged(worlds.MODEL), REFERENCE), {"pod": answer}, cells=1)
+    folded = fold(judge.begin(Checkpoint(), Judged(worlds.MODEL), REFERENCE), {"pod": answer}, cells=1, now=0.0)
     assert len(folded.tally.pairs) == COMPARED
 
 
@@ -165,7 +165,7 @@ def observed(checkpoint: Checkpoint | None = None, *, spec: dict[str, Any] | Non
         invalid=None,
         status=DriftMonitorStatus(),
         checkpoint=known,
-        stored={"metadata": {"name": "flights-drift"}, "binaryData": encode(known)},
+        stored={"metadata": {"name": "flights-drift", "resourceVersion": "1"}, "binaryData": encode(known)},
         deployment=deployment(),
         training=TrainingJobStatus.model_validate({"accepted": accepted}),
         look=Look(present=frozenset({"pod"}), serving=1, next=15.0),

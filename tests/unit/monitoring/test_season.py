@@ -94,7 +94,7 @@ def test_an_open_window_knows_when_its_rows_came(rng: np.random.Generator, learn
         Epoch(number, opened, closed, {worlds.MODEL: ModelCounts(100, cells)})
         for number, (cells, (opened, closed)) in enumerate(zip(drawn, times, strict=True), start=1)
     ]
-    window = fold(checkpoint, {"pod": Epochs("one", worlds.MODEL, epochs)}, cells=layout.cells).open
+    window = fold(checkpoint, {"pod": Epochs("one", worlds.MODEL, epochs)}, cells=layout.cells, now=0.0).open
     assert window is not None
     assert window.hours == {0: 100, 1: 100, 2: 50, 3: 50}
     assert sum(window.hours.values()) == window.rows

@@ -97,5 +97,5 @@ def epoch(
     )
 
 
-def answer(*epochs: Epoch, incarnation: str = "one", draining: bool = False) -> Epochs:
-    return Epochs(incarnation=incarnation, model=MODEL, epochs=list(epochs), draining=draining)
+def answer(*epochs: Epoch, incarnation: str = "one", last: bool = False) -> Epochs:
+    return Epochs(incarnation=incarnation, model=MODEL, epochs=list(epochs), last=last)

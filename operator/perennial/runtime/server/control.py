@@ -144,7 +144,7 @@ class ControlApp:
     def _epochs(self, body: bytes) -> Reply:
         _, counting = self._loaded()
         take = _decoded(_decode_take, body or b"{}")
-        epochs = counting.book.take(take, draining=self._state.draining)
+        epochs = counting.book.take(take)
         epochs.key = counting.journal.key if counting.journal is not None else None
         return Reply(encode(epochs))
 
@@ -224,8 +224,8 @@ class ControlApp:
 
     def _feedback(self, body: bytes) -> Reply:
         predictor, counting = self._loaded()
-        if counting.journal is not None and counting.journal.closed:
-            raise overloaded("the pod is ending, and has given away what it remembered")
+        if counting.book.finished or (counting.journal is not None and counting.journal.closed):
+            raise overloaded("the pod is ending, and its last counts are on their way")
         return Reply(encode(predictor.feedback(body)))
 
 

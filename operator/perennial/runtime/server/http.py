@@ -171,8 +171,9 @@ class Server:
         self.refuse_connections()
         for connection in list(self.connections):
             connection.close_when_idle()
-        for _ in range(int(seconds / 0.02)):
-            if not self.connections:
+        end = time.monotonic() + seconds
+        while self.connections:
+            if time.monotonic() >= end:
                 break
             await asyncio.sleep(0.02)
         for connection in list(self.connections):

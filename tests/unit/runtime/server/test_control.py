@@ -90,9 +90,19 @@ def test_looking_changes_nothing(binary: Served) -> None:
     assert looked.body["epochs"] == first["epochs"]
 
 
-def test_a_draining_pod_says_so(binary: Served) -> None:
+def test_a_pod_that_answers_on_while_it_ends_has_not_said_all(binary: Served) -> None:
     binary.state.draining = True
-    assert binary.operate("/perennial/v1/epochs", {}).body["draining"] is True
+    assert binary.operate("/perennial/v1/epochs", {}).body["last"] is False
+    binary.infer(BODY)
+    binary.counting.book.finish()
+    told = binary.operate("/perennial/v1/epochs", {}).body
+    assert (told["last"], [epoch["number"] for epoch in told["epochs"]]) == (True, [1])
+
+
+def test_a_pod_that_has_said_all_takes_no_label(binary: Served) -> None:
+    binary.counting.book.finish()
+    refused = binary.operate("/v2/models/flights/feedback", {"labels": []})
+    assert (refused.status, refused.body["error"]) == (503, "the pod is ending, and its last counts are on their way")
 
 
 def test_metrics_are_prometheus_text(paired: Served) -> None:

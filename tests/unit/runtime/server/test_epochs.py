@@ -23,7 +23,8 @@ from perennial.runtime.server.counts.epochs import KEPT, Book
 from perennial.runtime.server.counts.labels import Label
 from perennial.runtime.server.counts.mapped import Layout, open_counts
 from perennial.runtime.server.counts.tally import Tally
-from perennial.wire.counts import Epoch, Epochs, Take
+from perennial.runtime.server.counts.totals import Totals
+from perennial.wire.counts import Epoch, Epochs, ModelCounts, Take
 from perennial.wire.reference import Numeric, Reference
 from perennial.wire.schema import Feature, Schema
 from perennial.wire.stats import Pairs
@@ -95,11 +96,12 @@ class Reader:
         return Take(self.incarnation, self.checkpoint)
 
     def keep(self, answer: Epochs) -> None:
+        fresh = [epoch for epoch in answer.epochs if epoch.number > self.checkpoint]
+        assert answer.counted == self.rows + sum(m.rows for epoch in fresh for m in epoch.models.values())
         numbers = [epoch.number for epoch in answer.epochs]
         assert numbers == sorted(set(numbers))
-        for epoch in answer.epochs:
-            if epoch.number > self.checkpoint:
-                self._add(epoch)
+        for epoch in fresh:
+            self._add(epoch)
         self.incarnation = answer.incarnation
         self.checkpoint = max([self.checkpoint, *numbers])
 
@@ -242,6 +244,52 @@ def test_an_epoch_that_was_never_sent_cannot_be_acknowledged(pod: Pod) -> None:
     pod.book.finish()
     [epoch] = pod.book.take(Take(pod.mapped.incarnation, 99)).epochs
     assert epoch.models[OWN].rows == 1
+
+
+def test_what_a_pod_says_last_is_all_that_it_has(pod: Pod) -> None:
+    """Not when it begins to end, and not while an epoch waits for its turn to be sent."""
+    for _ in range(KEPT):
+        pod.slot.add(np.array([[0.5]]), None, np.array([0.7]))
+        answer = pod.book.take(Take())
+        assert not answer.last
+    pod.slot.add(np.array([[0.5]]), None, np.array([0.7]))
+    pod.book.finish()
+    answer = pod.book.take(Take())
+    assert (answer.last, answer.counted, len(answer.epochs)) == (False, KEPT, KEPT)
+    answer = pod.book.take(Take(pod.mapped.incarnation, KEPT))
+    assert (answer.last, answer.counted, len(answer.epochs)) == (True, KEPT + 1, 1)
+    answer = pod.book.take(Take(pod.mapped.incarnation, KEPT + 1))
+    assert (answer.last, answer.counted, answer.epochs) == (True, KEPT + 1, [])
+
+
+def test_a_container_that_is_started_again_has_not_said_its_last(pod: Pod) -> None:
+    pod.book.finish()
+    assert pod.book.take(Take()).last
+    pod.kill()
+    assert not pod.book.take(Take()).last
+
+
+def test_rows_that_cannot_be_counted_are_told(pod: Pod) -> None:
+    totals = Totals(pod.slot.totals)
+    totals.unread(3)
+    [epoch] = pod.book.take(Take()).epochs
+    assert epoch.models == {OWN: ModelCounts(unread=3)}
+    totals.unread(2)
+    pod.kill()
+    pod.book.close()
+    Totals(pod.slot.totals).unread(4)
+    pod.slot.add(np.array([[0.5]]), None, np.array([0.7]))
+    [_, epoch] = pod.book.take(Take()).epochs
+    assert (epoch.models[OWN].rows, epoch.models[OWN].unread) == (1, 6)
+
+
+def test_half_a_file_of_a_node_that_lost_its_power_keeps_no_pod_from_starting(pod: Pod) -> None:
+    pod.slot.add(np.array([[0.5]]), None, np.array([0.7]))
+    pod.book.take(Take())
+    (pod.folder / "epochs").write_bytes((pod.folder / "epochs").read_bytes()[:20])
+    (pod.folder / "counts").unlink()
+    pod.kill()
+    assert pod.book.take(Take()).epochs == []
 
 
 def test_without_acknowledgement_the_open_epoch_goes_on(pod: Pod) -> None:

@@ -64,7 +64,7 @@ def post(port: int, path: str, body: Any) -> Any:
 async def test_the_last_epoch_is_waited_for(
     tmp_path: Path, models: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lifecycle, "HAND_OVER_SECONDS", 5.0)
+    monkeypatch.setattr(lifecycle, "HAND_OVER_SECONDS", 60.0)
     ending = asyncio.Event()
     pod = Pod(Serve("flights", models.binary(tmp_path / "model")), tmp_path, PORTS)
     life = asyncio.create_task(pod.live(ending))
@@ -74,13 +74,36 @@ async def test_the_last_epoch_is_waited_for(
     body = {"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP64", "data": [0.75, 1]}]}
     await asyncio.to_thread(post, ports.inference, "/v2/models/flights/infer", body)
     ending.set()
-    await asyncio.sleep(0.5)
+    counting = pod._state.counting
+    assert counting is not None
+    await until(lambda: counting.book.finished)
     assert not life.done()
     answer = await asyncio.to_thread(post, ports.control, epochs, {"incarnation": incarnation})
-    assert (answer["draining"], [epoch["number"] for epoch in answer["epochs"]]) == (True, [1])
+    assert (answer["last"], [epoch["number"] for epoch in answer["epochs"]]) == (True, [1])
     assert not life.done()
     await asyncio.to_thread(post, ports.control, epochs, {"incarnation": incarnation, "acknowledge": 1})
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
+        await life
+
+
+async def test_a_pod_with_nothing_to_hand_over_goes_when_it_has_said_so(
+    tmp_path: Path, models: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that had gone without a word would be thought to have lost something."""
+    monkeypatch.setattr(lifecycle, "HAND_OVER_SECONDS", 60.0)
+    ending, epochs = asyncio.Event(), "/perennial/v1/epochs"
+    pod = Pod(Serve("flights", models.binary(tmp_path / "model")), tmp_path, PORTS)
+    life = asyncio.create_task(pod.live(ending))
+    await until(lambda: pod.ready)
+    port = pod.ports.control
+    assert not (await asyncio.to_thread(post, port, epochs, {}))["last"]
+    ending.set()
+    counting = pod._state.counting
+    assert counting is not None
+    await until(lambda: counting.book.finished)
+    assert not life.done()
+    assert (await asyncio.to_thread(post, port, epochs, {}))["last"]
+    async with asyncio.timeout(30):
         await life
 
 

@@ -338,25 +338,27 @@ async def test_binary_tensors_are_counted_both_ways(model: ServedModel, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("question", "answer"),
+    ("question", "answer", "rows"),
     [
-        ({"inputs": [{"name": "prompt", "shape": [1], "datatype": "BYTES", "data": ["hello"]}]}, ANSWER),
-        ({"prompt": "hello"}, ANSWER),
-        (QUESTION, {"outputs": ANSWER["outputs"][:1]}),
-        (QUESTION, {"outputs": [ANSWER["outputs"][0], {**ANSWER["outputs"][1], "shape": [1, 4]}]}),
-        (QUESTION, {"text": "hello"}),
-        (QUESTION, Reply(b"hello", content_type=b"text/plain")),
+        ({"inputs": [{"name": "prompt", "shape": [1], "datatype": "BYTES", "data": ["hello"]}]}, ANSWER, 1),
+        ({"prompt": "hello"}, ANSWER, 1),
+        (QUESTION, {"outputs": ANSWER["outputs"][:1]}, 2),
+        (QUESTION, {"outputs": [ANSWER["outputs"][0], {**ANSWER["outputs"][1], "shape": [1, 4]}]}, 2),
+        (QUESTION, {"text": "hello"}, 2),
+        (QUESTION, Reply(b"hello", content_type=b"text/plain"), 2),
     ],
     ids=["other inputs", "no request", "no probabilities", "other shape", "no response", "no JSON"],
 )
 async def test_what_cannot_be_read_is_answered_and_said(
-    model: ServedModel, tmp_path: Path, question: Any, answer: Any, caplog: pytest.LogCaptureFixture
+    model: ServedModel, tmp_path: Path, question: Any, answer: Any, rows: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with beside(Own(), model, tmp_path / "c") as front:
         front.own.answers[INFER] = answer
         for _ in range(2):
             assert (await front.ask(INFER, question))[0] == 200
         assert await front.metric("perennial_unread_answers_total") == 2
+        (epoch,) = (await front.ask("/perennial/v1/epochs", {}, port=front.pod.ports.control))[1]["epochs"]
+        assert epoch["models"] == {model.sha256: {"unread": 2 * rows}}
         stats = await front.stats()
         assert (stats["rows"], stats["requests"], stats["errors"]) == (0, 2, 0)
         assert sum("cannot be counted" in record.message for record in caplog.records) == 1

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from perennial.runtime.server.counts import labels
 from perennial.runtime.server.counts.labels import Label, Ledger
 from perennial.runtime.server.counts.mapped import LABELS, Mapped
+from perennial.runtime.server.counts.totals import unread_rows
 from perennial.wire.counts import Epoch, Epochs, Labels, ModelCounts, Take
 from perennial.wire.stats import Pairs
 
@@ -50,6 +51,7 @@ class _State(msgspec.Struct):
     opened: float
     number: int = 0
     counted: bytes = b""
+    unread: int = 0
     labelled: int = 0
     totals: LabelTotals = msgspec.field(default_factory=LabelTotals)
     waiting: list[_Waiting] = []
@@ -74,6 +76,9 @@ class Book:
         self._read = read
         self._clock = clock
         self._companion = companion
+        self.finished = False
+        """Whether nothing more is counted."""
+        self._said_last = False
         self._ledger = Ledger(mapped)
         self._state = _load(self._path, mapped.incarnation) or _State(mapped.incarnation, opened=clock())
         self._open_labels: dict[str, Labels] = {}
@@ -89,6 +94,11 @@ class Book:
     def waiting(self) -> int:
         """How many closed epochs are not acknowledged."""
         return len(self._state.waiting)
+
+    @property
+    def handed_over(self) -> bool:
+        """Whether the reader has everything for good, and was told that it is everything."""
+        return self._said_last and not self._state.waiting
 
     def __contains__(self, id_: int) -> bool:
         """Whether a label of this receipt's was counted lately."""
@@ -110,10 +120,10 @@ class Book:
         self._count(label)
         return True
 
-    def take(self, take: Take, *, draining: bool = False) -> Epochs:
+    def take(self, take: Take) -> Epochs:
         """Answer a call of the reader (see `wire/counts.py`)."""
         if not take.close:
-            return self._answer(draining)
+            return self._answer()
         if take.incarnation == self._state.incarnation:
             self._forget(take.acknowledge)
         self._state.taken = self._clock()
@@ -122,10 +132,13 @@ class Book:
             for waiting in self._state.waiting:
                 waiting.sent = True
         self._save()
-        return self._answer(draining)
+        answer = self._answer()
+        self._said_last = answer.last
+        return answer
 
     def finish(self) -> None:
         """Close the last epoch, for a pod that counts no more."""
+        self.finished = True
         self.close()
         self._save()
 
@@ -136,22 +149,24 @@ class Book:
     def close(self) -> None:
         """Close the open epoch if anything was counted in it. Beside an epoch that was never sent it joins that one."""
         now, state = self._clock(), self._state
-        counted = self._read()
+        counted, unread = self._read(), unread_rows(self._mapped)
         before = np.frombuffer(state.counted, np.int64) if state.counted else np.zeros_like(counted)
-        models = self._models(counted - before)
+        models = self._models(counted - before, unread - state.unread)
         if models:
             self._add(models, now)
         state.opened = now
         state.counted = counted.tobytes()
+        state.unread = unread
         state.labelled = self._ledger.written
         state.totals = msgspec.structs.replace(self._totals)
         self._open_labels = {}
 
-    def _models(self, counted: NDArray[np.int64]) -> dict[str, ModelCounts]:
+    def _models(self, counted: NDArray[np.int64], unread: int) -> dict[str, ModelCounts]:
         models = {digest: ModelCounts(labels=counts) for digest, counts in self._open_labels.items()}
-        if counted[0]:
+        if counted[0] or unread:
             own = models.setdefault(self._mapped.model, ModelCounts())
-            own.rows, own.cells = int(counted[0]), counted[1:].tolist()
+            own.rows, own.unread = int(counted[0]), unread
+            own.cells = counted[1:].tolist() if own.rows else []
         return models
 
     def _add(self, models: dict[str, ModelCounts], now: float) -> None:
@@ -172,9 +187,13 @@ class Book:
         state = self._state
         state.waiting = [w for w in state.waiting if not w.sent or w.epoch.number > acknowledged]
 
-    def _answer(self, draining: bool) -> Epochs:
-        epochs = [waiting.epoch for waiting in self._state.waiting if waiting.sent]
-        return Epochs(self._state.incarnation, self._mapped.model, epochs, draining)
+    def _answer(self) -> Epochs:
+        state, model = self._state, self._mapped.model
+        epochs = [waiting.epoch for waiting in state.waiting if waiting.sent]
+        unsent = [waiting.epoch for waiting in state.waiting if not waiting.sent]
+        counted = int(np.frombuffer(state.counted, np.int64, 1)[0]) if state.counted else 0
+        counted -= sum(epoch.models[model].rows for epoch in unsent if model in epoch.models)
+        return Epochs(state.incarnation, model, epochs, last=self.finished and not unsent, counted=counted)
 
     def _save(self) -> None:
         fresh = self._path.with_suffix(".new")
@@ -185,7 +204,8 @@ class Book:
 def _load(path: Path, incarnation: str) -> _State | None:
     try:
         state = msgspec.msgpack.decode(path.read_bytes(), type=_State)
-    except FileNotFoundError:
+    except (FileNotFoundError, msgspec.MsgspecError):
+        # A node that lost its power may leave half a file, of an incarnation that has ended with it.
         return None
     return state if state.incarnation == incarnation else None
 
@@ -202,6 +222,7 @@ def _merge_counts(first: ModelCounts, second: ModelCounts) -> ModelCounts:
         rows=first.rows + second.rows,
         cells=labels.summed(first.cells, second.cells),
         labels=_merge_labels(first.labels, second.labels),
+        unread=first.unread + second.unread,
     )
 
 

@@ -19,7 +19,7 @@ BATCH_BOUNDS = (1, 2, 4, 8, 16, 32, 64)
 """Upper ends in rows of the batches' cells; one more counts larger requests, which go alone."""
 
 _BUSY, _LATENCY_SUM, _COMPANION_SECONDS, _WAITED, _PREDICT_SECONDS, _ATTRIBUTION_SECONDS = 0, 1, 2, 3, 4, 5
-_ROWS, _COMPARED, _DISAGREED, _SKIPPED, _BATCH_ROWS, _UNREAD, _ATTRIBUTED = 8, 9, 10, 11, 12, 13, 14
+_ROWS, _COMPARED, _DISAGREED, _SKIPPED, _BATCH_ROWS, _UNREAD, _ATTRIBUTED, _UNREAD_ROWS = 8, 9, 10, 11, 12, 13, 14, 15
 _CODES = 16
 _LATENCY = 32
 _CELLS = len(LATENCY_BOUNDS) + 1
@@ -50,9 +50,10 @@ class Totals:
     def predicted(self, rows: int) -> None:
         self._counts[_ROWS] += rows
 
-    def unread(self) -> None:
+    def unread(self, rows: int) -> None:
         """An answer whose rows could not be counted, since what was asked or what was said could not be read."""
         self._counts[_UNREAD] += 1
+        self._counts[_UNREAD_ROWS] += rows
 
     def waited(self, seconds: float) -> None:
         """How long requests waited for their turn, all of them together."""
@@ -118,6 +119,11 @@ class PodTotals:
     def errors(self) -> int:
         """Failures of ours and of the model; a request that is wrong or comes at the wrong time is neither."""
         return self.codes[422] + self.codes[500] + self.codes[502]
+
+
+def unread_rows(mapped: Mapped) -> int:
+    """Rows that all workers have answered and could not count."""
+    return sum(mapped.slot(index).totals.cast("q")[_UNREAD_ROWS] for index in range(mapped.layout.slots))
 
 
 def read(mapped: Mapped) -> PodTotals:

@@ -91,7 +91,8 @@ class Relay(Predictor):
             rows = self._read(question)
             answers = self._answers(told.message, rows)
             if question is None or answers is None or isinstance(rows, Refusal):
-                self._counting.totals.unread()
+                # Of a request that cannot be read nobody knows how many rows it has.
+                self._counting.totals.unread(1 if isinstance(rows, Refusal) else rows.count)
                 reply(reply_of(told))
                 return
             self.predicted(rows.count, self.scheduler.clock() - begun)
