@@ -75,6 +75,10 @@ KNOWN: tuple[Conversion, ...] = (
 )
 """Those that a factor alone, being large, does not tell."""
 
+FLIPPED = Conversion(-1.0)
+
+"""As of debits booked as credits, or of degrees west."""
+
 _STEPS: Floats = np.geomspace(LARGE, 1e7, 160)
 _LARGE: tuple[Conversion, ...] = tuple(Conversion(float(factor)) for factor in (*_STEPS, *(1 / _STEPS)))
 _ROUND = {
@@ -99,7 +103,8 @@ def changed_unit(
         return None
     if np.abs(seen.now - seen.before).max() < SMALLEST:
         return None
-    return _known(seen) or _stretched(seen) or (None if on_its_way else _elsewhere(column, now, before))
+    told = _known(seen) or _flipped(seen) or _stretched(seen)
+    return told or (None if on_its_way else _elsewhere(column, now, before))
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,12 @@ class _Seen:
         source = (self.edges[self.compared] - offset) / factor
         # Values spread evenly within a bin, or all on its lower edge as those of whole numbers.
         spread, slack = self._interpolated(source)
-        on_edges = np.append(self.before, 1.0)[np.searchsorted(self.edges, source)]
+        below = np.append(self.before, 1.0)
+        on_edges = below[np.searchsorted(self.edges, source)]
+        # What was above the source is below an edge where signs change; zero is of either sign, and has its own cell.
+        above = 1 - below[np.searchsorted(self.edges, source, side="right")]
+        on_edges = np.where(factor < 0, above, on_edges)
+        spread = np.where(factor < 0, np.where(source == 0, above, 1 - spread), spread)
         found: NDArray[np.bool_] = self._near(spread, slack) | self._near(on_edges, 0.0)
         return found
 
@@ -166,6 +176,14 @@ def _known(seen: _Seen) -> str | None:
         if not seen.fits(others).any():
             return f"looks as if converted from {conversion.words}"
     return None
+
+
+def _flipped(seen: _Seen) -> str | None:
+    """Mirrored at zero, and not stretched besides. What is symmetric is so, too, if it has moved to just there."""
+    stretched = (Conversion(-CLEAR), Conversion(-1 / CLEAR))
+    if not seen.fits((FLIPPED,)).all() or seen.fits(stretched).any():
+        return None
+    return "looks as if its sign had changed"
 
 
 def _stretched(seen: _Seen) -> str | None:

@@ -28,6 +28,7 @@ COLUMNS: dict[str, Draw] = {
     "temperature": lambda rng, n: rng.normal(15, 8, n),
     "centred": lambda rng, n: rng.normal(0, 1, n),
     "height": lambda rng, n: rng.normal(175, 9, n),
+    "longitude": lambda rng, n: rng.choice([-73.8, -87.9, -95.3, -118.4, -122.4], n) + rng.normal(0, 1, n),
     "even": lambda rng, n: rng.uniform(0, 100, n),
     "skewed": lambda rng, n: rng.lognormal(0, 1, n),
     "delay": lambda rng, n: rng.exponential(10, n),
@@ -70,6 +71,14 @@ def said(draw: Draw, change: Change, rng: np.random.Generator, rows: int = 3000)
         ("distances", lambda x: 1.609344 * x, "looks as if converted from miles to kilometres"),
         ("distances", lambda x: x / 1000, "100.0% more lie closer to zero than"),
         ("mostly zero", lambda x: 1000 * x, "looks as if multiplied by"),
+        ("temperature", lambda x: -x, "looks as if its sign had changed"),
+        ("longitude", lambda x: -x, "looks as if its sign had changed"),
+        ("even", lambda x: -x, "looks as if its sign had changed"),
+        ("skewed", lambda x: -x, "looks as if its sign had changed"),
+        ("delay", lambda x: -x, "looks as if its sign had changed"),
+        ("hours", lambda x: -x, "looks as if its sign had changed"),
+        ("distances", lambda x: -x, "looks as if its sign had changed"),
+        ("mostly zero", lambda x: -x, "looks as if its sign had changed"),
     ],
 )
 def test_another_unit_is_named(name: str, change: Change, words: str, rng: np.random.Generator) -> None:

@@ -2,7 +2,8 @@
 range.
 
 They stand beyond the range by shares and multiples of its span; close about zero, where training had hardly a value;
-and where `data.expect` draws the line. What they are read for is in `monitoring/units.py`.
+on the other side of zero, opposite to some bins; and where `data.expect` draws the line. What they are read for is in
+`monitoring/units.py`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ SPANS = (0.25, 0.5, 1.0, 2.0, 3.0)
 FEWEST_BINS = 8
 """A column of fewer has too little shape to be recognised by: a month or a class may well take new values far away."""
 
+OPPOSITE = (0.2, 0.5, 0.8)
+"""Which bins have their opposites beyond the range, by their place among all of them."""
+
 DUST = 0.01
 """The share of values other than zero that may lie closer to it than the probes there."""
 
@@ -35,7 +39,7 @@ def probed(column: Numeric, values: NDArray[np.float64], expected: Expectation |
     limits = [
         edge for edge in (least, None if greatest is None else np.nextafter(greatest, np.inf)) if edge is not None
     ]
-    wanted = np.array([*_beyond(bounds), *_about_zero(values), *limits])
+    wanted = np.array([*_beyond(bounds), *_opposite(bounds), *_about_zero(values), *limits])
     probes = np.setdiff1d(wanted[np.isfinite(wanted)], bounds)
     edges = np.union1d(bounds, probes)
     made = Numeric(
@@ -57,6 +61,16 @@ def _beyond(bounds: NDArray[np.float64]) -> list[float]:
     with np.errstate(over="ignore"):
         span = high - low
         return [edge for times in SPANS for edge in (low - times * span, high + times * span)]
+
+
+def _opposite(bounds: NDArray[np.float64]) -> list[float]:
+    """Where values that have changed their sign lie, if the range does not show it: below each of these lie as many as
+    were at the bin's lower edge and above."""
+    if len(bounds) <= FEWEST_BINS:
+        return []
+    places = {round(share * (len(bounds) - 1)) for share in OPPOSITE}
+    edges = np.nextafter(-bounds[sorted(places)], np.inf)
+    return [float(edge) for edge in edges if not bounds[0] <= edge <= bounds[-1]]
 
 
 def _about_zero(values: NDArray[np.float64]) -> list[float]:
