@@ -2,6 +2,9 @@
 
 python -m tests.benchmarks.bench_detection [peers] [delays] [starts] [false-alarms] [--windows 90000] [--quick]
 
+The plain scan (`plain_scan.py`), of which this project's is an extension, sees every window that this one does, at the
+same allowance; both are also asked what they would say if they were told that rows are independent.
+
 False alarms are counted over many windows, of which only the counts are drawn (`null_streams.py`), by the default
 allowance and by a larger one, which shows far more precisely whether it is kept. What others use needs rows; it is
 asked of fewer windows.
@@ -13,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import islice, product
@@ -22,19 +26,28 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
-from perennial.monitoring import judge
 from perennial.monitoring.history import STRETCHES
 from tests.benchmarks import peers_drift
-from tests.benchmarks.drift_world import FEATURES, REFERENCE_ROWS, Change, Found, Watched, draw
-from tests.benchmarks.null_streams import JOINT_COLUMNS, KINDS, Counts, alarms, keep_memory, until_found
+from tests.benchmarks.changed_streams import Asked, Delays
+from tests.benchmarks.drift_world import FEATURES, REFERENCE_ROWS, Change, Found, draw
+from tests.benchmarks.null_streams import (
+    JOINT_COLUMNS,
+    KINDS,
+    SCAN_SHARE,
+    SCANS,
+    Counts,
+    alarms,
+    keep_memory,
+    until_found,
+)
 
 Ints = NDArray[np.int64]
 
 KNOBS = (90 * 24 * 12, 1000)
 """Windows allowed per false alarm: falseAlarmEvery 90d with windows of 5 minutes, the default, and one at which as many
 windows as these hold enough alarms to tell a scan that keeps to its allowance from one that does not."""
-SCAN_SHARE = judge.DRIFT_SHARE + judge.FAULT_SHARE
-"""Of the allowance, to the scan; the rest is for the bets on harm."""
+WIDEST = max(map(len, SCANS))
+"""Of the scans' names."""
 
 
 @dataclass(frozen=True)
@@ -46,38 +59,63 @@ class Stream:
     n: int
     windows: int
     seed: int
+    alone: bool = False
 
     def counts(self) -> Counts:
         return Counts(np.random.default_rng([7000, self.features, self.n, self.seed]), self.features, self.kind)
 
-    def alarms(self) -> list[int]:
-        """By each of KNOBS."""
+    def alarms(self) -> Ints:
+        """By each of SCANS, or the first of them, and of KNOBS."""
         keep_memory()
-        return alarms(self.counts(), self.n, self.windows, KNOBS)
+        return alarms(self.counts(), self.n, self.windows, KNOBS, alone=self.alone)
 
 
-def false_alarms(windows: int, streams: int, features: list[int], processes: int) -> None:
+@dataclass(frozen=True)
+class Null:
+    """Rows of the table of false alarms: of windows with nothing changed, so many a row in so many streams."""
+
+    windows: int
+    streams: int
+    features: Sequence[int]
+    kinds: Sequence[str]
+    sizes: Sequence[int]
+    alone: bool
+
+    @property
+    def rows(self) -> list[tuple[int, str, int]]:
+        return [*product(self.features, self.kinds, self.sizes)]
+
+    @property
+    def drawn(self) -> list[Stream]:
+        every = self.windows // self.streams
+        return [Stream(*row, every, seed, self.alone) for row in self.rows for seed in range(self.streams)]
+
+
+def false_alarms(null: Null, processes: int) -> None:
+    scans = SCANS[:1] if null.alone else SCANS
     allowed = " or ".join(f"{1000 / knob:.3f}" for knob in KNOBS)
     print(f"\nFalse alarms per 1,000 windows with nothing changed: {allowed} are allowed, {SCAN_SHARE:.1%} to the scan")
-    columns = " | ".join(f"{f'{name} ({knob:,})':>16}" for knob in KNOBS for name in ("alarms", "at most 95%"))
-    print(f"| {'windows are':<14} | features | {'n':>5} | {'windows':>9} | {columns} |")
-    print(f"| --- |{' ---: |' * (3 + 2 * len(KNOBS))}")
-    every = windows // streams
-    cells = [*product(features, KINDS, (200, 500, 1000))]
-    drawn = [Stream(each, kind, n, every, seed) for each, kind, n in cells for seed in range(streams)]
-    total = dict.fromkeys(features, np.zeros(len(KNOBS), dtype=np.int64))
+    print("At most: the upper 95% confidence bound. Of other scans there are the alarms by either allowance")
+    columns = [f"{f'{name} ({knob:,})':>16}" for knob in KNOBS for name in ("alarms", "at most")]
+    columns += [f"{name:>{WIDEST}}" for name in scans[1:]]
+    print(f"| {'windows are':<14} | features | {'n':>5} | {'windows':>9} | {' | '.join(columns)} |")
+    print(f"| --- |{' ---: |' * (3 + len(columns))}")
+    total = dict.fromkeys(null.features, np.zeros((len(scans), len(KNOBS)), dtype=np.int64))
+    every = null.windows // null.streams * null.streams
     with ProcessPoolExecutor(processes) as pool:
-        found = pool.map(Stream.alarms, drawn)
-        for each, kind, n in cells:
-            counts = np.array([*islice(found, streams)]).sum(axis=0)
-            total[each] = total[each] + counts
-            _row(f"{kind:<14} | {each:>8} | {n:>5,}", every * streams, counts)
-    for each, counts in total.items():
-        _row(f"{'all':<14} | {each:>8} | {'':>5}", every * streams * len(cells) // len(features), counts)
+        found = pool.map(Stream.alarms, null.drawn)
+        for features, kind, n in null.rows:
+            counts = np.array([*islice(found, null.streams)]).sum(axis=0)
+            total[features] = total[features] + counts
+            _row(f"{kind:<14} | {features:>8} | {n:>5,}", every, counts)
+    for features, counts in total.items():
+        _row(f"{'all':<14} | {features:>8} | {'':>5}", every * len(null.rows) // len(null.features), counts)
 
 
 def _row(name: str, windows: int, counts: Ints) -> None:
-    columns = [f"{count:>16} | {1000 * poisson_upper(int(count)) / windows:>16.4f}" for count in counts]
+    """Of counts of shape (scans, knobs)."""
+    columns = [f"{count:>16} | {1000 * poisson_upper(int(count)) / windows:>16.4f}" for count in counts[0]]
+    columns += [f"{' / '.join(f'{count:,}' for count in each):>{WIDEST}}" for each in counts[1:]]
     print(f"| {name} | {windows:>9,} | {' | '.join(columns)} |", flush=True)
 
 
@@ -92,7 +130,7 @@ def starts(baselines: int, n: int = 1000, windows: int = 64, most: int = 60) -> 
     print(f"| {'windows are':<14} | {' | '.join(f'by {knob:>6,}' for knob in KNOBS)} |")
     print("| --- | ---: | ---: |")
     for kind in KINDS:
-        found = [Stream(20, kind, n, windows, 1000 + seed).alarms() for seed in range(baselines)]
+        found = [Stream(20, kind, n, windows, 1000 + seed, alone=True).alarms()[0] for seed in range(baselines)]
         columns = [f"{count:>9}" for count in np.count_nonzero(found, axis=0)]
         print(f"| {kind:<14} | {' | '.join(columns)} |", flush=True)
     shifts, few = (0.1, 0.2, 0.5), max(baselines // 5, 1)
@@ -166,23 +204,27 @@ CHANGES = (
 )
 
 
-def delays(streams: int, every: str, n: int = 1000, most: int = 60) -> None:
-    """Each stream changes after another number of windows: merged ones begin at multiples of their length."""
-    print(f"\nWindows of {n:,} rows until something is said, one false alarm allowed every {every}")
-    print(f"Median of {streams} streams (share not found in {most})")
-    print(f"| {'change':<34} | {'delay':>12} | names only what changed | beginning off by, windows |")
-    print("| --- | ---: | ---: | ---: |")
-    for changed in CHANGES:
-        found = [
-            Watched(np.random.default_rng([8000, seed]), every=every).until_found(
-                changed.change, n, most=most, before=8 + seed % 8
-            )
-            for seed in range(streams)
-        ]
-        said = [each for each in found if each]
+def _delays_of(seed: int, wanted: Delays) -> list[list[Found | None]]:
+    """By change and scan; what comes before the change is one for all."""
+    asked = Asked(seed, wanted)
+    return [asked.until_found(changed.change) for changed in CHANGES]
+
+
+def delays(wanted: Delays, processes: int) -> None:
+    print(f"\nWindows of {wanted.n:,} rows until something is said, one false alarm allowed every {wanted.every}")
+    print(f"Median of {wanted.streams} streams (share not found in {wanted.most})")
+    scans = " | ".join(f"{scan:>{WIDEST}}" for scan in SCANS)
+    print(f"| {'change':<34} | {scans} | names only what changed | beginning off by, windows |")
+    print(f"| --- |{' ---: |' * (len(SCANS) + 2)}")
+    with ProcessPoolExecutor(processes) as pool:
+        found = [*pool.map(_delays_of, range(wanted.streams), [wanted] * wanted.streams)]
+    for changed, of_streams in zip(CHANGES, zip(*found, strict=True), strict=True):
+        ours, *others = zip(*of_streams, strict=True)
+        said = [each for each in ours if each]
         rightly = np.mean([_rightly(each, changed) for each in said]) if said else 0.0
         off = np.median([abs(each.off) for each in said]) if said else np.nan
-        print(f"| {changed.name:<34} | {_summary(found):>12} | {rightly:>23.0%} | {off:>25.3g} |", flush=True)
+        columns = " | ".join(f"{_summary(each):>{WIDEST}}" for each in (ours, *others))
+        print(f"| {changed.name:<34} | {columns} | {rightly:>23.0%} | {off:>25.3g} |", flush=True)
 
 
 def _rightly(found: Found, changed: Changed) -> bool:
@@ -191,7 +233,7 @@ def _rightly(found: Found, changed: Changed) -> bool:
     return all(set(name.split(" * ")) & set(changed.columns) for name in plain)
 
 
-def _summary(found: list[Found | None]) -> str:
+def _summary(found: Sequence[Found | None]) -> str:
     windows = [each.windows if each else np.inf for each in found]
     missed = np.mean(np.isinf(windows))
     return f"{np.median(windows):g}" + (f" ({missed:.0%})" if missed else "")
@@ -242,10 +284,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("parts", nargs="*", help=f"what to measure: {', '.join(PARTS)}; all of it unless said")
     parser.add_argument("--windows", type=int, default=90_000, help="windows per row of the table of false alarms")
-    parser.add_argument("--streams", type=int, default=20, help="references, each with its own stream")
+    parser.add_argument("--streams", type=int, default=20, help="references of such a row, each with its own stream")
+    parser.add_argument("--changing", type=int, default=60, help="streams whose delays are measured")
     parser.add_argument("--every", default="90d", help="what the delays allow one false alarm in (falseAlarmEvery)")
+    parser.add_argument("--before", type=int, default=8, help="windows, or up to 7 more, before what is delayed")
     parser.add_argument("--features", type=int, nargs="*", default=[20, 200], help="columns of the false alarms' table")
-    parser.add_argument("--processes", type=int, default=2, help="that count false alarms at once")
+    parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=KINDS, help="of windows in its rows")
+    parser.add_argument("--sizes", type=int, nargs="*", default=[200, 500, 1000], help="rows of a window in its rows")
+    parser.add_argument("--alone", action="store_true", help="count this project's false alarms only")
+    parser.add_argument("--processes", type=int, default=2, help="that count false alarms and delays at once")
     parser.add_argument("--quick", action="store_true", help="a tenth of it all")
     arguments = parser.parse_args()
     if unknown := set(arguments.parts) - set(PARTS):
@@ -259,11 +306,19 @@ def main() -> None:
         if part == "peers":
             peers(windows=200 // share, asked=max(20 // share, 1))
         elif part == "delays":
-            delays(max(arguments.streams // share, 4), arguments.every)
+            delays(Delays(max(arguments.changing // share, 4), arguments.every, arguments.before), arguments.processes)
         elif part == "starts":
             starts(100 // share)
         else:
-            false_alarms(arguments.windows // share, arguments.streams, arguments.features, arguments.processes)
+            null = Null(
+                arguments.windows // share,
+                arguments.streams,
+                arguments.features,
+                arguments.kinds,
+                arguments.sizes,
+                arguments.alone,
+            )
+            false_alarms(null, arguments.processes)
         print(f"\nThat took {(time.monotonic() - started) / 60:.0f} minutes", flush=True)
 
 

@@ -8,6 +8,7 @@ counts are judged by the monitor.
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy, deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,23 +105,27 @@ class Watched:
         return counted
 
     def serve(self, rows: pd.DataFrame) -> tuple[Verdict, ...]:
+        return self.count(self.cells(rows), len(rows))
+
+    def count(self, cells: list[int], rows: int) -> tuple[Verdict, ...]:
+        """Serve so many rows that fell into these cells."""
         self.number += 1
         opened = PERIOD * self.number
-        counts = ModelCounts(len(rows), self.cells(rows))
-        epoch = Epoch(self.number, opened, opened + PERIOD, {MODEL: counts})
+        epoch = Epoch(self.number, opened, opened + PERIOD, {MODEL: ModelCounts(rows, cells)})
         answers = {"pod": Epochs("one", MODEL, [epoch])}
         self.checkpoint = judge.advance(self.checkpoint, self.spec, answers, now=opened + PERIOD)
         return self.checkpoint.triage.verdicts
 
-    def until_found(self, change: Change, n: int, *, most: int, before: int) -> Found | None:
-        """Serve windows as the reference was, then changed ones, until something is said."""
-        for _ in range(before):
-            self.serve(draw(self.rng, n))
-        began = PERIOD * (self.number + 1)
-        for count in range(1, most + 1):
-            rows = draw(self.rng, n)
-            change(rows, self.rng)
-            if verdicts := self.serve(rows):
-                named = sorted({each.name for verdict in verdicts for each in verdict.features})
-                return Found(count, tuple(named), (verdicts[0].since - began) / PERIOD)
-        return None
+    def found(self, began: int) -> Found | None:
+        """What is said of a change that began with this window."""
+        verdicts = self.checkpoint.triage.verdicts
+        if not verdicts:
+            return None
+        named = sorted({each.name for verdict in verdicts for each in verdict.features})
+        return Found(self.number - began + 1, tuple(named), verdicts[0].since / PERIOD - began)
+
+    def twin(self) -> Watched:
+        """Another one that has seen the same, and draws the same from here on."""
+        twin = copy(self)
+        twin.rng = deepcopy(self.rng)
+        return twin

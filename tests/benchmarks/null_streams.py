@@ -8,13 +8,15 @@ and the score are drawn alike, between the edges that a scan cuts at: it would a
 
 What is learned, compared and concluded is the monitor's own code. Only what it would do over and over is done once
 here: windows are cut one by one and stretches are differences of cumulative counts, and what windows differ by is
-learned on every few windows.
+learned on every few windows. The plain scan (`plain_scan.py`) learns from the same baseline and sees the same windows,
+and either scan is also asked what it would say if it were told that rows are independent.
 """
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
@@ -25,11 +27,13 @@ from scipy.special import ndtr
 from perennial.monitoring import baseline as baselines
 from perennial.monitoring import judge
 from perennial.monitoring.baseline import Baseline
+from perennial.monitoring.dispersion import Dispersion
 from perennial.monitoring.history import Bucket, History, Pair, pushed, stretches
 from perennial.monitoring.scan import Normal, Scan
 from perennial.runtime.trainer.joint import BINS as JOINT_BINS
 from perennial.wire.layout import CutKind, Layout
 from perennial.wire.reference import MAX_BINS, Numeric
+from tests.benchmarks.plain_scan import LENGTHS, PlainScan
 
 REFERENCE_ROWS = 10_000
 JOINT_COLUMNS = 12
@@ -46,6 +50,10 @@ KINDS: dict[str, float | None] = {
 """What windows are, and the correlation of a window's mean with the next one's; None where means do not waver."""
 BASELINE_ROWS = 10_000
 """What a baseline from serving has by default, from ten windows or more."""
+SCANS = ("ours", "ours, iid assumed", "plain scan", "plain scan, iid assumed")
+"""That are asked of the same windows. Where iid is assumed a scan is told that windows differ by chance alone."""
+SCAN_SHARE = judge.DRIFT_SHARE + judge.FAULT_SHARE
+"""Of the allowance, to all that the scan looks at; the rest is for the bets on harm."""
 AT_ONCE = 16
 KEPT = 80
 """Windows: more than the longest stretch has."""
@@ -134,17 +142,39 @@ def _onward(summed: Counted, windows: Counted) -> Counted:
     return np.concatenate([summed[-KEPT:], summed[-1] + windows.cumsum(axis=0)])
 
 
-def alarms(drawn: Counts, n: int, count: int, knobs: Sequence[float]) -> list[int]:
-    """How many alarms there are by each knob, the windows that are allowed per false alarm, the greatest first.
+@dataclass
+class Alarms:
+    """By each knob. An alarm is counted once: of the windows until then no later one is."""
 
-    The baseline is from serving, as is the default. An alarm is counted once: of the windows until then no later one
-    is. What windows differ by is learned on where the first knob does not alarm.
+    found: Ints
+    since: Ints
+
+    @classmethod
+    def none(cls, knobs: Sequence[float]) -> Alarms:
+        return cls(np.zeros(len(knobs), dtype=np.int64), np.zeros(len(knobs), dtype=np.int64))
+
+    def add(self, beyond: Bools, begins: Ints, ends: Ints) -> None:
+        """Of stretches in the order of their ends, which lie `beyond` their bounds or not [knobs, stretches]."""
+        for knob, alarming in enumerate(beyond):
+            for place in np.flatnonzero(alarming):
+                if begins[place] >= self.since[knob]:
+                    self.found[knob], self.since[knob] = self.found[knob] + 1, ends[place]
+
+
+def alarms(drawn: Counts, n: int, count: int, knobs: Sequence[float], *, alone: bool = False) -> Ints:
+    """How many alarms there are by each scan and knob, the windows that are allowed per false alarm, the greatest
+    first: shape (scans, knobs). `alone` asks this project's scan only, the first.
+
+    The baseline is from serving, as is the default. What windows differ by is learned on where the first knob does not
+    alarm.
     """
     layout = drawn.layout
-    baseline = _learned(drawn, n)
+    baseline, learned = _learned(drawn, n)
     normal = baselines.normal(baseline, layout)
     bounds = np.array([_scan(layout, normal, knob).bounds for knob in knobs])
-    found, since = [0] * len(knobs), [0] * len(knobs)
+    told_iid = _scan(layout, Normal(normal.cells, Dispersion(layout)), knobs[0])
+    plain = plain_scan(layout, learned)
+    found = [Alarms.none(knobs) for _ in (SCANS[:1] if alone else SCANS)]
     history: History = ()
     summed = Summed(layout)
     for at in range(0, count, AT_ONCE):
@@ -154,21 +184,41 @@ def alarms(drawn: Counts, n: int, count: int, knobs: Sequence[float]) -> list[in
         history = steps[-1][0]
         begins, ends = _stretches(steps)
         beyond = _beyond(_scan(layout, normal, knobs[0]), summed, begins, ends, n, bounds)
-        for knob, alarming in enumerate(beyond):
-            for place in np.flatnonzero(alarming):
-                if begins[place] >= since[knob]:
-                    found[knob], since[knob] = found[knob] + 1, ends[place]
+        found[0].add(beyond, begins, ends)
+        if not alone:
+            found[1].add(_beyond(told_iid, summed, begins, ends, n, bounds), begins, ends)
+            _ask_plain(plain, layout, summed, windows, knobs, found[2:])
         quiet = [pairs for newest, pairs in steps if int(newest[0].closed) not in ends[beyond[0]]]
         merged = [(_filled(older, summed), _filled(newer, summed)) for pairs in quiet for older, newer in pairs]
         baseline = baselines.compare(baseline, layout, merged, normal)
         normal = baselines.normal(baseline, layout)
-    return found
+    return np.array([each.found for each in found])
+
+
+def plain_scan(layout: Layout, chunks: Ints) -> PlainScan:
+    """Of a reference in chunks of shape (chunks, cells), at the cuts that it knows of: none in part."""
+    inside, n = layout.cut_counts(chunks)
+    plain = ~layout.is_whole
+    return PlainScan(inside[:, plain], n[:, plain], layout.column[plain])
+
+
+def _ask_plain(
+    scan: PlainScan, layout: Layout, summed: Summed, windows: range, knobs: Sequence[float], found: Sequence[Alarms]
+) -> None:
+    """What the plain scan says at these windows, by what it knows of overdispersion and told that there is none."""
+    stretches = [(end - length, end) for end in range(windows.start + 1, windows.stop + 1) for length in LENGTHS]
+    begins, ends = np.array([each for each in stretches if each[0] >= 0]).T
+    inside, n = summed.cut_counts(begins, ends)
+    statistics = scan.statistics(inside[:, ~layout.is_whole], n[:, ~layout.is_whole])
+    bounds = np.array([scan.bounds(knob / SCAN_SHARE) for knob in knobs])
+    for alarms_of, each in zip(found, bounds.swapaxes(0, 1), strict=True):
+        alarms_of.add((statistics > each[:, None]).any(axis=2), begins, ends)
 
 
 def until_found(drawn: Counts, n: int, *, shift: float, before: int, most: int, knob: float) -> float:
     """How many windows it takes to find a shift that comes so many windows after a baseline from serving: infinite
     where it is not found in `most` windows, and NaN if something was said before."""
-    baseline = _learned(drawn, n)
+    baseline, _ = _learned(drawn, n)
     history: History = ()
     for window in range(before + most):
         drawn.shift = 0.0 if window < before else shift
@@ -221,12 +271,15 @@ def _filled(bucket: Bucket, summed: Summed) -> Bucket:
     return msgspec.structs.replace(bucket, cells=summed.cells(bucket))
 
 
-def _learned(drawn: Counts, n: int) -> Baseline:
+def _learned(drawn: Counts, n: int) -> tuple[Baseline, Ints]:
+    """A baseline from serving, and the windows that it has learned from [windows, cells]."""
     learned = baselines.from_serving(drawn.layout, since=0.0)
+    seen = []
     while not learned.complete:
         (window,) = drawn.windows(n, 1)
+        seen.append(window)
         learned = baselines.learn(learned, drawn.layout, Bucket(1, n, 0.0, 0.0, window.tolist()), of=BASELINE_ROWS)
-    return learned
+    return learned, np.array(seen)
 
 
 def keep_memory() -> None:
