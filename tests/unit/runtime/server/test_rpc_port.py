@@ -98,8 +98,9 @@ def test_a_client_is_sent_away_between_two_frames(blocks: list[list[bytes]], cut
 async def test_a_request_that_is_under_way_when_its_client_is_sent_away_is_answered(
     mixed: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Connections are told to go soon, and the client goes on asking by one after the other."""
-    monkeypatch.setattr(port_module, "MAX_AGE_SECONDS", 0.05)
+    """Connections are told to go soon, and the client goes on asking by one after the other. On a crowded machine it
+    takes longer than a blink to make one, and clients stall where it is over by then."""
+    monkeypatch.setattr(port_module, "MAX_AGE_SECONDS", 0.4)
     port = RpcPort(mixed.state, mixed.meter, mixed.admission, max_message=1 << 20)
     await port.listen("127.0.0.1", 0)
     connected = 0
@@ -113,7 +114,8 @@ async def test_a_request_that_is_under_way_when_its_client_is_sent_away_is_answe
     monkeypatch.setattr(Front, "connection_made", counting)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port.port}") as channel:
         ready = channel.unary_unary("/inference.GRPCInferenceService/ServerReady")
-        answers = [message("ServerReadyResponse").FromString(await ready(b"", timeout=20)).ready for _ in range(200)]
-    assert answers == [True] * 200
-    assert connected > 1
+        answers = []
+        while connected < 5 or len(answers) < 200:
+            answers.append(message("ServerReadyResponse").FromString(await ready(b"", timeout=60)).ready)
+    assert all(answers)
     await port.close(1)
