@@ -12,7 +12,7 @@ TEST_GOGC ?= 400
 # Some machines set it for all; the hundreds of processes of a test run would each compile anew what they import.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-down test check unit processes local-tests cluster-tests bench generate images up down clean
+.PHONY: help demo demo-down test check unit oracles processes local-tests cluster-tests bench generate images up down clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -39,16 +39,19 @@ check: $(READY) ## Formatting, lint, types, import contracts, generated files
 	$(BIN)/lint-imports
 	$(BIN)/python -m perennial.api --check
 
-# The longest come first: a worker that begins one last would be waited for.
-unit: $(READY) ## Unit tests, in seconds
-	$(BIN)/pytest -p no:pytest-kind tests/oracles tests/unit -m "not process" --numprocesses auto --dist worksteal
+unit: $(READY) ## Unit tests: no process is started, time is virtual
+	$(BIN)/pytest -p no:pytest-kind tests/unit -m "not process" --numprocesses auto --dist worksteal
+
+oracles: $(READY) ## Crashes at every write, late views, misuse: the three controllers over an API server in memory
+	$(BIN)/pytest -p no:pytest-kind tests/oracles --numprocesses auto --dist worksteal
 
 processes: $(READY) ## The trainer and the server as processes: killed, drained, told nonsense
 	$(BIN)/pytest -p no:pytest-kind tests/unit -m process --numprocesses auto --dist worksteal
 
-# Both import all that is tested: together they do so once.
-local-tests: $(READY) ## Unit tests and those of processes in one run
-	$(BIN)/pytest -p no:pytest-kind tests/oracles tests/unit --numprocesses auto --dist worksteal
+# All import what is tested: together they do so once. The longest come first, a worker that begins one last would be
+# waited for; and one worker more than processors, since those of processes wait much.
+local-tests: $(READY) ## Unit tests, oracles and those of processes in one run
+	$(BIN)/pytest -p no:pytest-kind tests/oracles tests/unit --numprocesses $$(( $$(nproc) + 1 )) --dist worksteal
 
 cluster-tests: $(READY) ## Tests on real clusters, as many at a time as WORKERS says
 	GOGC=$(TEST_GOGC) $(BIN)/pytest tests/cluster --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder

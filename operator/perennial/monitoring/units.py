@@ -75,6 +75,9 @@ KNOWN: tuple[Conversion, ...] = (
 )
 """Those that a factor alone, being large, does not tell."""
 
+ONE_SIGN = 0.9
+"""The share of values from which they are nearly all of one sign."""
+
 FLIPPED = Conversion(-1.0)
 
 """As of debits booked as credits, or of degrees west."""
@@ -122,6 +125,15 @@ class _Seen:
         below = [np.cumsum(cells[:-1])[:-1] / cells[:-1].sum() for cells in (now, before)]
         rows, rows_before = (float(cells[:-1].sum()) / dispersion for cells in (now, before))
         return cls(np.asarray(column.edges), below[0], below[1], rows, rows_before)
+
+    @property
+    def negative(self) -> tuple[float, float]:
+        """The share of negative values among those that are not zero, before and now."""
+        shares = []
+        for below in (self.before, self.now):
+            less, up_to = np.interp([0.0, np.nextafter(0.0, 1.0)], self.edges, below, left=0.0, right=1.0)
+            shares.append(float(less / max(less + 1 - up_to, 1e-9)))
+        return shares[0], shares[1]
 
     def fits(self, conversions: tuple[Conversion, ...]) -> NDArray[np.bool_]:
         """Which of them explain what is seen, at every edge and with a shape at some."""
@@ -179,7 +191,11 @@ def _known(seen: _Seen) -> str | None:
 
 
 def _flipped(seen: _Seen) -> str | None:
-    """Mirrored at zero, and not stretched besides. What is symmetric is so, too, if it has moved to just there."""
+    """Mirrored at zero, and not stretched besides, where nearly all values were of one sign: what is about zero anyway
+    is mirrored by any small move."""
+    was, is_ = seen.negative
+    if not (was <= 1 - ONE_SIGN and is_ >= ONE_SIGN) and not (is_ <= 1 - ONE_SIGN and was >= ONE_SIGN):
+        return None
     stretched = (Conversion(-CLEAR), Conversion(-1 / CLEAR))
     if not seen.fits((FLIPPED,)).all() or seen.fits(stretched).any():
         return None

@@ -74,7 +74,7 @@ async def client(script: Script, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     async with TestServer(application) as server:
         configuration = type.__call__(Configuration)
         configuration.host = f"http://{server.host}:{server.port}"
-        made = Client(Connection(configuration), timeout=0.5)
+        made = Client(Connection(configuration), timeout=60)
         yield made
         await made.close()
 
@@ -155,12 +155,15 @@ async def test_a_server_that_does_not_answer_is_not_waited_for(client: Client, s
         response = web.StreamResponse()
         await response.prepare(request)
         await response.write(b"{")
-        await asyncio.sleep(2)
+        await given_up.wait()
         return response
 
+    given_up = asyncio.Event()
     script.answers = [silent]
+    impatient = Client(client._connection, timeout=0.3)
     with pytest.raises(NoAnswer):
-        await client.create(CONFIGMAPS, configmap("a"))
+        await impatient.create(CONFIGMAPS, configmap("a"))
+    given_up.set()
 
 
 async def test_a_list_comes_in_pages_and_says_what_its_items_are(client: Client, script: Script) -> None:

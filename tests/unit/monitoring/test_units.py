@@ -27,6 +27,7 @@ Change = Callable[[Floats], Floats]
 COLUMNS: dict[str, Draw] = {
     "temperature": lambda rng, n: rng.normal(15, 8, n),
     "centred": lambda rng, n: rng.normal(0, 1, n),
+    "nearly centred": lambda rng, n: rng.normal(0.3, 1, n),
     "height": lambda rng, n: rng.normal(175, 9, n),
     "longitude": lambda rng, n: rng.choice([-73.8, -87.9, -95.3, -118.4, -122.4], n) + rng.normal(0, 1, n),
     "even": lambda rng, n: rng.uniform(0, 100, n),
@@ -100,6 +101,7 @@ def test_another_unit_is_named(name: str, change: Change, words: str, rng: np.ra
         lambda x: np.where(np.arange(len(x)) % 5, x, 1000 * x),
         lambda x: np.zeros_like(x),
         lambda x: np.full_like(x, x.max()),
+        lambda x: x - 0.6 * x.std(),
         lambda x: np.where(np.arange(len(x)) % 2, x, x + 3 * x.std()),
     ],
 )

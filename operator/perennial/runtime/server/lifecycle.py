@@ -40,7 +40,7 @@ MAX_BODY = 16 * 2**20
 MAX_IN_FLIGHT = 256
 PROPAGATION_SECONDS = 3.0
 """How long a pod that is ending still accepts connections, while the news spreads to every node's proxy."""
-LAST_REQUESTS_SECONDS = 4.0
+LAST_REQUESTS_SECONDS = 5.0
 """How long it then waits for kept-alive connections to send one more request, whose answer ends them, and for those of
 gRPC to be old enough to end."""
 IN_FLIGHT_SECONDS = 10.0

@@ -22,7 +22,7 @@ from .server_container import probe, server_container, store_mounts, told
 FETCH_COMMAND = ("python", "-m", "perennial.runtime.fetch")
 SIDECAR_RESOURCES: Manifest = {"requests": {"cpu": "100m", "memory": "256Mi"}}
 GRACE_SECONDS = 60
-"""Our server's drain takes at most 43 s, since it waits for answers of theirs that take 30 s; the rest is theirs."""
+"""Our server's drain takes at most 46 s, since it waits for answers of theirs that take 30 s; the rest is theirs."""
 _VOLUME = "perennial-model"
 
 

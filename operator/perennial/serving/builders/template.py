@@ -22,7 +22,7 @@ from .own_template import own_server_template
 from .server_container import server_container, store_mounts
 
 GRACE_SECONDS = 30
-"""The server's own drain takes at most 22 s: it goes on accepting for 3 s while every node's proxy learns that the pod
+"""The server's own drain takes at most 26 s: it goes on accepting for 3 s while every node's proxy learns that the pod
 ends, answers what is in flight and hands its last counts over."""
 
 

@@ -230,7 +230,7 @@ class Process:
         self.process = subprocess.Popen(command, env=environment, stderr=self._output, stdout=self._output)
 
     def wait_ready(self) -> None:
-        end = time.monotonic() + 20
+        end = time.monotonic() + 120
         while "ready:" not in self.log.read_text():
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < end, self.log.read_text()
@@ -238,7 +238,7 @@ class Process:
         words = self.log.read_text().partition("inference on port ")[2].split()
         self.port, self.control, self.grpc = (int(words[place].rstrip(",")) for place in (0, 4, 8))
 
-    def ask(self, port: int, path: str, body: Any = None, *, seconds: float = 5) -> tuple[int, Any]:
+    def ask(self, port: int, path: str, body: Any = None, *, seconds: float = 60) -> tuple[int, Any]:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
         data = None if body is None else msgspec.json.encode(body)
         connection.request("GET" if body is None else "POST", path, data)

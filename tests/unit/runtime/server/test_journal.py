@@ -458,7 +458,7 @@ def test_nonsense_is_refused_by_name(kept: Served, path: str, body: bytes, statu
 
 def sent(port: int, path: str, body: Any) -> bytes:
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", pack(body))
-    with urllib.request.urlopen(request, timeout=5) as response:
+    with urllib.request.urlopen(request, timeout=60) as response:
         found: bytes = response.read()
         return found
 

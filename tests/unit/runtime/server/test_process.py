@@ -44,12 +44,17 @@ class Load:
         for thread in self._threads:
             thread.join()
 
+    def wait_for(self, more: int) -> None:
+        """So many more requests are answered."""
+        before = self.answered
+        wait_for(lambda: self.answered > before + more)
+
     def endpoint_gone(self) -> None:
         """What kube-proxy does once it knows that the pod is ending: no new connection goes there, old ones stay."""
         self._gone.set()
 
     def _run(self) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
         while not self._stop.is_set():
             if self._gone.is_set() and connection.sock is None:
                 return
@@ -69,17 +74,23 @@ class Load:
 Start = Callable[..., Process]
 
 
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "it did not come to be"
+        time.sleep(0.01)
+
+
 def test_a_drain_loses_no_request_and_hands_over_its_counts(start: Start, tmp_path: Path, models: ModuleType) -> None:
     server = start(models.binary(tmp_path / "model"))
     server.wait_ready()
     first = server.ask(server.control, "/perennial/v1/epochs", {})[1]
     load = Load(server.port)
-    time.sleep(0.3)
+    load.wait_for(100)
     server.process.send_signal(signal.SIGTERM)
-    time.sleep(0.3)
-    assert server.ask(server.port, "/v2/models/flights/ready")[0] == 503
+    wait_for(lambda: server.ask(server.port, "/v2/models/flights/ready")[0] == 503)
     assert server.ask(server.port, "/v2/health/live")[0] == 200
-    time.sleep(1)
+    load.wait_for(50)
     load.endpoint_gone()
     rows, acknowledged = 0, 0
     while server.process.poll() is None:
@@ -94,10 +105,10 @@ def test_a_drain_loses_no_request_and_hands_over_its_counts(start: Start, tmp_pa
                 acknowledged = epoch["number"]
         time.sleep(0.1)
     load.stop()
-    assert server.process.wait(10) == 0
+    assert server.process.wait(60) == 0
     assert load.lost == []
-    assert rows == load.answered > 100
-    assert "were not taken" not in server.log.read_text()
+    assert rows == load.answered
+    assert "nobody has taken" not in server.log.read_text()
 
 
 def test_killed_under_load_it_counts_what_it_answered(start: Start, tmp_path: Path, models: ModuleType) -> None:
@@ -106,7 +117,8 @@ def test_killed_under_load_it_counts_what_it_answered(start: Start, tmp_path: Pa
         server = start(model)
         server.wait_ready()
         load = Load(server.port)
-        time.sleep(0.2 + 0.1 * death)
+        load.wait_for(50)
+        time.sleep(0.1 * death)
         server.process.kill()
         server.process.wait()
         load.stop()
@@ -133,20 +145,20 @@ def test_a_changed_file_is_not_served(start: Start, tmp_path: Path, models: Modu
     with (tmp_path / "model" / "schema.json").open("ab") as file:
         file.write(b" ")
     server = start(model)
-    assert server.process.wait(20) == 1
+    assert server.process.wait(120) == 1
     assert "schema.json has sha256" in server.log.read_text()
 
 
 def test_a_model_that_answers_otherwise_is_not_served(start: Start, tmp_path: Path, models: ModuleType) -> None:
     server = start(models.binary(tmp_path / "model", wrong_example=True))
-    assert server.process.wait(20) == 1
+    assert server.process.wait(120) == 1
     assert "example 0 of schema.json is answered 'yes', the published model said 'no'" in server.log.read_text()
 
 
 def test_a_configuration_that_says_nothing_is_said() -> None:
     command = [sys.executable, "-m", "perennial.runtime.server"]
     environment = {**os.environ, "PERENNIAL_SERVE": "{}"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 64
     assert "PERENNIAL_SERVE does not say what to serve" in done.stderr
 
@@ -169,12 +181,12 @@ def test_grpc_is_loaded_for_its_first_client_only(start: Start, models: ModuleTy
     assert not _is_loaded(server, "cygrpc")
     with grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as channel:
         infer = channel.unary_unary(INFER)
-        answer = message("ModelInferResponse").FromString(infer(QUESTION, timeout=10))
+        answer = message("ModelInferResponse").FromString(infer(QUESTION, timeout=60))
         assert answer.raw_output_contents[0] == b"\x03\0\0\0yes"
         large = message("ModelInferRequest")(raw_input_contents=[bytes(17 * 2**20)]).SerializeToString()
         for data, code in ((b"\xff", "INVALID_ARGUMENT"), (large, "RESOURCE_EXHAUSTED"), (b"", "NOT_FOUND")):
             with pytest.raises(grpc.RpcError) as refusal:
-                infer(data, timeout=10)
+                infer(data, timeout=60)
             assert refusal.value.code().name == code
     assert _is_loaded(server, "cygrpc")
     assert server.rows() == 2
@@ -189,7 +201,7 @@ class RpcLoad(Load):
             infer = channel.unary_unary(INFER)
             while not self._stop.is_set():
                 try:
-                    infer(QUESTION, timeout=10)
+                    infer(QUESTION, timeout=60)
                 except grpc.RpcError as error:
                     if self._gone.is_set() and "Connection refused" in str(error.details()):
                         return
@@ -205,12 +217,12 @@ def test_a_drain_loses_no_grpc_request(start: Start, models: ModuleType, tmp_pat
     server = start(models.binary(tmp_path / "model"))
     server.wait_ready()
     load = RpcLoad(server.grpc)
-    time.sleep(1.0)
+    load.wait_for(100)
     before = server.rows()
     server.process.send_signal(signal.SIGTERM)
     time.sleep(2.0)
     load.endpoint_gone()
-    assert server.process.wait(30) == 0
+    assert server.process.wait(60) == 0
     load.stop()
     assert load.lost == []
     assert load.answered > before > 0

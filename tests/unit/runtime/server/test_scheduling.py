@@ -94,7 +94,7 @@ async def turns(count: int = 20) -> None:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(5000):
+    for _ in range(20000):
         if condition():
             return
         await asyncio.sleep(0.001)

@@ -95,7 +95,7 @@ class Front:
         return await asyncio.to_thread(self._ask, port or self.pod.ports.inference, path, body, headers)
 
     def _ask(self, port: int, path: str, body: Any, headers: dict[str, str]) -> tuple[int, Any, dict[str, str]]:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         data = body if body is None or isinstance(body, bytes) else msgspec.json.encode(body)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request("GET" if body is None else "POST", path, data, named)
@@ -122,7 +122,7 @@ class Front:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(1000):
+    for _ in range(6000):
         if condition():
             return
         await asyncio.sleep(0.01)

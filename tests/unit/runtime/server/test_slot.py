@@ -220,6 +220,13 @@ def told(progress: Path, index: int) -> int:
     return int.from_bytes(progress.read_bytes()[8 * index : 8 * index + 8], "little") if progress.exists() else 0
 
 
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "it did not come to be"
+        time.sleep(0.001)
+
+
 @pytest.mark.parametrize("sizes", [(1,), (1, 3, 40)], ids=["rows", "batches"])
 def test_killed_at_random_nothing_is_lost_or_doubled(
     tmp_path: Path, reference: Reference, spawn: Callable[[Callable[[], None]], int], sizes: tuple[int, ...]
@@ -229,7 +236,8 @@ def test_killed_at_random_nothing_is_lost_or_doubled(
     reached = [0, 0]
     for death in range(6):
         children = [spawn(Counter(mapped, reference, progress, sizes)) for _ in range(2)]
-        time.sleep(random.Random(death).uniform(0.02, 0.12))
+        wait_for(lambda: all(told(progress, index) > reached[index] + RING for index in (0, 1)))
+        time.sleep(random.Random(death).uniform(0.0, 0.1))
         for child in children:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
