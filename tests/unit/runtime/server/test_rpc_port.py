@@ -114,7 +114,7 @@ async def test_a_request_that_is_under_way_when_its_client_is_sent_away_is_answe
     monkeypatch.setattr(Front, "connection_made", counting)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port.port}") as channel:
         ready = channel.unary_unary("/inference.GRPCInferenceService/ServerReady")
-        answers = []
+        answers: list[bool] = []
         while connected < 5 or len(answers) < 200:
             answers.append(message("ServerReadyResponse").FromString(await ready(b"", timeout=60)).ready)
     assert all(answers)
