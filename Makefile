@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-WORKERS ?= 3
+WORKERS ?= 4
 # Memory for processor time: Go's compiler and the test clusters' API servers collect garbage a quarter as often.
 TEST_GOGC ?= 400
 # Some machines set it for all; the hundreds of processes of a test run would each compile anew what they import.
