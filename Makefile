@@ -7,6 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 4
+# One more than processors: tests wait for disks and sockets, too.
+PYTESTS ?= $(shell echo $$(( $$(nproc) + 1 )))
 # Memory for processor time: Go's compiler and the test clusters' API servers collect garbage a quarter as often.
 TEST_GOGC ?= 400
 # Some machines set it for all; the hundreds of processes of a test run would each compile anew what they import.
@@ -40,7 +42,7 @@ check: $(READY) ## Formatting, lint, types, import contracts, generated files
 	$(BIN)/python -m perennial.api --check
 
 unit: $(READY) ## Unit tests: no process is started, time is virtual
-	$(BIN)/pytest -p no:pytest-kind tests/unit -m "not process" --numprocesses auto --dist worksteal
+	$(BIN)/pytest -p no:pytest-kind tests/unit -m "not process" --numprocesses $(PYTESTS) --dist worksteal
 
 oracles: $(READY) ## Crashes at every write, late views, misuse: the three controllers over an API server in memory
 	$(BIN)/pytest -p no:pytest-kind tests/oracles --numprocesses auto --dist worksteal
@@ -48,10 +50,10 @@ oracles: $(READY) ## Crashes at every write, late views, misuse: the three contr
 processes: $(READY) ## The trainer and the server as processes: killed, drained, told nonsense
 	$(BIN)/pytest -p no:pytest-kind tests/unit -m process --numprocesses auto --dist worksteal
 
-# All import what is tested: together they do so once. The longest come first, a worker that begins one last would be
-# waited for; and one worker more than processors, since those of processes wait much.
+# All import what is tested: together they do so once. The longest come first: a worker that begins one last would be
+# waited for.
 local-tests: $(READY) ## Unit tests, oracles and those of processes in one run
-	$(BIN)/pytest -p no:pytest-kind tests/oracles tests/unit --numprocesses $$(( $$(nproc) + 1 )) --dist worksteal
+	$(BIN)/pytest -p no:pytest-kind tests/oracles tests/unit --numprocesses $(PYTESTS) --dist worksteal
 
 cluster-tests: $(READY) ## Tests on real clusters, as many at a time as WORKERS says
 	GOGC=$(TEST_GOGC) $(BIN)/pytest tests/cluster --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder

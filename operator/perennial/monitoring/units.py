@@ -79,7 +79,6 @@ ONE_SIGN = 0.9
 """The share of values from which they are nearly all of one sign."""
 
 FLIPPED = Conversion(-1.0)
-
 """As of debits booked as credits, or of degrees west."""
 
 _STEPS: Floats = np.geomspace(LARGE, 1e7, 160)

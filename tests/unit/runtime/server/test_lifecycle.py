@@ -142,6 +142,8 @@ async def test_what_a_pod_remembers_begins_before_its_model_is_there_and_goes_to
         assert counting is not None
         assert counting.journal is not None
         assert counting.journal.find(0, digest_of("UA1")) is not None
+        # The heir has none.
+        monkeypatch.setattr(lifecycle, "HAND_OVER_SECONDS", 0.1)
 
 
 async def test_a_silent_store_is_asked_again(
