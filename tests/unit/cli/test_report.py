@@ -22,7 +22,7 @@ from perennial.cli.drawings.timeline import STATES
 from perennial.cli.named import Named
 from perennial.cli.problem import CannotDo
 from perennial.cli.report.command import report
-from perennial.cli.report.content import HEADLINES, Content, content
+from perennial.cli.report.content import HEADLINES, POINTS, Content, content
 from perennial.cli.report.page import page
 from perennial.kube.plan import Manifest
 from perennial.monitoring import judge
@@ -176,6 +176,22 @@ def test_now_is_what_was_served_since_the_change() -> None:
     assert min(others) > moved.rows
     shares = [counts.sum() for counts in (moved.before, moved.now)]
     assert shares == [5000, moved.rows]
+
+
+def test_the_loss_over_time_has_all_labels_and_no_point_of_a_few() -> None:
+    monitored = Monitored(["delay", "distance"]).see(100)
+    ended = monitored.checkpoint.closed
+    # Then nobody asks for a day, and three labels come for what was predicted last.
+    late = worlds.epoch(400, [], 0, losses=[0, 3], seconds=300, made=ended - 1)
+    monitored.checkpoint = judge.advance(
+        monitored.checkpoint, monitored.spec, {"pod": worlds.answer(late)}, late.closed
+    )
+    timeline = monitored.content().timeline
+    assert timeline
+    assert sum(point.labels for point in timeline.points) == 100 * 500 + 3
+    assert min(point.labels for point in timeline.points) >= 100 * 500 / POINTS
+    assert all(abs(point.loss - 0.1) < 0.03 for point in timeline.points)
+    assert timeline.points[-1].end == ended
 
 
 def test_nothing_comes_from_elsewhere_whatever_a_feature_is_called() -> None:

@@ -272,18 +272,19 @@ def _points(checkpoint: Checkpoint) -> list[Point]:
     """The loss by when predictions were made, each point on a like number of labels: single ones jump."""
     spans = checkpoint.tally.losses.spans
     values = checkpoint.tally.loss.values if checkpoint.tally.loss else []
-    enough = sum(sum(span.cells) for span in spans) / POINTS
+    left = sum(sum(span.cells) for span in spans)
+    enough = left / POINTS
     points: list[Point] = []
     opened, cells = 0.0, list[int]()
     for span, following in pairwise([*spans, Span(checkpoint.newest)]):
         if not span.cells:
             continue
         opened, cells = opened if cells else span.opened, add(cells, span.cells)
-        if sum(cells) >= enough:
+        left -= sum(span.cells)
+        # A few at the end are no point of their own.
+        if sum(cells) >= enough and (left >= enough or not left):
             points.append(_point(opened, max(following.opened, opened), cells, values))
             cells = []
-    if cells:
-        points.append(_point(opened, max(checkpoint.newest, opened), cells, values))
     return points
 
 
