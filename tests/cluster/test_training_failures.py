@@ -56,7 +56,7 @@ EXPECTED: dict[str, tuple[str, str, int | None]] = {
     "missing-column": ("MissingColumn", "has no column 'nosuch'", 64),
     "bad-data": ("MissingColumn", "has no column 'late'", 64),
     "rejected-data": ("DataRejected", "carrier: values UA, DL: ", 64),
-    "out-of-memory": ("OutOfMemory", "limit of 48Mi (OOMKilled)", 137),
+    "out-of-memory": ("OutOfMemory", "limit of 48Mi", 137),
     "crash": ("Crashed", "RuntimeError: the GPU is on fire", 1),
     "wrong-input": ("BadData", "row 7 has no label", 64),
     "unschedulable": ("Unschedulable", "Insufficient cpu", None),

@@ -17,6 +17,9 @@ LINES_LIMIT = 1500
 
 _PREEMPTED = "PreemptionByScheduler"
 _OUT_OF_MEMORY = "OOMKilled"
+_KILLED = 137
+"""Exit code of what SIGKILL ended. The first process of a container gets that from outside only: from the kernel, above
+its memory limit, or from its node, when the pod is deleted."""
 
 
 def why_failed(pod: Manifest) -> Failure | None:
@@ -51,6 +54,9 @@ def _container_failed(pod: Manifest) -> Failure | None:
             continue
         if ended.get("reason") == _OUT_OF_MEMORY:
             return _failure(pod, Reason.OUT_OF_MEMORY, _out_of_memory(pod, status["name"]), ended["exitCode"])
+        if ended["exitCode"] == _KILLED and (limit := _memory_limit(pod, status["name"])) and not _is_deleted(pod):
+            # A node that hears of the end before it hears of the memory says no more than Error.
+            return _failure(pod, Reason.OUT_OF_MEMORY, _killed(status["name"], ended, limit), _KILLED)
         reason = Reason.BAD_DATA if ended["exitCode"] == BAD_INPUT else Reason.CRASHED
         return _failure(pod, reason, _crashed(status["name"], ended), ended["exitCode"])
     return None
@@ -68,14 +74,29 @@ def _pod_failed(pod: Manifest) -> Failure | None:
 _LOOKS: tuple[Callable[[Manifest], Failure | None], ...] = (_evicted, _disrupted, _container_failed, _pod_failed)
 
 
-def _out_of_memory(pod: Manifest, container: str) -> str:
+def _is_deleted(pod: Manifest) -> bool:
+    return "deletionTimestamp" in pod["metadata"]
+
+
+def _memory_limit(pod: Manifest, container: str) -> str | None:
     spec = pod["spec"]
     for candidate in [*spec.get("initContainers", []), *spec["containers"]]:
         limit = candidate.get("resources", {}).get("limits", {}).get("memory")
         if candidate["name"] == container and limit:
-            said = f"used more memory than its limit of {limit} (OOMKilled): raise spec.resources.limits.memory"
-            return f"container {container} {said}, or train on fewer rows"
+            return str(limit)
+    return None
+
+
+def _out_of_memory(pod: Manifest, container: str) -> str:
+    if limit := _memory_limit(pod, container):
+        said = f"used more memory than its limit of {limit} (OOMKilled): raise spec.resources.limits.memory"
+        return f"container {container} {said}, or train on fewer rows"
     return f"container {container} was killed since the node ran out of memory (OOMKilled): set spec.resources"
+
+
+def _killed(container: str, ended: dict[str, Any], limit: str) -> str:
+    said = f"most likely above its memory limit of {limit}: raise spec.resources.limits.memory, or train on fewer rows"
+    return f"{_crashed(container, ended)}; its node does not say why, {said}"
 
 
 def _crashed(container: str, ended: dict[str, Any]) -> str:

@@ -41,6 +41,7 @@ def disrupted(reason: str) -> dict[str, Any]:
     ("status", "reason", "words", "code"),
     [
         (ended(137, reason="OOMKilled"), "OutOfMemory", "limit of 64Mi (OOMKilled)", 137),
+        (ended(137), "OutOfMemory", "most likely above its memory limit of 64Mi", 137),
         (ended(1, message="ValueError: no rows"), "Crashed", "code 1; its last lines: ValueError: no rows", 1),
         (ended(139), "Crashed", "code 139 (killed by signal 11)", 139),
         (ended(64, message="column x is missing"), "BadData", "column x is missing", 64),
@@ -60,6 +61,14 @@ def test_failures(status: dict[str, Any], reason: str, words: str, code: int | N
     assert failure is not None
     assert (failure.reason, failure.exit_code, failure.pod, failure.node) == (reason, code, "p", "n1")
     assert words in failure.message
+
+
+def test_what_was_killed_with_its_pod_did_not_run_out_of_memory() -> None:
+    deleted = pod(ended(137))
+    deleted["metadata"]["deletionTimestamp"] = "2026-03-01T12:00:00Z"
+    failure = why_failed(deleted)
+    assert failure is not None
+    assert failure.reason == "Crashed"
 
 
 def test_an_init_container_that_failed_is_the_one_that_is_told() -> None:
