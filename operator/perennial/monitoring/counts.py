@@ -13,12 +13,12 @@ from collections.abc import Collection, Mapping
 import msgspec
 import numpy as np
 
-from perennial.wire.counts import Epoch, Epochs, Labels, ModelCounts
+from perennial.wire.counts import Epoch, Epochs, Labels, ModelCounts, summed
 from perennial.wire.season import HOUR, hour, pack, spread, unpack
 from perennial.wire.stats import Pairs
 
 from .checkpoint import Checkpoint, Mark, Open, Tally
-from .course import Course, add, credit, judged, moments
+from .course import Course, credit, judged, moments
 from .history import add_hours
 
 MODELS = 8
@@ -169,7 +169,7 @@ def _tallied(tally: Tally, counts: ModelCounts) -> Tally:
         rows=tally.rows + counts.rows,
         lost=tally.lost + counts.unread,
         labels=tally.labels + sum(sum(cells) for _, cells in made),
-        waiting=add(tally.waiting, judged(tally.losses, made)),
+        waiting=summed(tally.waiting, judged(tally.losses, made)),
         losses=credit(tally.losses, made),
         pairs=_paired(tally.pairs, labels.pairs),
         scored=tally.scored + sum(labels.score),

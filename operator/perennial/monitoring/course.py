@@ -10,12 +10,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from itertools import zip_longest
 
 import msgspec
 import numpy as np
 
-from perennial.wire.counts import Labels
+from perennial.wire.counts import Labels, summed
 from perennial.wire.layout import Floats
 
 from .harm import Game
@@ -60,12 +59,12 @@ def credit(course: Course, counts: Iterable[tuple[float, list[int]]]) -> Course:
     oldest = min(opened, default=np.inf)
     for moment, cells in counts:
         place = max(bisect_right(opened, moment) - 1, 0)
-        more[place] = add(more.get(place, []), cells)
+        more[place] = summed(more.get(place, []), cells)
         oldest = min(oldest, moment)
     if not more:
         return course
     spans = [
-        msgspec.structs.replace(span, cells=add(span.cells, more[place])) if place in more else span
+        msgspec.structs.replace(span, cells=summed(span.cells, more[place])) if place in more else span
         for place, span in enumerate(course.spans or (Span(oldest),))
     ]
     spans[0] = msgspec.structs.replace(spans[0], opened=float(oldest))
@@ -83,7 +82,7 @@ def cut(course: Course, at: float, *, keep: Collection[float] = ()) -> Course:
             key=lambda place: _length_beside_age(spans, place),
         )
         one, other = spans[place - 1 : place + 1]
-        spans[place - 1 : place + 1] = [Span(one.opened, add(one.cells, other.cells))]
+        spans[place - 1 : place + 1] = [Span(one.opened, summed(one.cells, other.cells))]
     return msgspec.structs.replace(course, spans=tuple(spans))
 
 
@@ -105,7 +104,7 @@ def judged(course: Course, counts: Iterable[tuple[float, list[int]]]) -> list[in
     cells: list[int] = []
     for moment, each in counts:
         if moment >= course.begun:
-            cells = add(cells, each)
+            cells = summed(cells, each)
     return cells
 
 
@@ -127,11 +126,6 @@ def since(course: Course, game: Game, at: float) -> Rise:
     """What the loss has been since then."""
     opened, cells = _judged(course, game)
     return _rise(at, cells[np.array(opened) >= at], game)
-
-
-def add(first: list[int], second: list[int]) -> list[int]:
-    """Two lists of counts, cell by cell, of which one may be longer."""
-    return [sum(pair) for pair in zip_longest(first, second, fillvalue=0)]
 
 
 def _judged(course: Course, game: Game) -> tuple[list[float], Floats]:

@@ -6,6 +6,8 @@ its checkpoint holds. An epoch is thus counted exactly once, however often eithe
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
 import msgspec
 
 from .stats import Pairs
@@ -70,3 +72,8 @@ class Epochs(msgspec.Struct):
     taken. A pod of an earlier release does not say."""
     key: str | None = None
     """What predictions are remembered by (see `wire/journal.py`)."""
+
+
+def summed(first: list[int], second: list[int]) -> list[int]:
+    """Two lists of counts, cell by cell, of which one may be longer."""
+    return [sum(pair) for pair in zip_longest(first, second, fillvalue=0)]

@@ -19,7 +19,6 @@ from perennial.cli.measure import Measured, measure
 from perennial.kube.plan import Event
 from perennial.monitoring import baseline as baselines
 from perennial.monitoring.checkpoint import Checkpoint
-from perennial.monitoring.course import add
 from perennial.monitoring.events import events
 from perennial.monitoring.judge import scanner
 from perennial.monitoring.objections import Decision, Decisions
@@ -30,7 +29,7 @@ from perennial.monitoring.status import status
 from perennial.monitoring.verdict import Verdict
 from perennial.monitoring.words import at as words_at
 from perennial.monitoring.words import moment
-from perennial.wire.counts import Epochs
+from perennial.wire.counts import Epochs, summed
 from perennial.wire.layout import Layout, layout_of
 from perennial.wire.reference import Reference
 from perennial.wire.stats import Pairs
@@ -212,7 +211,7 @@ def _note(made: Replay, before: Checkpoint, after: Checkpoint, handed: Handed) -
         rows = (before.open.rows if before.open else 0) + counted
         made.windows.append(Window(opened, after.closed, rows, _measured(made, after)))
     if after.tally.stepped != before.tally.stepped and after.tally.loss:
-        cells = add(before.tally.waiting, _losses(handed, model))
+        cells = summed(before.tally.waiting, _losses(handed, model))
         total = sum(count * value for count, value in zip(cells, after.tally.loss.values, strict=False))
         opened = before.tally.stepped or after.tally.stepped
         made.steps.append(Step(opened, after.tally.stepped, sum(cells), total / max(sum(cells), 1)))
@@ -228,7 +227,7 @@ def _losses(handed: Handed, model: str) -> list[int]:
     cells: list[int] = []
     for epoch in (epoch for answer in handed.answers.values() for epoch in answer.epochs):
         labels = epoch.models[model].labels if model in epoch.models else None
-        cells = reduce(add, labels.loss.values(), cells) if labels else cells
+        cells = reduce(summed, labels.loss.values(), cells) if labels else cells
     return cells
 
 

@@ -17,7 +17,7 @@ from perennial.cli.measure import Measured, alarming, explained_by, measure
 from perennial.monitoring import baseline as baselines
 from perennial.monitoring import judge
 from perennial.monitoring.checkpoint import Checkpoint
-from perennial.monitoring.course import Span, add
+from perennial.monitoring.course import Span
 from perennial.monitoring.effects import effect
 from perennial.monitoring.faults import Finding
 from perennial.monitoring.harm import game
@@ -25,6 +25,7 @@ from perennial.monitoring.history import STRETCHES, History, crowds, hours
 from perennial.monitoring.scan import Scan, looks_in
 from perennial.monitoring.verdict import Verdict
 from perennial.monitoring.words import at, beside, count, describe
+from perennial.wire.counts import summed
 from perennial.wire.layout import SCORE, Counts, Layout, bin_counts, binned, layout_of
 from perennial.wire.reference import Column, Numeric
 
@@ -279,7 +280,7 @@ def _points(checkpoint: Checkpoint) -> list[Point]:
     for span, following in pairwise([*spans, Span(checkpoint.newest)]):
         if not span.cells:
             continue
-        opened, cells = opened if cells else span.opened, add(cells, span.cells)
+        opened, cells = opened if cells else span.opened, summed(cells, span.cells)
         left -= sum(span.cells)
         # A few at the end are no point of their own.
         if sum(cells) >= enough and (left >= enough or not left):

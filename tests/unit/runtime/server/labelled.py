@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import reduce
 from typing import Any
 
-from perennial.runtime.server.counts.labels import summed
+from perennial.wire.counts import summed
 
 
 def by_loss(labels: dict[str, Any]) -> list[int]:

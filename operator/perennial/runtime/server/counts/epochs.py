@@ -18,7 +18,7 @@ from perennial.runtime.server.counts import labels
 from perennial.runtime.server.counts.labels import Label, Ledger
 from perennial.runtime.server.counts.mapped import LABELS, Mapped
 from perennial.runtime.server.counts.totals import unread_rows
-from perennial.wire.counts import Epoch, Epochs, Labels, ModelCounts, Take
+from perennial.wire.counts import Epoch, Epochs, Labels, ModelCounts, Take, summed
 from perennial.wire.stats import Pairs
 
 KEPT = 8
@@ -220,7 +220,7 @@ def _merge(first: Epoch, second: Epoch) -> Epoch:
 def _merge_counts(first: ModelCounts, second: ModelCounts) -> ModelCounts:
     return ModelCounts(
         rows=first.rows + second.rows,
-        cells=labels.summed(first.cells, second.cells),
+        cells=summed(first.cells, second.cells),
         labels=_merge_labels(first.labels, second.labels),
         unread=first.unread + second.unread,
     )

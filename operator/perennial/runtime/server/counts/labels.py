@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import zip_longest
 
 import numpy as np
 
 from perennial.runtime.server.counts.mapped import LABELS, Mapped
 from perennial.wire import counts as wire
+from perennial.wire.counts import summed
 from perennial.wire.stats import Pairs
 
 MOMENTS = 2048
@@ -138,11 +138,6 @@ def by_moment(counts: Iterable[dict[int, list[int]]], grain: int) -> dict[int, l
         moment = start - start % grain
         by[moment] = summed(by.get(moment, []), cells)
     return by
-
-
-def summed(first: list[int], second: list[int]) -> list[int]:
-    """Two lists of counts, cell by cell, of which one may be longer."""
-    return [sum(pair) for pair in zip_longest(first, second, fillvalue=0)]
 
 
 def _coarsen(counts: wire.Labels) -> None:
