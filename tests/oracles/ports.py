@@ -35,6 +35,7 @@ class Port:
         self.kept: list[Epoch] = []
         self.open = ModelCounts()
         self.opened = now
+        self._counted = 0
         self._number = 0
         companion = serve.companion
         compared = Comparison(companion=companion.sha256) if companion else None
@@ -85,11 +86,12 @@ class Port:
                 self.kept = [epoch for epoch in self.kept if epoch.number > take.acknowledge]
             if self.open.rows or (self.open.labels and self.open.labels.loss):
                 self._number += 1
+                self._counted += self.open.rows
                 self.kept.append(Epoch(self._number, self.opened, now, {self.serve.model.sha256: self.open}))
                 self.open, self.opened = ModelCounts(), now
         last = now >= self.serves_until
         self.said_last = self.said_last or (take.close and last)
-        return Epochs(uid, self.serve.model.sha256, list(self.kept), last)
+        return Epochs(uid, self.serve.model.sha256, list(self.kept), last, self._counted)
 
     def reference(self) -> Reference:
         feature, score = (Numeric(name, _EDGES, _COUNTS) for name in ("x", "(score)"))
