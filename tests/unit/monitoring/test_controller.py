@@ -194,7 +194,7 @@ def test_what_a_pod_serves_while_it_ends_and_hands_to_nobody_is_said_to_be_lost(
     assert cluster.status["rows"] == 300
     assert cluster.status["coverage"] == pytest.approx(300 / (300 + 10 * 20), abs=1e-4)
     (told,) = [event.message for event in plan.events if event.reason == "CountsLost"]
-    assert told == "of 1 pods that ended, about 200 rows are not counted: nobody took what they had left"
+    assert told == ("about 200 rows of 1 pod that ended could not be counted: nobody took what was left to hand over")
 
 
 def test_a_pod_that_ends_is_asked_as_long_as_it_may_be_there() -> None:

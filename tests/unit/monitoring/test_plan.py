@@ -476,6 +476,19 @@ def test_that_data_have_not_changed_is_an_event_once() -> None:
     assert remembered(asks).governor.retrains == 2
 
 
+def test_a_run_that_somebody_else_asked_for_tells_of_unchanged_data_too() -> None:
+    memory = with_verdicts("Harm")
+    first = plan(observed(memory, training=RUNNING), (), NOW)
+    assert not told(first).requests
+    training = runs((4, "Unchanged", "2026-03-01T12:00:30Z"), FIRST)
+    second = plan(observed(remembered(first), status=told(first), training=training), (), NOW + timedelta(minutes=1))
+    (event,) = second.events
+    assert event.reason == "NothingNew"
+    assert event.message.startswith("the training data are what they were at 2026-03-01T06:00:00Z, as run v4 found")
+    third = plan(observed(remembered(second), status=told(second), training=training), (), NOW + timedelta(hours=1))
+    assert not third.events
+
+
 def test_what_was_done_about_an_earlier_harm_is_not_done_about_this_one() -> None:
     before = Request(
         id="r1", training_job="flights", model=worlds.MODEL, reason="Harm", created=0.0, expires=1.0, state="Taken"
