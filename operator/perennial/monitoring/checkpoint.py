@@ -170,8 +170,9 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
     @property
     def newest(self) -> float:
-        """When a pod last handed over something, by its own clock (Unix seconds); 0 before the first."""
-        return max((mark.seen for mark in self.pods.values()), default=0.0)
+        """When a pod last handed over something, by its own clock (Unix seconds); 0 before the first. Of pods that are
+        long gone the last window tells."""
+        return max((mark.seen for mark in self.pods.values()), default=self.closed)
 
 
 class UnreadableCheckpointError(ValueError):

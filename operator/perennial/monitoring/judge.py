@@ -49,16 +49,19 @@ TALLIES = 4
 CUT_SHORT = 3
 """Versions in a row without a whole baseline after which a monitor learns in vain, for all that is known."""
 
-_REBASED: tuple[str, ...] = ("open", "history", "windows", "opened", "closed", "calm", "sight", "suspicion")
+_REBASED: tuple[str, ...] = ("open", "history", "windows", "opened", "closed", "calm", "sight", "suspicion", "scores")
 
 
 def begin(checkpoint: Checkpoint, model: Judged, reference: Reference | None) -> Checkpoint:
     """Judge another model from here on: of what was found about the one before only the drift of versions holds."""
     tally = checkpoint.tallies.get(model.sha256, Tally(losses=Course(begun=checkpoint.begun)))
     tallies = _others(checkpoint, model)
-    # One that comes back is judged by what it predicts from here on, as its windows are.
-    losses = (anew if tally.loss else cut)(tally.losses, checkpoint.newest)
-    tallies[model.sha256] = msgspec.structs.replace(tally, harm=None, stepped=0.0, losses=losses).from_here
+    if tally.loss:
+        # One that comes back is judged by what it predicts from here on, as its windows are.
+        fresh = _acquitted(tally, checkpoint.newest)
+    else:
+        fresh = msgspec.structs.replace(tally, losses=cut(tally.losses, checkpoint.newest))
+    tallies[model.sha256] = msgspec.structs.replace(fresh, stepped=0.0).from_here
     begun = msgspec.structs.replace(
         _rebased(checkpoint),
         model=model,
@@ -104,7 +107,7 @@ def refer(checkpoint: Checkpoint, reference: Reference) -> Checkpoint:
 def start(checkpoint: Checkpoint, since: float) -> Checkpoint:
     """What was served before (Unix seconds), while there was no monitor or a suspended one, is not judged."""
     tallies = {
-        digest: msgspec.structs.replace(tally, losses=anew(tally.losses, since))
+        digest: msgspec.structs.replace(tally, waiting=[], losses=anew(tally.losses, since))
         for digest, tally in checkpoint.tallies.items()
     }
     return msgspec.structs.replace(checkpoint, begun=since, tallies=tallies)
@@ -168,7 +171,7 @@ def scanner(layout: Layout, normal: Normal, spec: DriftMonitorSpec) -> Scan:
 
 
 def _serves(answer: Epochs, model: Judged | None) -> bool:
-    return model is None or any(model.sha256 in epoch.models for epoch in answer.epochs)
+    return model is None or answer.model == model.sha256
 
 
 def _rebased(checkpoint: Checkpoint) -> Checkpoint:
