@@ -158,5 +158,5 @@ class DriftMonitorSpec(Model):
     dry_run: bool = False
     """True names actions in the status and takes none."""
     suspend: bool = False
-    """True takes no counts and judges nothing. What is served meanwhile is not judged later either, and no more is what
-    was served before the monitor was made."""
+    """True takes no counts and judges nothing. What is served meanwhile is not judged later either, nor is what was
+    served before the monitor was made."""

@@ -252,8 +252,8 @@ class DriftMonitorStatus(Status):
     joins: JoinStatus | None = None
     """What became of the labels in the table of `spec.labels`."""
     coverage: float | None = None
-    """The share of the rows served by this model that was counted. What pods took along that ended before anybody had
-    heard of it is an estimate, by their rate."""
+    """Of the rows that this model has served, the share that was counted. Rows that a pod did not hand over before it
+    ended are estimated, by the rate at which it served."""
     expected_loss: LossChange | None = None
     """What the scores let expect, without labels; absent where they do not tell the loss."""
     windows: WindowCount | None = None
