@@ -133,7 +133,7 @@ def _fold_epoch(checkpoint: Checkpoint, epoch: Epoch, cells: int) -> Checkpoint:
                 # A receipt may name any model, rows come of one that is rolled out.
                 continue
             del tallies[_outlived(tallies, checkpoint.model)]
-        tallies[digest] = _tallied(tallies.get(digest, unseen), counts)
+        tallies[digest] = _tallied(tallies.get(digest, unseen), counts, epoch.closed)
     checkpoint = msgspec.structs.replace(checkpoint, tallies=tallies)
     own = epoch.models.get(checkpoint.model.sha256) if checkpoint.model else None
     if own is None or not own.rows:
@@ -171,9 +171,9 @@ def _by_hour(known: dict[int, bytes], one: int, cells: list[int]) -> dict[int, b
     return {**known, one: pack(counted + unpack(known[one]) if one in known else counted)}
 
 
-def _tallied(tally: Tally, counts: ModelCounts) -> Tally:
+def _tallied(tally: Tally, counts: ModelCounts, closed: float) -> Tally:
     labels = counts.labels or Labels()
-    made = moments(labels)
+    made = moments(labels, closed)
     return msgspec.structs.replace(
         tally,
         rows=tally.rows + counts.rows,

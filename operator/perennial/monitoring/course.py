@@ -47,9 +47,10 @@ class Rise:
     loss: float
 
 
-def moments(labels: Labels) -> list[tuple[float, list[int]]]:
-    """When predictions were made (Unix seconds), and the losses of these."""
-    return [(start + labels.grain / 2, cells) for start, cells in sorted(labels.loss.items())]
+def moments(labels: Labels, closed: float) -> list[tuple[float, list[int]]]:
+    """When predictions were made (Unix seconds), and the losses of these: in the middle of their grain, and before the
+    epoch of the labels was `closed`."""
+    return [(min(start + labels.grain / 2, closed), cells) for start, cells in sorted(labels.loss.items())]
 
 
 def credit(course: Course, counts: Iterable[tuple[float, list[int]]]) -> Course:

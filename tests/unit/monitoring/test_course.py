@@ -73,7 +73,7 @@ def test_nothing_was_predicted_while_nothing_was_asked() -> None:
 
 
 def test_memory_is_bounded_and_the_finer_the_newer() -> None:
-    total = 20_000
+    total = 5_000
     course = windows(total, credit(Course(), [(1.0, [3, 4])]))
     assert len(course.spans) == SPANS
     opened = [span.opened for span in course.spans]
@@ -180,5 +180,7 @@ def test_a_cut_in_the_past_changes_nothing() -> None:
     assert cut(Course(), 10.0) == Course()
 
 
-def test_moments_are_the_middle_of_their_grain() -> None:
-    assert moments(Labels(loss={16: [1], 0: [2]}, grain=16)) == [(8.0, [2]), (24.0, [1])]
+def test_moments_are_the_middle_of_their_grain_and_not_to_come() -> None:
+    labels = Labels(loss={16: [1], 0: [2]}, grain=16)
+    assert moments(labels, 32.0) == [(8.0, [2]), (24.0, [1])]
+    assert moments(labels, 20.0) == [(8.0, [2]), (20.0, [1])]

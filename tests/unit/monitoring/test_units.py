@@ -123,6 +123,20 @@ def test_a_shift_is_hardly_ever_taken_for_one(seed: int, name: str, shift: float
     assert found is None or found.startswith("looks as if converted")
 
 
+def test_a_shift_is_hardly_ever_taken_for_a_change_of_sign(rng: np.random.Generator) -> None:
+    """But for one of what is symmetric to just opposite of zero."""
+    shapes = [rng.standard_normal, rng.laplace, rng.logistic, rng.standard_exponential, rng.uniform, rng.lognormal]
+    flipped = 0
+    for _ in range(50):
+        for shape in shapes:
+            values = shape(size=9000)
+            place, shift = rng.uniform(-3, 3) * values.std(), rng.uniform(-5, 5) * values.std()
+            column = reference(lambda _, n, known=values[:6000] + place: known, rng)
+            now = counted(column, values[6000:] + place + shift)
+            flipped += "sign" in (changed_unit(column, now, np.array(column.counts)) or "")
+    assert flipped <= 300 / 100
+
+
 @example(1295426, "skewed", 116.0)
 @given(st.integers(0, 2**32), st.sampled_from(["skewed", "delay", "centred"]), st.floats(20, 5000))
 def test_a_large_factor_is_told_in_the_next_window_if_not_in_this_one(seed: int, name: str, factor: float) -> None:
