@@ -17,7 +17,7 @@ class Empty(Kubectl):
     def get(self, *_: Any, **__: Any) -> None:
         return None
 
-    def argv(self) -> list[str]:
+    def argv(self, *_: str) -> list[str]:
         return ["kubectl"]
 
 
