@@ -88,7 +88,13 @@ def test_fields_of_a_newer_release_are_ignored() -> None:
 
 
 def test_what_is_no_field_is_told_with_the_one_that_may_be_meant() -> None:
-    given = {"deployment": "flights", "lables": {}, 5: 1, "window": {"minrows": 9}, "actions": [{"stat": "Harm"}]}
+    given: dict[Any, Any] = {
+        "deployment": "flights",
+        "lables": {},
+        5: 1,
+        "window": {"minrows": 9},
+        "actions": [{"stat": "Harm"}],
+    }
     actions = [{"state": "Harm", "action": "Retrain", "stat": "Harm"}]
     parsed = parse_spec(DriftMonitorSpec, {"spec": given | {"actions": actions}})
     assert unknown_fields(parsed, given, "spec") == [
