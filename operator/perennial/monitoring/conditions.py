@@ -22,7 +22,7 @@ SILENT_WINDOWS = 32
 """Windows without a label after which a monitor that shall act on harm says that it cannot see any."""
 
 FEW_LABELS = 100
-"""Labels before which the absence of harm is not claimed."""
+"""Labels before which the absence of harm is not claimed. Harm itself is told as soon as it is proved."""
 
 
 def ready(observed: Observed, checkpoint: Checkpoint) -> Finding:
@@ -191,12 +191,13 @@ def _harmful(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> Finding:
     if reference and (alone := one_sided(tally, reference)) is not None:
         message = f"{_labels(tally)} came back, all of class {alone}: if others do not, they say nothing of harm"
         return Finding(None, reason.TOO_FEW_LABELS, message)
-    if tally.labels < FEW_LABELS:
-        blind = why_not(reference, spec.harm.margin.fraction) if spec and reference else None
-        message = f"{_labels(tally)} came back, from {FEW_LABELS} on harm is judged"
-        return Finding(None, reason.TOO_FEW_LABELS, f"{message}; {blind}" if blind else message)
     if tally.loss is None or spec is None:
-        return Finding(None, reason.TOO_FEW_LABELS, f"{_labels(tally)} came back, and there is no loss to compare with")
+        lacking = "no loss to compare with" if spec else "no valid spec to judge them by"
+        return Finding(None, reason.TOO_FEW_LABELS, f"{_labels(tally)} came back, and there is {lacking}")
+    if tally.labels < FEW_LABELS:
+        blind = why_not(reference, spec.harm.margin.fraction) if reference else None
+        message = f"{_labels(tally)} came back and harm is not proved; that there is none is said from {FEW_LABELS} on"
+        return Finding(None, reason.TOO_FEW_LABELS, f"{message}; {blind}" if blind else message)
     rules = game(tally.loss, spec.harm.margin.fraction)
     tolerated = f"{rules.tolerated:.3g} (the reference's is {rules.reference:.3g})"
     return Finding(False, reason.NO_HARM, f"{_labels(tally)} speak for no loss above {tolerated}")

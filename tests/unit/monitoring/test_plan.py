@@ -28,6 +28,7 @@ from perennial.monitoring.plan import plan
 from perennial.monitoring.requests import Governor, Request
 from perennial.monitoring.triage import Triage
 from perennial.monitoring.verdict import Loss, State, Verdict
+from perennial.monitoring.words import described
 from perennial.wire.reference import Expected
 
 from . import worlds
@@ -251,6 +252,23 @@ def test_no_harm_is_claimed_only_with_labels() -> None:
         begun(), tallies={worlds.MODEL: Tally(rows=500, labels=100, loss=REFERENCE.loss)}
     )
     assert condition(plan(observed(labelled), (), NOW), "Harmful") == ("False", "NoHarm")
+
+
+@pytest.mark.parametrize("few", [0, 7])
+def test_few_labels_may_prove_harm_and_not_that_there_is_none(few: int) -> None:
+    labelled = msgspec.structs.replace(begun(), tallies={worlds.MODEL: Tally(labels=few, loss=REFERENCE.loss)})
+    harmful = find(told(plan(observed(labelled), (), NOW)).conditions, ConditionType.HARMFUL)
+    assert harmful is not None
+    assert harmful.status == "Unknown"
+    said = f"{few} labels came back and harm is not proved; that there is none is said from 100 on"
+    assert harmful.message.startswith(said)
+
+
+def test_what_happened_to_a_feature_is_told_alike_in_status_and_events() -> None:
+    wanted = plan(observed(with_verdicts("TrainServeSkew")), (), NOW)
+    (skewed,) = told(wanted).verdicts
+    assert [feature.message for feature in skewed.features] == ["higher"]
+    assert f"TrainServeSkew: {described(skewed)}" in [event.message for event in wanted.events]
 
 
 APPROVAL = {"governor": {"approval": "Required"}}
