@@ -25,7 +25,6 @@ from perennial.monitoring.course import (
     since,
 )
 from perennial.monitoring.harm import game
-from perennial.wire.counts import Labels
 
 from . import worlds
 
@@ -181,6 +180,5 @@ def test_a_cut_in_the_past_changes_nothing() -> None:
 
 
 def test_moments_are_the_middle_of_their_grain_and_not_to_come() -> None:
-    labels = Labels(loss={16: [1], 0: [2]}, grain=16)
-    assert moments(labels, 32.0) == [(8.0, [2]), (24.0, [1])]
-    assert moments(labels, 20.0) == [(8.0, [2]), (20.0, [1])]
+    assert moments({16: "b", 0: "a"}, 16, 32.0) == [(8.0, "a"), (24.0, "b")]
+    assert moments({16: "b", 0: "a"}, 16, 20.0) == [(8.0, "a"), (20.0, "b")]
