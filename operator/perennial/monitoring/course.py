@@ -89,7 +89,7 @@ def cut(course: Course, at: float, *, keep: Collection[float] = ()) -> Course:
 
 def close(course: Course, opened: float, closed: float, *, keep: Collection[float] = ()) -> Course:
     """Once a window has ended. Nothing was predicted between the one before and `opened`."""
-    *earlier, last = course.spans or (Span(opened),)
+    *earlier, last = course.spans or (Span(max(opened, course.begun)),)
     # What was predicted before any window closed may be older than the first one.
     if earlier and last.opened not in (*keep, course.begun):
         last = msgspec.structs.replace(last, opened=max(last.opened, opened))

@@ -7,7 +7,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from perennial.monitoring.course import (
@@ -104,6 +104,7 @@ def _in_judged(course: Course) -> int:
     return sum(sum(span.cells) for span in course.spans if span.opened >= course.begun)
 
 
+@example([("anew", 1.0, 0.0), ("close", 0.0, 2.0), ("credit", 0.0, 1.0)])
 @given(st.lists(st.tuples(st.sampled_from(["credit", "anew", "close"]), st.floats(0, 100), st.floats(0, 100))))
 def test_no_span_has_predictions_that_are_judged_and_others(steps: list[tuple[str, float, float]]) -> None:
     course = NONE
