@@ -302,6 +302,19 @@ def test_without_acknowledgement_the_open_epoch_goes_on(pod: Pod) -> None:
     assert after[0].models[OWN].rows == 2 * KEPT
 
 
+def test_labels_of_many_moments_that_nobody_takes_wait_together(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One answer has to hold all that waits: a reader that could not take it would never take anything."""
+    monkeypatch.setattr(module, "KEPT_MOMENTS", 3)
+    for id_ in range(1, 11):
+        pod.book.label(dataclasses.replace(label(id_), issued=id_))
+        answer = pod.book.take(Take())
+    assert [epoch.number for epoch in answer.epochs] == [1, 2, 3]
+    rest = pod.book.take(Take(pod.mapped.incarnation, 3)).epochs
+    assert [
+        sum(map(sum, made.labels.loss.values())) for made in (epoch.models[OWN] for epoch in rest) if made.labels
+    ] == [7]
+
+
 def test_a_full_ledger_closes_into_one_unsent_epoch(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LABELS", 10)
     for id_ in range(1, 36):
