@@ -194,13 +194,17 @@ def _harmful(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> Finding:
     if tally.loss is None or spec is None:
         lacking = "no loss to compare with" if spec else "no valid spec to judge them by"
         return Finding(None, reason.TOO_FEW_LABELS, f"{_labels(tally)} came back, and there is {lacking}")
-    if tally.labels < FEW_LABELS:
+    judged = tally.losses.labels
+    if judged < FEW_LABELS:
         blind = why_not(reference, spec.harm.margin.fraction) if reference else None
-        message = f"{_labels(tally)} came back and harm is not proved; that there is none is said from {FEW_LABELS} on"
+        others = f", {judged} of them for what is judged" if judged < tally.labels else ""
+        came = f"{_labels(tally)} came back{others}"
+        message = f"{came}; harm is not proved, and that there is none is said from {FEW_LABELS} on"
         return Finding(None, reason.TOO_FEW_LABELS, f"{message}; {blind}" if blind else message)
     rules = game(tally.loss, spec.harm.margin.fraction)
     tolerated = f"{rules.tolerated:.3g} (the reference's is {rules.reference:.3g})"
-    return Finding(False, reason.NO_HARM, f"{_labels(tally)} speak for no loss above {tolerated}")
+    told = _labels(tally) if judged == tally.labels else count(judged, "label")
+    return Finding(False, reason.NO_HARM, f"{told} speak for no loss above {tolerated}")
 
 
 def _labels(tally: Tally) -> str:

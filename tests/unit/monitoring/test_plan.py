@@ -19,6 +19,7 @@ from perennial.kube.plan import Plan, Problem
 from perennial.monitoring import judge
 from perennial.monitoring import plan as planning
 from perennial.monitoring.checkpoint import Checkpoint, Judged, Tally, decode, encode
+from perennial.monitoring.course import Course, Span
 from perennial.monitoring.faults import Finding
 from perennial.monitoring.history import Bucket
 from perennial.monitoring.names import RELEASE, Identity
@@ -247,21 +248,28 @@ def test_a_verdict_says_how_it_ends(source: str, state: State, says: str) -> Non
     assert says in (found.next or "")
 
 
-def test_no_harm_is_claimed_only_with_labels() -> None:
-    labelled = msgspec.structs.replace(
-        begun(), tallies={worlds.MODEL: Tally(rows=500, labels=100, loss=REFERENCE.loss)}
-    )
-    assert condition(plan(observed(labelled), (), NOW), "Harmful") == ("False", "NoHarm")
-
-
-@pytest.mark.parametrize("few", [0, 7])
-def test_few_labels_may_prove_harm_and_not_that_there_is_none(few: int) -> None:
-    labelled = msgspec.structs.replace(begun(), tallies={worlds.MODEL: Tally(labels=few, loss=REFERENCE.loss)})
-    harmful = find(told(plan(observed(labelled), (), NOW)).conditions, ConditionType.HARMFUL)
-    assert harmful is not None
-    assert harmful.status == "Unknown"
-    said = f"{few} labels came back and harm is not proved; that there is none is said from 100 on"
-    assert harmful.message.startswith(said)
+@pytest.mark.parametrize(
+    ("judged_from", "said", "words"),
+    [
+        (0.0, ("False", "NoHarm"), "250 labels (for 50% of the rows) speak for no loss above"),
+        (60.0, ("False", "NoHarm"), "150 labels speak for no loss above"),
+        (
+            120.0,
+            ("Unknown", "TooFewLabels"),
+            "50 of them for what is judged; harm is not proved, and that there is none is said from 100 on",
+        ),
+    ],
+)
+def test_no_harm_is_claimed_only_with_labels_of_what_is_judged(
+    judged_from: float, said: tuple[str, str], words: str
+) -> None:
+    spans = Span(0.0, [20, 80]), Span(60.0, [90, 10]), Span(120.0, [45, 5])
+    tally = Tally(rows=500, labels=250, loss=REFERENCE.loss, losses=Course(spans, judged_from))
+    wanted = plan(observed(msgspec.structs.replace(begun(), tallies={worlds.MODEL: tally})), (), NOW)
+    assert condition(wanted, "Harmful") == said
+    harmful = find(told(wanted).conditions, ConditionType.HARMFUL)
+    assert harmful
+    assert words in harmful.message
 
 
 def test_what_happened_to_a_feature_is_told_alike_in_status_and_events() -> None:
