@@ -209,5 +209,5 @@ def _harmful(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> Finding:
 
 def _labels(tally: Tally) -> str:
     """How many, and for how much of what was served."""
-    said = count(tally.labels, "label")
-    return f"{said} (for {100 * tally.labels / tally.rows:.3g}% of the rows)" if tally.rows else said
+    said, labelled = count(tally.labels, "label"), tally.labelled
+    return said if labelled is None else f"{said} (for {100 * labelled:.3g}% of the rows)"

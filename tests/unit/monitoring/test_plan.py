@@ -279,6 +279,15 @@ def test_what_happened_to_a_feature_is_told_alike_in_status_and_events() -> None
     assert f"TrainServeSkew: {described(skewed)}" in [event.message for event in wanted.events]
 
 
+def test_labels_of_rows_from_before_the_monitor_are_no_share_of_its_rows() -> None:
+    tally = Tally(rows=100, labels=250, loss=REFERENCE.loss, losses=Course((Span(0.0, [250, 0]),)))
+    wanted = plan(observed(msgspec.structs.replace(begun(), tallies={worlds.MODEL: tally})), (), NOW)
+    assert told(wanted).label_coverage == 1
+    harmful = find(told(wanted).conditions, ConditionType.HARMFUL)
+    assert harmful
+    assert "250 labels (for 100% of the rows)" in harmful.message
+
+
 APPROVAL = {"governor": {"approval": "Required"}}
 RETRAIN_ON_DRIFT = {"actions": [{"state": "Drift", "action": "Retrain"}]}
 RETRAIN_ON_SUSPICION = {"actions": [{"state": "HarmSuspected", "action": "Retrain"}]}
