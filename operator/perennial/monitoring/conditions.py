@@ -197,18 +197,21 @@ def _harmful(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> Finding:
     if reference and (alone := one_sided(tally, reference)) is not None:
         message = f"{_labels(tally)} came back, all of class {alone}: if others do not, they say nothing of harm"
         return Finding(None, reason.TOO_FEW_LABELS, message)
-    if tally.labels < FEW_LABELS:
+    judged = tally.losses.labels
+    if judged < FEW_LABELS:
         blind = why_not(reference, spec.harm.margin.fraction) if spec and reference else None
-        message = f"{_labels(tally)} came back, from {FEW_LABELS} on harm is judged"
+        others = f", {judged} of them for what is judged" if judged < tally.labels else ""
+        message = f"{_labels(tally)} came back{others}; from {FEW_LABELS} on harm is judged"
         return Finding(None, reason.TOO_FEW_LABELS, f"{message}; {blind}" if blind else message)
     if tally.loss is None or spec is None:
         return Finding(None, reason.TOO_FEW_LABELS, f"{_labels(tally)} came back, and there is no loss to compare with")
     rules = game(tally.loss, spec.harm.margin.fraction)
     tolerated = f"{rules.tolerated:.3g} (the reference's is {rules.reference:.3g})"
-    return Finding(False, reason.NO_HARM, f"{_labels(tally)} speak for no loss above {tolerated}")
+    told = _labels(tally) if judged == tally.labels else count(judged, "label")
+    return Finding(False, reason.NO_HARM, f"{told} speak for no loss above {tolerated}")
 
 
 def _labels(tally: Tally) -> str:
     """How many, and for how much of what was served."""
-    said = count(tally.labels, "label")
-    return f"{said} (for {100 * tally.labels / tally.rows:.3g}% of the rows)" if tally.rows else said
+    said, labelled = count(tally.labels, "label"), tally.labelled
+    return said if labelled is None else f"{said} (for {100 * labelled:.3g}% of the rows)"

@@ -63,7 +63,7 @@ def status(
     )
     tally, window = checkpoint.tally, checkpoint.open
     covered = coverage(tally)
-    judged = checkpoint.model
+    judged, labelled = checkpoint.model, tally.labelled
     period = spec.window.period.seconds if spec else 0
     return DriftMonitorStatus(
         observed_generation=observed.generation,
@@ -74,7 +74,7 @@ def status(
         anchors=_anchors(checkpoint),
         rows=tally.rows if judged else None,
         labels=tally.labels if judged else None,
-        label_coverage=round(tally.labels / tally.rows, 4) if judged and tally.rows else None,
+        label_coverage=round(labelled, 4) if labelled is not None else None,
         joins=join_status(checkpoint.joins, labels, observed) if spec and spec.labels else None,
         coverage=round(covered, 4) if covered is not None else None,
         expected_loss=_expected_loss(checkpoint, spec),

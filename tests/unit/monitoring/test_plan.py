@@ -19,6 +19,7 @@ from perennial.kube.plan import Plan, Problem
 from perennial.monitoring import judge
 from perennial.monitoring import plan as planning
 from perennial.monitoring.checkpoint import Checkpoint, Judged, Tally, decode, encode
+from perennial.monitoring.course import Course, Span
 from perennial.monitoring.faults import Finding
 from perennial.monitoring.history import Bucket
 from perennial.monitoring.names import RELEASE, Identity
@@ -256,11 +257,33 @@ def test_a_verdict_says_how_it_ends(source: str, state: State, says: str) -> Non
     assert says in (found.next or "")
 
 
-def test_no_harm_is_claimed_only_with_labels() -> None:
-    labelled = msgspec.structs.replace(
-        begun(), tallies={worlds.MODEL: Tally(rows=500, labels=100, loss=REFERENCE.loss)}
-    )
-    assert condition(plan(observed(labelled), (), NOW), "Harmful") == ("False", "NoHarm")
+@pytest.mark.parametrize(
+    ("judged_from", "said", "words"),
+    [
+        (0.0, ("False", "NoHarm"), "250 labels (for 50% of the rows) speak for no loss above"),
+        (60.0, ("False", "NoHarm"), "150 labels speak for no loss above"),
+        (120.0, ("Unknown", "TooFewLabels"), "came back, 50 of them for what is judged; from 100 on harm is judged"),
+    ],
+)
+def test_no_harm_is_claimed_only_with_labels_of_what_is_judged(
+    judged_from: float, said: tuple[str, str], words: str
+) -> None:
+    spans = Span(0.0, [20, 80]), Span(60.0, [90, 10]), Span(120.0, [45, 5])
+    tally = Tally(rows=500, labels=250, loss=REFERENCE.loss, losses=Course(spans, judged_from))
+    wanted = plan(observed(msgspec.structs.replace(begun(), tallies={worlds.MODEL: tally})), (), NOW)
+    assert condition(wanted, "Harmful") == said
+    harmful = find(told(wanted).conditions, ConditionType.HARMFUL)
+    assert harmful
+    assert words in harmful.message
+
+
+def test_labels_of_rows_from_before_the_monitor_are_no_share_of_its_rows() -> None:
+    tally = Tally(rows=100, labels=250, loss=REFERENCE.loss, losses=Course((Span(0.0, [250, 0]),)))
+    wanted = plan(observed(msgspec.structs.replace(begun(), tallies={worlds.MODEL: tally})), (), NOW)
+    assert told(wanted).label_coverage == 1
+    harmful = find(told(wanted).conditions, ConditionType.HARMFUL)
+    assert harmful
+    assert "250 labels (for 100% of the rows)" in harmful.message
 
 
 APPROVAL = {"governor": {"approval": "Required"}}
