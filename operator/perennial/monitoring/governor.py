@@ -48,8 +48,8 @@ def decide(
 
 
 def mark(governor: Governor, decisions: Decisions, limits: Limits, now: float) -> Governor:
-    """The governor with whether it has stopped. It has from the first refusal on, and not from the last action, which may
-    yet help; and what is asked for meanwhile changes nothing, until a calm, a release or another limit lets it go on."""
+    """The governor with whether it has stopped: from the first refusal on, since the last action may yet help, and
+    whatever asks for one or does not, until a calm, a release or another limit lets it go on."""
     if spent(governor, limits) is None:
         return msgspec.structs.replace(governor, stopped=None)
     refused = any(decision.kind == "Stopped" for made in decisions.values() for decision in made)

@@ -79,8 +79,8 @@ class Proposal(Intent, frozen=True, kw_only=True):
 
 class Governor(msgspec.Struct, frozen=True):
     """`retrains` and `rollbacks` count those in a row that no long calm followed; `approved` is the last proposal that
-    became a request. A rollback waits for `rollback_after` only, which the last one set. `stopped` is when an action was
-    first refused for those before it (Unix seconds), None while it may go on."""
+    became a request. A rollback waits for `rollback_after` only, which the last one set. `stopped` is when an action
+    was first refused for those before it (Unix seconds), None while it may go on."""
 
     cooldown_until: float = 0.0
     rollback_after: float = 0.0
