@@ -1,7 +1,8 @@
 """What monitors found, as alerts for Alertmanager: told again and again while it lasts, and once more when it is over.
 
 An alert is named by its monitor and its verdict's id, and Alertmanager keeps alerts by their names: one told twice, by
-this operator or by the next one, is the same alert. An operator that is gone stops telling, and what it last told ends by itself.
+this operator or by the next one, is the same alert. An operator that is gone stops telling, and what it last told ends
+by itself.
 """
 
 from __future__ import annotations
