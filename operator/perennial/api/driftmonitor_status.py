@@ -216,6 +216,8 @@ class GovernorStatus(Status):
     """Retrains in a row that no long calm followed."""
     rollbacks: int = 0
     """Rollbacks in a row that no long calm followed."""
+    stopped_since: Timestamp | None = None
+    """Since when an action is refused, as those before it brought no long calm: a person has to look."""
 
 
 class HandledVerbs(Status):

@@ -225,6 +225,10 @@ class DriftMonitorReason(Reason):
 
     WATCHING = "Watching", "The monitor sees and judges what the deployment serves."
     LEARNING = "Learning", "The baseline is still being gathered."
+    LEARNING_IN_VAIN = (
+        "LearningInVain",
+        "The last three versions or more gave way before their baselines were whole: drift is never looked for.",
+    )
     DEPLOYMENT_NOT_FOUND = "DeploymentNotFound", "There is no ModelDeployment of that name in the namespace."
     NOTHING_SERVED = "NothingServed", "The deployment has no stable revision yet."
     COUNTS_UNREACHABLE = "CountsUnreachable", "No pod of the deployment answered; the message says what it tried."

@@ -36,7 +36,7 @@ def ready(observed: Observed, checkpoint: Checkpoint) -> Finding:
         return Finding(False, reason.COUNTS_UNREACHABLE, f"no pod hands over its counts: {errors}. It is tried again")
     if not baseline.complete:
         # What the loop does by itself leaves the monitor as it was: after a promotion Drifting says that it is unknown.
-        return Finding(checkpoint.succeeds, reason.LEARNING, _learning(checkpoint, spec))
+        return Finding(checkpoint.succeeds, learning_reason(checkpoint), _learning(checkpoint, spec))
     if unobservable := _harm_unobservable(checkpoint, spec) or _unsuspectable(checkpoint, spec):
         return Finding(False, reason.HARM_UNOBSERVABLE, unobservable)
     judges = f"judges {_model(checkpoint)}; {_allowed(spec)}{_misnamed(checkpoint, spec)}"
@@ -46,6 +46,12 @@ def ready(observed: Observed, checkpoint: Checkpoint) -> Finding:
     if not look.serving:
         return Finding(True, reason.WATCHING, f"{judges}; no pod runs now")
     return Finding(True, reason.WATCHING, judges)
+
+
+def learning_reason(checkpoint: Checkpoint) -> DriftMonitorReason:
+    """Why nothing is judged yet. What a person has to mend is told apart from what time does: alerts are about it."""
+    in_vain = checkpoint.cut_short >= CUT_SHORT
+    return DriftMonitorReason.LEARNING_IN_VAIN if in_vain else DriftMonitorReason.LEARNING
 
 
 def found(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> dict[ConditionType, Finding]:

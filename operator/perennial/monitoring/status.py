@@ -91,7 +91,7 @@ def status(
         ),
         requests=tuple(_request(request) for request in checkpoint.governor.requests),
         proposals=tuple(_proposal(proposal) for proposal in checkpoint.governor.proposals),
-        governor=_governor(checkpoint, now),
+        governor=_governor(observed, checkpoint, now),
         next_window=moment(window.opened + period) if window else None,
         handled=HandledVerbs(release=checkpoint.released, approve=checkpoint.governor.approved),
     )
@@ -170,7 +170,7 @@ def _back(back: Back | None) -> JudgedModel | None:
     return JudgedModel(version=back.version, sha256=back.sha256) if back else None
 
 
-def _governor(checkpoint: Checkpoint, now: datetime) -> GovernorStatus | None:
+def _governor(observed: Observed, checkpoint: Checkpoint, now: datetime) -> GovernorStatus | None:
     governor = checkpoint.governor
     cooling = governor.cooldown_until > now.timestamp()
     if not (cooling or governor.retrains or governor.rollbacks):
@@ -179,4 +179,5 @@ def _governor(checkpoint: Checkpoint, now: datetime) -> GovernorStatus | None:
         cooldown_until=moment(governor.cooldown_until) if cooling else None,
         retrains=governor.retrains,
         rollbacks=governor.rollbacks,
+        stopped_since=moment(governor.stopped) if governor.stopped and observed.watches else None,
     )

@@ -192,8 +192,8 @@ def promoted(*whole: bool) -> Checkpoint:
     [
         ((True,), ("True", "Learning"), None),
         ((True, False, False), ("True", "Learning"), None),
-        ((True, False, False, False), ("False", "Learning"), "the last 3 versions gave way before theirs was whole"),
-        ((False, False, False, False), ("False", "Learning"), "after 1d on average: if that goes on, drift is never"),
+        ((True, False, False, False), ("False", "LearningInVain"), "the last 3 versions gave way before"),
+        ((False, False, False, False), ("False", "LearningInVain"), "after 1d on average: if that goes on"),
         ((False, False, False, True), ("True", "Learning"), None),
     ],
 )
@@ -206,6 +206,16 @@ def test_baselines_that_are_cut_short_again_and_again_are_told(
     found = find(told(wanted).conditions, ConditionType.READY)
     assert found
     assert (says in found.message) if says else "gave way" not in found.message
+
+
+def test_the_next_version_does_not_hide_that_it_learns_in_vain() -> None:
+    """An alert on the reason would begin to wait anew with every promotion."""
+    promotion = observed(promoted(False, False, False), spec={"baseline": {"from": "Serving"}}, deployment=PROMOTED)
+    fetching = plan(promotion, (), NOW)
+    assert condition(fetching, "Ready") == ("False", "LearningInVain")
+    found = find(told(fetching).conditions, ConditionType.READY)
+    assert found
+    assert found.message == "the reference is being fetched"
 
 
 @pytest.mark.parametrize("changes", [{"spec": {"suspend": True}}, {"deployment": None}])
@@ -686,6 +696,29 @@ def test_what_the_loop_learns_anew_leaves_a_monitor_ready() -> None:
         assert condition(learning, "Drifting") == ("Unknown", "Learning")
         released = replace(promoted, checkpoint=judge.release(remembered(learning), "1"))
         assert condition(plan(released, (), NOW), "Ready") == ("False", "Learning")
+
+
+def test_the_governor_has_stopped_until_a_person_releases_it() -> None:
+    """Not with the last retrain, which may help; nor does it look going again because a person trains by hand."""
+
+    def since(wanted: Plan) -> datetime | None:
+        governor = told(wanted).governor
+        return governor.stopped_since if governor else None
+
+    memory = msgspec.structs.replace(with_verdicts("Harm"), governor=Governor(retrains=3))
+    assert since(plan(observed(memory, training=RUNNING), (), NOW)) is None
+    stopped = plan(observed(memory), (), NOW)
+    assert since(stopped) == NOW
+    later = NOW + timedelta(hours=1)
+    for training in (TRAINING, RUNNING):
+        assert since(plan(observed(remembered(stopped), training=training), (), later)) == NOW
+    over = msgspec.structs.replace(remembered(stopped), triage=Triage())
+    assert since(plan(observed(over), (), later)) == NOW
+    assert since(plan(observed(over, spec={"governor": {"stopAfter": 4}}), (), later)) is None
+    assert since(plan(observed(over, spec={"suspend": True}), (), later)) is None
+    released = observed(remembered(stopped))
+    released.manifest["metadata"]["annotations"] = {"perennial.dev/release": "1"}
+    assert since(plan(released, (), later)) is None
 
 
 def test_a_person_releases_what_was_found() -> None:
