@@ -332,6 +332,17 @@ def test_classes_are_compared_by_what_they_mean(tmp_path: Path) -> None:
     assert 0.05 < np.mean(losses[0][:CHANGE]) < 0.4
 
 
+def test_of_many_classes_the_score_is_that_of_the_predicted_one(tmp_path: Path) -> None:
+    """However small it is: a model may know more classes than the first rows have."""
+    meaning = Meaning(label="carrier", prediction="carrier", score="score")
+    standard, _ = from_first_rows(read_table(write(tmp_path), meaning, list), FIRST, meaning, ())
+    column = standard.reference.score
+    assert isinstance(column, Numeric)
+    cells = numeric_cells(column, flights()["score"].to_numpy()[:FIRST])
+    assert standard.schema.score == "confidence"
+    assert column.counts == count_cells(cells, column.cells).tolist()
+
+
 def test_without_what_the_model_said_the_score_is_not_watched(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -122,9 +122,10 @@ def _score(scores: NDArray[np.float64] | None, classes: Sequence[str]) -> Score:
 def _probabilities(scores: NDArray[np.float64] | None, classes: Sequence[str]) -> NDArray[np.float64] | None:
     if scores is None:
         return None
-    others = (1 - scores) / max(len(classes) - 1, 1)
-    # The second class has the score: the positive one of two, and of more the one that was predicted, whichever it is.
-    return np.column_stack([scores if place == 1 else others for place in range(max(len(classes), 2))])
+    # Of two classes the score is the second one's. Of more it is that of the predicted one, whichever it is: it has to
+    # be the greatest here, also where it is smaller than what is left for the others.
+    others = 1 - scores if len(classes) == 2 else np.zeros_like(scores)
+    return np.column_stack([others, scores])
 
 
 def _is_regression(first: Table, meaning: Meaning) -> bool:
