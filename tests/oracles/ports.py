@@ -62,11 +62,12 @@ class Port:
         stats.errors += errors
         stats.rows += rows
         known, moment = self.open.labels or Labels(), int(self.opened)
-        paired = dict(known.pairs)
+        paired = {name: dict(made) for name, made in known.pairs.items()}
         if self.serve.companion and sum(labels):
             companion, wrong = self.serve.companion.sha256, labels[1]
             more = Pairs(sum(labels), wrong, companion_wrong, wrong - companion_wrong)
-            paired[companion] = paired.get(companion, Pairs()) + more
+            made = paired.setdefault(companion, {})
+            made[moment] = made.get(moment, Pairs()) + more
         self.open = ModelCounts(
             self.open.rows + rows,
             _sum(self.open.cells, [pairs * cell for cell in CELLS]),

@@ -77,8 +77,8 @@ def on_scores(
 
 
 def acquitted(tally: Tally, at: float) -> Tally:
-    """Without evidence of harm, and with none to come from labels of predictions before `at`."""
-    return msgspec.structs.replace(tally, harm=None, waiting=[], losses=anew(tally.losses, at))
+    """Without evidence of harm, or for another model, and with none to come from labels of predictions before `at`."""
+    return msgspec.structs.replace(tally, harm=None, waiting=[], losses=anew(tally.losses, at)).from_here
 
 
 def dated(triage: Triage) -> list[float]:

@@ -173,7 +173,7 @@ def _by_hour(known: dict[int, bytes], one: int, cells: list[int]) -> dict[int, b
 
 def _tallied(tally: Tally, counts: ModelCounts, closed: float) -> Tally:
     labels = counts.labels or Labels()
-    made = moments(labels, closed)
+    made = moments(labels.loss, labels.grain, closed)
     return msgspec.structs.replace(
         tally,
         rows=tally.rows + counts.rows,
@@ -181,17 +181,20 @@ def _tallied(tally: Tally, counts: ModelCounts, closed: float) -> Tally:
         labels=tally.labels + sum(sum(cells) for _, cells in made),
         waiting=summed(tally.waiting, judged(tally.losses, made)),
         losses=credit(tally.losses, made),
-        pairs=_paired(tally.pairs, labels.pairs),
+        pairs=_paired(tally, labels, closed),
         scored=tally.scored + sum(labels.score),
         positives=tally.positives + sum(labels.by_score),
     )
 
 
-def _paired(known: dict[str, Pairs], more: dict[str, Pairs]) -> dict[str, Pairs]:
-    paired = dict(known)
-    for companion, pairs in more.items():
-        if companion in paired or len(paired) < COMPARED:
-            paired[companion] = paired.get(companion, Pairs()) + pairs
+def _paired(tally: Tally, labels: Labels, closed: float) -> dict[str, Pairs]:
+    """What labels of predictions that are judged say of two models: that one does better without a column that was
+    broken is no reason to go back to it."""
+    paired = dict(tally.pairs)
+    for companion, made in labels.pairs.items():
+        more = [pairs for moment, pairs in moments(made, labels.grain, closed) if moment >= tally.losses.begun]
+        if more and (companion in paired or len(paired) < COMPARED):
+            paired[companion] = sum(more, paired.get(companion, Pairs()))
     return paired
 
 

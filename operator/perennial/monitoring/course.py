@@ -8,19 +8,23 @@ hundredth of its age long.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 import numpy as np
 
-from perennial.wire.counts import Labels, summed
+from perennial.wire.counts import summed
 from perennial.wire.layout import Floats
 
 from .harm import Game
 
 SPANS = 128
 """The most that there are."""
+
+
+CountT = TypeVar("CountT")
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -37,6 +41,11 @@ class Course(msgspec.Struct, frozen=True):
     spans: tuple[Span, ...] = ()
     begun: float = 0.0
 
+    @property
+    def labels(self) -> int:
+        """How many are judged."""
+        return sum(sum(span.cells) for span in self.spans if span.opened >= self.begun)
+
 
 @dataclass(frozen=True)
 class Rise:
@@ -47,10 +56,10 @@ class Rise:
     loss: float
 
 
-def moments(labels: Labels, closed: float) -> list[tuple[float, list[int]]]:
-    """When predictions were made (Unix seconds), and the losses of these: in the middle of their grain, and before the
-    epoch of the labels was `closed`."""
-    return [(min(start + labels.grain / 2, closed), cells) for start, cells in sorted(labels.loss.items())]
+def moments(counts: Mapping[int, CountT], grain: int, closed: float) -> list[tuple[float, CountT]]:
+    """When predictions were made (Unix seconds), and the counts of these: in the middle of their grain, and before the
+    epoch of their labels was `closed`."""
+    return [(min(start + grain / 2, closed), counted) for start, counted in sorted(counts.items())]
 
 
 def credit(course: Course, counts: Iterable[tuple[float, list[int]]]) -> Course:
@@ -80,7 +89,7 @@ def cut(course: Course, at: float, *, keep: Collection[float] = ()) -> Course:
 
 def close(course: Course, opened: float, closed: float, *, keep: Collection[float] = ()) -> Course:
     """Once a window has ended. Nothing was predicted between the one before and `opened`."""
-    *earlier, last = course.spans or (Span(opened),)
+    *earlier, last = course.spans or (Span(max(opened, course.begun)),)
     # What was predicted before any window closed may be older than the first one.
     if earlier and last.opened not in (*keep, course.begun):
         last = msgspec.structs.replace(last, opened=max(last.opened, opened))

@@ -58,8 +58,8 @@ def begin(checkpoint: Checkpoint, model: Judged, reference: Reference | None) ->
         # One that comes back is judged by what it predicts from here on, as its windows are.
         fresh = bets.acquitted(tally, checkpoint.newest)
     else:
-        fresh = msgspec.structs.replace(tally, losses=cut(tally.losses, checkpoint.newest))
-    tallies[model.sha256] = msgspec.structs.replace(fresh, stepped=0.0).from_here
+        fresh = msgspec.structs.replace(tally, losses=cut(tally.losses, checkpoint.newest)).from_here
+    tallies[model.sha256] = msgspec.structs.replace(fresh, stepped=0.0)
     begun = msgspec.structs.replace(
         _rebased(checkpoint),
         model=model,
@@ -122,7 +122,7 @@ def release(checkpoint: Checkpoint, token: str) -> Checkpoint:
     )
     if not fresh.model:
         return fresh
-    tallies = {**fresh.tallies, fresh.model.sha256: bets.acquitted(fresh.tally, checkpoint.newest).from_here}
+    tallies = {**fresh.tallies, fresh.model.sha256: bets.acquitted(fresh.tally, checkpoint.newest)}
     return msgspec.structs.replace(fresh, tallies=tallies, settled=fresh.model.sha256)
 
 

@@ -507,3 +507,18 @@ def test_what_going_back_would_bring_is_a_metric() -> None:
         "previous": 0.2,
     }
     assert [shown[f"perennial_drift_{name}"][0].value for name in ("retrains", "rollbacks")] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("governor", "shown"),
+    [
+        (None, 0.0),
+        ({"retrains": 3}, 0.0),
+        ({"retrains": 3, "stoppedSince": "2026-03-01T12:00:00Z"}, 1.0),
+    ],
+)
+def test_whether_the_governor_has_stopped_is_a_metric(governor: dict[str, object] | None, shown: float) -> None:
+    metrics = Metrics()
+    metrics.show(KEY, DriftMonitorStatus.model_validate({"governor": governor}))
+    (family,) = [each for each in metrics.collect() if each.name == "perennial_drift_stopped"]
+    assert [sample.value for sample in family.samples] == [shown]

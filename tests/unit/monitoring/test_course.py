@@ -7,7 +7,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from perennial.monitoring.course import (
@@ -25,7 +25,6 @@ from perennial.monitoring.course import (
     since,
 )
 from perennial.monitoring.harm import game
-from perennial.wire.counts import Labels
 
 from . import worlds
 
@@ -105,6 +104,7 @@ def _in_judged(course: Course) -> int:
     return sum(sum(span.cells) for span in course.spans if span.opened >= course.begun)
 
 
+@example([("anew", 1.0, 0.0), ("close", 0.0, 2.0), ("credit", 0.0, 1.0)])
 @given(st.lists(st.tuples(st.sampled_from(["credit", "anew", "close"]), st.floats(0, 100), st.floats(0, 100))))
 def test_no_span_has_predictions_that_are_judged_and_others(steps: list[tuple[str, float, float]]) -> None:
     course = NONE
@@ -181,6 +181,5 @@ def test_a_cut_in_the_past_changes_nothing() -> None:
 
 
 def test_moments_are_the_middle_of_their_grain_and_not_to_come() -> None:
-    labels = Labels(loss={16: [1], 0: [2]}, grain=16)
-    assert moments(labels, 32.0) == [(8.0, [2]), (24.0, [1])]
-    assert moments(labels, 20.0) == [(8.0, [2]), (20.0, [1])]
+    assert moments({16: "b", 0: "a"}, 16, 32.0) == [(8.0, "a"), (24.0, "b")]
+    assert moments({16: "b", 0: "a"}, 16, 20.0) == [(8.0, "a"), (20.0, "b")]

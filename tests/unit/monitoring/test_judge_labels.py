@@ -13,6 +13,7 @@ from perennial.monitoring import judge
 from perennial.monitoring.checkpoint import Checkpoint, Judged
 from perennial.monitoring.verdict import Verdict
 from perennial.wire.counts import Labels, ModelCounts
+from perennial.wire.stats import Pairs
 
 from . import worlds
 
@@ -90,6 +91,17 @@ def test_what_a_mended_fault_brought_about_counts_for_nothing_however_late(serve
     while not served.harm:
         served.labels(of=served.minute, wrong=100)
     assert served.harm.since == START + 49 * MINUTE
+
+
+def test_what_versions_say_of_each_other_in_a_fault_is_forgotten_with_it(served: Served) -> None:
+    """Harm was there before the fault, and the version before does without the column that is broken."""
+    served.minutes(10).minutes(10, missing=0.5)
+    assert served.checkpoint.triage.of("DataFault")
+    tally = msgspec.structs.replace(served.checkpoint.tally, pairs={worlds.OTHER_MODEL: Pairs(90, 80.0, 8.0, 72.0)})
+    served.checkpoint = msgspec.structs.replace(served.checkpoint, tallies={worlds.MODEL: tally})
+    served.minutes(20)
+    assert not served.checkpoint.triage.of("DataFault")
+    assert served.checkpoint.tally.pairs == {}
 
 
 def test_what_was_served_while_suspended_is_not_judged_by_late_labels(served: Served) -> None:
