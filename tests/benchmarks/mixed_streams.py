@@ -11,7 +11,7 @@ and both bets on harm, as in a cluster.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -129,33 +129,62 @@ SCHEMA = Schema(
 )
 
 
+@dataclass(frozen=True)
+class Window:
+    """Rows by column, with the model's scores and the labels that came back."""
+
+    columns: Mapping[str, Values]
+    scores: Floats
+    labels: NDArray[np.bool_]
+
+    @property
+    def predictions(self) -> NDArray[np.bool_]:
+        predictions: NDArray[np.bool_] = self.scores > 0.5
+        return predictions
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        return pd.DataFrame(dict(self.columns))
+
+    @property
+    def numbers(self) -> Floats:
+        return np.column_stack([self.columns[name] for name in SCHEMA.numbers]).astype(np.float64)
+
+    @property
+    def texts(self) -> NDArray[np.object_]:
+        return np.column_stack([self.columns[name] for name in SCHEMA.texts])
+
+
 class Rows:
-    """Windows of rows, one after the other; `label` and `score` are the last two columns."""
+    """Windows of rows, one after the other."""
 
     def __init__(self, rng: np.random.Generator, kind: str) -> None:
         self._rng = rng
         self._persistence = KINDS[kind]
         self._off = rng.normal(size=len(COLUMNS) + len(GAPS)) * SPREAD
 
-    def window(self, n: int) -> pd.DataFrame:
+    def window(self, n: int) -> Window:
         z = self._rng.normal(size=(len(COLUMNS) + len(GAPS), n))
         z[1] = 0.7 * z[0] + np.sqrt(1 - 0.49) * z[1]
         z += self._onward()[:, None]
         missing = dict(zip((made.name for made in GAPS), z[len(COLUMNS) :], strict=True))
-        rows: dict[str, Values] = {}
+        columns: dict[str, Values] = {}
         logit: Floats = np.full(n, 0.5)
         for made, variable in zip(COLUMNS, z, strict=False):
             values = made.of(variable)
             if made.missing:
                 values[missing[made.name] < ndtri(made.missing)] = "" if made.kind == "categorical" else np.nan
-            rows[made.name] = values
+            columns[made.name] = values
             logit += WEIGHTS.get(made.name, 0.0) * variable
         score = expit(logit)
-        return pd.DataFrame({**rows, "label": self._rng.random(n) < score, "score": score}, copy=False)
+        return Window(columns, score, self._rng.random(n) < score)
 
-    def many(self, n: int, total: int) -> pd.DataFrame:
+    def many(self, n: int, total: int) -> Window:
         """At least so many rows, in windows of n."""
-        return pd.concat([self.window(n) for _ in range(-(-total // n))], ignore_index=True)
+        windows = [self.window(n) for _ in range(-(-total // n))]
+        columns = {made.name: np.concatenate([each.columns[made.name] for each in windows]) for made in COLUMNS}
+        scores = np.concatenate([each.scores for each in windows])
+        return Window(columns, scores, np.concatenate([each.labels for each in windows]))
 
     def _onward(self) -> Floats:
         if self._persistence is None:
@@ -221,10 +250,9 @@ class _Monitor:
 
     def __init__(self, rows: Rows, stream: Stream) -> None:
         learned, held = rows.many(stream.n, REFERENCE_ROWS), rows.many(stream.n, REFERENCE_ROWS)
-        scores = held["score"].to_numpy()
-        chances = np.column_stack([1 - scores, scores])
-        answers = Answers(held["label"].to_numpy().astype(np.intp), (scores > 0.5).astype(np.intp), [0, 1], chances)
-        made = reference.build(SCHEMA, reference.HeldOut(held, learned, answers, timed=True), MODEL)
+        chances = np.column_stack([1 - held.scores, held.scores])
+        answers = Answers(held.labels.astype(np.intp), held.predictions.astype(np.intp), [0, 1], chances)
+        made = reference.build(SCHEMA, reference.HeldOut(held.rows, learned.rows, answers, timed=True), MODEL)
         self._spec = DriftMonitorSpec.model_validate(
             {
                 "deployment": "x",
@@ -243,14 +271,12 @@ class _Monitor:
         baseline = self._checkpoint.baseline
         return baseline is not None and baseline.complete
 
-    def serve(self, number: int, rows: pd.DataFrame) -> Triage:
+    def serve(self, number: int, window: Window) -> Triage:
         """What is found after one more window, whose rows all have labels."""
-        scores, truth = rows["score"].to_numpy(), rows["label"].to_numpy()
-        codes = self._code(rows[SCHEMA.texts].to_numpy(dtype=object))
-        matrix = np.column_stack([rows[SCHEMA.numbers].to_numpy(np.float64), codes, scores])
-        cells = self._tally(matrix)
-        positive = self._tally(matrix[truth])
-        wrong = int(np.count_nonzero(truth != (scores > 0.5)))
+        rows = np.column_stack([window.numbers, self._code(window.texts), window.scores])
+        cells = self._tally(rows)
+        positive = self._tally(rows[window.labels])
+        wrong = int(np.count_nonzero(window.labels != window.predictions))
         opened = PERIOD * number
         labels = Labels(
             loss={int(opened): [len(rows) - wrong, wrong]},
