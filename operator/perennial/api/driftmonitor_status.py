@@ -74,6 +74,8 @@ class FeatureDrift(Status):
     kind: str
     """What differs: Distribution, Category, Missing, Unseen, Range, Joint, Unit (as if in another one) or Forbidden (by
     the TrainingJob's `data.expect`)."""
+    message: str = ""
+    """What happened to it, in words: `higher`, `1.0% -> 21.0% 'UA'`."""
     psi: float | None = None
     """Population stability index over the feature's bins or categories; absent for AnchorDrift, as each version has its
     own."""

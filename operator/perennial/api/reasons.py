@@ -276,7 +276,7 @@ class DriftMonitorReason(Reason):
         "Scores let expect a loss above the reference's by more than `spec.harm.margin`; labels prove or clear it.",
     )
     NO_HARM = "NoHarm", "Labels show no more loss than the reference and `spec.harm.margin` allow."
-    TOO_FEW_LABELS = "TooFewLabels", "Too few labels came back to judge."
+    TOO_FEW_LABELS = "TooFewLabels", "Harm is not proved, and too few labels came back to say that there is none."
     JOINED = "Joined", "The labels that the table has were joined with what was predicted."
     JOIN_PENDING = "JoinPending", "No label was joined yet, or the Job's pod does not start; the message says why."
     JOIN_FAILED = "JoinFailed", "The table of labels could not be joined; the message says why. It is tried again."

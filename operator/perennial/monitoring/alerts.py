@@ -22,7 +22,7 @@ from perennial.api.timestamp import to_text
 from perennial.kube.plan import Key
 
 from .alertmanager import AlertmanagerUnreachable
-from .words import count
+from .words import count, described
 
 TOLD_EVERY = 60.0
 """Seconds between two tellings of what lasts, unless something changes."""
@@ -191,7 +191,4 @@ def _description(status: DriftMonitorStatus, verdict: Verdict) -> str:
         return condition.message
     if loss := verdict.loss:
         return f"a loss of {loss.now:.3g} on {verdict.samples} rows; the reference's is {loss.reference:.3g}"
-    features = ", ".join(f"{feature.name} ({feature.kind}, {feature.effect:.2f})" for feature in verdict.features)
-    if verdict.state == "AnchorDrift":
-        return f"since {to_text(verdict.since)} what versions held out has moved, by at least: {features}"
-    return f"found on {verdict.samples} rows: {features}"
+    return described(verdict)

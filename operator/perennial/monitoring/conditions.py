@@ -16,13 +16,13 @@ from .judge import CUT_SHORT
 from .observed import Observed
 from .one_sided import one_sided
 from .suspicion import why_not
-from .words import NAMED, at, count, describe, fault_reason, span
+from .words import NAMED, at, count, describe, false_alarms, fault_reason, span
 
 SILENT_WINDOWS = 32
 """Windows without a label after which a monitor that shall act on harm says that it cannot see any."""
 
 FEW_LABELS = 100
-"""Labels before which the absence of harm is not claimed."""
+"""Labels before which the absence of harm is not claimed. Harm itself is told as soon as it is proved."""
 
 
 def ready(observed: Observed, checkpoint: Checkpoint) -> Finding:
@@ -78,10 +78,9 @@ def _misnamed(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> str:
 
 
 def _allowed(spec: DriftMonitorSpec) -> str:
-    every = spec.false_alarm_every.seconds
-    if every <= spec.window.period.seconds:
-        return "every window may be a false alarm: spec.falseAlarmEvery is not longer than spec.window.period"
-    days = every / 86_400
+    if noisy := false_alarms(spec):
+        return noisy
+    days = spec.false_alarm_every.seconds / 86_400
     return f"one false alarm in {'1 day' if days == 1 else f'{days:.3g} days'} is allowed"
 
 
@@ -197,14 +196,16 @@ def _harmful(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> Finding:
     if reference and (alone := one_sided(tally, reference)) is not None:
         message = f"{_labels(tally)} came back, all of class {alone}: if others do not, they say nothing of harm"
         return Finding(None, reason.TOO_FEW_LABELS, message)
+    if tally.loss is None or spec is None:
+        lacking = "no loss to compare with" if spec else "no valid spec to judge them by"
+        return Finding(None, reason.TOO_FEW_LABELS, f"{_labels(tally)} came back, and there is {lacking}")
     judged = tally.losses.labels
     if judged < FEW_LABELS:
-        blind = why_not(reference, spec.harm.margin.fraction) if spec and reference else None
+        blind = why_not(reference, spec.harm.margin.fraction) if reference else None
         others = f", {judged} of them for what is judged" if judged < tally.labels else ""
-        message = f"{_labels(tally)} came back{others}; from {FEW_LABELS} on harm is judged"
+        came = f"{_labels(tally)} came back{others}"
+        message = f"{came}; harm is not proved, and that there is none is said from {FEW_LABELS} on"
         return Finding(None, reason.TOO_FEW_LABELS, f"{message}; {blind}" if blind else message)
-    if tally.loss is None or spec is None:
-        return Finding(None, reason.TOO_FEW_LABELS, f"{_labels(tally)} came back, and there is no loss to compare with")
     rules = game(tally.loss, spec.harm.margin.fraction)
     tolerated = f"{rules.tolerated:.3g} (the reference's is {rules.reference:.3g})"
     told = _labels(tally) if judged == tally.labels else count(judged, "label")

@@ -37,7 +37,7 @@ def status(*states: str, governor: dict[str, Any] | None = None) -> DriftMonitor
             "state": state,
             "since": START,
             "samples": 700,
-            "features": [{"name": "x", "effect": 0.25, "statistic": 12, "kind": "Distribution"}],
+            "features": [{"name": "x", "effect": 0.25, "statistic": 12, "kind": "Distribution", "message": "higher"}],
             "action": "asked",
             "next": "takes the request",
         }
@@ -152,10 +152,14 @@ async def test_what_was_never_told_is_not_called_off() -> None:
     ("state", "described"),
     [
         ("Harm", "the loss is 0.3"),
-        ("Drift", "found on 700 rows: x (Distribution, 0.25)"),
+        (
+            "TrainServeSkew",
+            "x: higher (0.25 of cumulative probability, 12 standard errors), since 2026-03-01T12:00:00Z, found on 700 "
+            "rows",
+        ),
         (
             "AnchorDrift",
-            "since 2026-03-01T12:00:00Z what versions held out has moved, by at least: x (Distribution, 0.25)",
+            "x: higher (at least 0.25 of cumulative probability, 12 standard errors), found on 700 held-out rows",
         ),
         ("MinorDrift", None),
     ],

@@ -29,6 +29,7 @@ from perennial.monitoring.plan import plan
 from perennial.monitoring.requests import Governor, Request
 from perennial.monitoring.triage import Triage
 from perennial.monitoring.verdict import Loss, State, Verdict
+from perennial.monitoring.words import described
 from perennial.wire.reference import Expected
 
 from . import worlds
@@ -262,7 +263,11 @@ def test_a_verdict_says_how_it_ends(source: str, state: State, says: str) -> Non
     [
         (0.0, ("False", "NoHarm"), "250 labels (for 50% of the rows) speak for no loss above"),
         (60.0, ("False", "NoHarm"), "150 labels speak for no loss above"),
-        (120.0, ("Unknown", "TooFewLabels"), "came back, 50 of them for what is judged; from 100 on harm is judged"),
+        (
+            120.0,
+            ("Unknown", "TooFewLabels"),
+            "50 of them for what is judged; harm is not proved, and that there is none is said from 100 on",
+        ),
     ],
 )
 def test_no_harm_is_claimed_only_with_labels_of_what_is_judged(
@@ -275,6 +280,13 @@ def test_no_harm_is_claimed_only_with_labels_of_what_is_judged(
     harmful = find(told(wanted).conditions, ConditionType.HARMFUL)
     assert harmful
     assert words in harmful.message
+
+
+def test_what_happened_to_a_feature_is_told_alike_in_status_and_events() -> None:
+    wanted = plan(observed(with_verdicts("TrainServeSkew")), (), NOW)
+    (skewed,) = told(wanted).verdicts
+    assert [feature.message for feature in skewed.features] == ["higher"]
+    assert f"TrainServeSkew: {described(skewed)}" in [event.message for event in wanted.events]
 
 
 def test_labels_of_rows_from_before_the_monitor_are_no_share_of_its_rows() -> None:
