@@ -18,9 +18,10 @@ from perennial.wire.differences import between
 from perennial.wire.layout import Ints, Layout, reference_cells
 from perennial.wire.reference import Differences, Reference
 
-from .dispersion import Dispersion
+from .dispersion import Block, Contrast, Contrasted, Dispersion
 from .expectation import Expectation
-from .history import LONGEST, Bucket, History, Pair, adjoining, evened, pushed, unevenness
+from .history import LONGEST, Bucket, History, Pair, adjoining, evened, lengths, pushed, stretches, unevenness
+from .history import rows as rows_of
 from .scan import Normal
 from .season import SPAN, Making, Season, week
 
@@ -56,6 +57,7 @@ class Baseline(msgspec.Struct, frozen=True):
     of: list[int] = []
     worth: list[int] = []
     uneven: float = 1.0
+    after: Contrasted | None = None
 
     @property
     def crowd(self) -> float | None:
@@ -126,6 +128,30 @@ def compare(baseline: Baseline, layout: Layout, pairs: Sequence[Pair], normal: N
         pairs = [pair for pair in pairs if season.knows(pair[0].hours) and season.knows(pair[1].hours)]
     served = _compared(baseline.served, layout, pairs, normal.dispersion, season)
     return msgspec.structs.replace(baseline, served=served)
+
+
+def look_back(baseline: Baseline, layout: Layout, history: History) -> Baseline:
+    """The whole baseline after it was compared with all that was served since, which is this history.
+
+    That is done at doubling lengths, up to as many windows as stretches have: a change that has just begun is a small
+    part of them, and the next ones, which it fills, are not learned from unless it goes unseen for as long again. So
+    one that stays does not become wavering by and by. A season has seen two weeks, and has no need of it.
+    """
+    windows = lengths(history)[-1] if history else 0
+    known = baseline.after.contrast.later.windows if baseline.after else 0
+    if baseline.season or windows > LONGEST or windows <= (known or 0) or windows & (windows - 1):
+        return baseline
+    uneven = unevenness([(each.windows, each.rows, each.uneven) for each in history])
+    later = Block(rows_of(history), windows, uneven)
+    earlier = Block(baseline.rows, baseline.windows or None, baseline.uneven)
+    contrast = Contrast(earlier, later, adjoining=baseline.source == "Serving")
+    cells = np.asarray(baseline.cells, dtype=np.int64)
+    expected = Dispersion(layout, baseline.served, baseline.trained, cells).across(contrast)
+    if expected is None:
+        return baseline
+    most = SURPRISING * expected[None]
+    differences = between(layout, cells[None], stretches(history)[-1:], np.array([later.rows]), most)
+    return msgspec.structs.replace(baseline, after=Contrasted(contrast, differences))
 
 
 def _differed(baseline: Baseline, layout: Layout, pairs: Sequence[Pair], number: int) -> Baseline:
@@ -200,4 +226,6 @@ def normal(baseline: Baseline, layout: Layout) -> Normal:
     """What the scan compares with."""
     cells = np.asarray(baseline.cells, dtype=np.int64)
     season = Expectation(layout, baseline.season, cells) if baseline.season else None
-    return Normal(cells, Dispersion(layout, baseline.served, baseline.trained, cells), season, baseline.crowd)
+    return Normal(
+        cells, Dispersion(layout, baseline.served, baseline.trained, cells, baseline.after), season, baseline.crowd
+    )

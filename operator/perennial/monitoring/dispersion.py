@@ -8,6 +8,9 @@ has seen; a unit that this does not explain is judged by itself, and has no say 
 comes from how many others are. What is rare wavers less than what half of the rows have, in relation to chance, and
 tells less of it.
 
+Neighbours of a few windows cannot show that nothing wavers for longer. All that was served after the baseline can: it
+lies close to the baseline in most units only then.
+
 What wavers does so with the time: where windows are not alike in size, the more so the more rows come in one.
 
 Counts are divided by the overdispersion to be expected: a power mean, since too small a one costs more than too large a
@@ -20,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -65,6 +69,10 @@ TOGETHER = 1 / 30
 """How far units are taken to depend on one another: any number of them is worth fewer than thirty for what is
 common."""
 
+AHEAD = 1 / 4
+"""The same of how far what came after the baseline lies from it: it is one pair, and what features have in common may
+have come back by chance. Any number of them is worth fewer than four."""
+
 ROUNDS = 3
 """Of sorting out who shares what is common."""
 
@@ -75,10 +83,33 @@ _TINY = np.finfo(np.float64).tiny
 Bools = NDArray[np.bool_]
 
 
+class Block(msgspec.Struct, frozen=True):
+    """Rows in a row: how many `windows` they came in, if that is known, and how `uneven` these are (`history.py`)."""
+
+    rows: int
+    windows: int | None = None
+    uneven: float = 1.0
+
+
+class Contrast(msgspec.Struct, frozen=True):
+    """Two blocks of any length: one may follow the other at once (`adjoining`), or an unknown time later."""
+
+    earlier: Block
+    later: Block
+    adjoining: bool
+
+
+class Contrasted(msgspec.Struct, frozen=True):
+    """How far the blocks of a contrast lie apart: one pair."""
+
+    contrast: Contrast
+    differences: Differences
+
+
 class Dispersion:
-    """The overdispersion of each cut of a layout, learned from differences of windows `served` and of the rows that
-    the run held out (`trained`); 1 everywhere without any. `normal` [cells] are the baseline's counts, the reference's
-    unless given."""
+    """The overdispersion of each cut of a layout, learned from differences of windows `served`, of the rows that the
+    run held out (`trained`) and of the baseline to what came `after` it; 1 everywhere without any of the first two.
+    `normal` [cells] are the baseline's counts, the reference's unless given."""
 
     def __init__(
         self,
@@ -86,6 +117,7 @@ class Dispersion:
         served: Sequence[Differences] = (),
         trained: Sequence[Differences] = (),
         normal: Ints | None = None,
+        after: Contrasted | None = None,
     ) -> None:
         self._cuts = len(layout.cuts)
         learned = [each for each in (*served, *trained) if each.rows]
@@ -98,13 +130,16 @@ class Dispersion:
         self._both, self._of_cuts = _saying(layout, chosen)
         rows = np.array([each.rows / each.pairs for each in learned])
         self._shortest = rows[0]
-        squares = np.array([each.squares for each in learned])
-        told = np.array([each.told for each in learned], dtype=np.float64)
         doublings = [place for place, each in enumerate(served) if each.rows]
         # Nobody knows how long it took for rows to come that the run held out.
         lengths = np.append(rows[0] * 2.0 ** np.array(doublings), rows[len(doublings) :])
-        variances = _variances(self._apart(rows, lengths))
-        likelihood = -(told.T @ np.log(variances).T + squares.T @ (1 / variances).T) / 2
+        squares = np.array([each.squares for each in learned])
+        told = np.array([each.told for each in learned], dtype=np.float64)
+        likelihood = _likelihood(self._apart(rows, lengths), squares, told)
+        ahead = np.zeros_like(likelihood)
+        if after:
+            apart = np.array([after.differences.squares]), np.array([after.differences.told], dtype=np.float64)
+            ahead = _likelihood(self._contrasted(after.contrast), *apart)
         squares, told = squares.sum(axis=0), told.sum(axis=0)
         fainter = _fainter(layout, chosen, reference_cells(layout.columns) if normal is None else normal)
         own, relative = _processes(fainter), _STEP**-fainter
@@ -117,7 +152,7 @@ class Dispersion:
                 continue
             processes = of_kind[:, None], own[of_kind]
             seen = _Seen(squares[of_kind], told[of_kind], relative[of_kind], kinds[of_kind] == kind)
-            self._posterior[processes] = _posterior(likelihood[processes], seen)
+            self._posterior[processes] = _posterior(likelihood[processes], ahead[processes], seen)
 
     def of(self, rows: Floats, crowds: Floats | None) -> Floats:
         """Of blocks of so many rows [blocks], whose windows hold `crowds` of them where that is known: shape (blocks,
@@ -155,6 +190,36 @@ class Dispersion:
         lengths = rows if self.window is None else np.full(len(rows), self.window * windows)
         expected: Floats = (self._posterior @ _variances(self._apart(rows, lengths))).T
         return expected
+
+    def across(self, contrast: Contrast) -> Floats | None:
+        """The squared difference to be expected of the blocks of a contrast [units]."""
+        if not self._learned:
+            return None
+        expected: Floats = (self._posterior @ _variances(self._contrasted(contrast)))[:, 0]
+        return expected
+
+    def _contrasted(self, contrast: Contrast) -> Floats:
+        """How the excess of the difference of any two blocks grows, as that of neighbours does: shape (memories, 1).
+
+        The variance of the difference of two means of a process, of lengths s and t, is W(s) + W(t) - 2 C. C is 0 where
+        nobody knows how far they lie apart; where they adjoin, it follows from the variance of both together.
+        """
+        blocks = contrast.earlier, contrast.later
+        lengths = np.array([self._length(block) for block in blocks])
+        alone, uneven = self._wavering(lengths), np.array([block.uneven for block in blocks])
+        # Where most rows came in a few windows, they are worth as few; the mean varies by no more than the process.
+        apart = np.minimum(alone * uneven, 1.0).sum(axis=1)
+        if contrast.adjoining:
+            both = self._wavering(lengths.sum(keepdims=True))[:, 0] * lengths.sum() ** 2
+            apart -= (both - alone @ lengths**2) / lengths.prod()
+        chance = sum(1 / block.rows for block in blocks)
+        grown: Floats = apart[:, None] / (self._once * chance)
+        return grown
+
+    def _length(self, block: Block) -> float:
+        if block.windows is None or self.window is None:
+            return float(block.rows)
+        return self.window * block.windows
 
     def _apart(self, rows: Floats, lengths: Floats) -> Floats:
         """How the excess of the difference of two neighbouring blocks grows with their rows and their lengths, which
@@ -210,12 +275,24 @@ class _Seen:
     speaking: Bools
 
 
-def _posterior(likelihood: Floats, seen: _Seen) -> Floats:
-    """The chance of each process for each unit of a kind, by logarithms of shape (units, processes).
+def _likelihood(grown: Floats, squares: Floats, told: Floats) -> Floats:
+    """The logarithm of each process's likelihood for each unit, by sums [blocks, units] of so many squares whose excess
+    has grown so [memories, blocks]: shape (units, processes)."""
+    variances = _variances(grown)
+    likelihood: Floats = -(told.T @ np.log(variances).T + squares.T @ (1 / variances).T) / 2
+    return likelihood
+
+
+def _posterior(likelihood: Floats, ahead: Floats, seen: _Seen) -> Floats:
+    """The chance of each process for each unit of a kind, by logarithms of shape (units, processes): of what neighbours
+    show, and of how far what came after the baseline lies from it (`ahead`).
 
     What is common is first that of the half with the least squares among those that tell most of it: in most of the
     pairs, and of shares that waver the most. The more units it does not explain, the more likely it is not what
     explains the others. Where no unit told anything nothing wavers.
+
+    What lies ahead speaks of what is common, and never for wavering: where much has moved away from the baseline, that
+    is what the scan is there to tell.
     """
     likely = np.exp(likelihood - likelihood.max(axis=1, keepdims=True))
     prior = _prior(likelihood.shape[1])
@@ -232,8 +309,9 @@ def _posterior(likelihood: Floats, seen: _Seen) -> Floats:
     own = np.zeros(len(likelihood))
     for _ in range(ROUNDS):
         many = says[sharing].sum() / says[sharing].max()
-        worth = 1 / (1 + TOGETHER * (many - 1))
-        common = _normalised(np.log(prior) + worth * likelihood[sharing].sum(axis=0))
+        shown = likelihood[sharing].sum(axis=0) / (1 + TOGETHER * (many - 1))
+        against = (ahead - ahead[:, :1])[sharing].sum(axis=0) / (1 + AHEAD * (many - 1))
+        common = _normalised(np.log(prior) + shown + np.minimum(against, 0.0))
         better = np.minimum(evidence / np.maximum(likely @ common, _TINY), MOST)
         others = (own * heard).sum() - own * heard
         odds = (BY_THEMSELVES + others) / np.maximum(heard.sum() - 1 - others, 1.0) * better

@@ -9,7 +9,7 @@ import pytest
 
 from perennial.api.driftmonitor import DriftMonitorSpec
 from perennial.monitoring import judge
-from perennial.monitoring.checkpoint import Checkpoint, Judged, Tally, encode
+from perennial.monitoring.checkpoint import Checkpoint, Judged, Tally, decode, encode
 from perennial.monitoring.triage import CLEAN
 from perennial.wire.counts import Epochs
 from perennial.wire.reference import Column
@@ -229,6 +229,50 @@ def test_what_broke_while_learning_is_not_learned(rng: np.random.Generator) -> N
     assert learned is not None
     assert learned.complete
     assert max(max(each.squares) / each.pairs for each in learned.served) < 8
+
+
+def _looked_back(traffic: Traffic) -> tuple[int | None, float]:
+    """How many windows after the baseline its rows were compared with, and when the comparison of missing values was
+    furthest off."""
+    baseline = traffic.checkpoint.baseline
+    if baseline is None or baseline.after is None:
+        return None, 0.0
+    return baseline.after.contrast.later.windows, max(baseline.after.differences.squares)
+
+
+def test_what_came_after_the_baseline_is_compared_with_it(rng: np.random.Generator) -> None:
+    traffic = Traffic(rng, {"baseline": {"from": "Serving", "rows": 8000}}).run(10)
+    assert _looked_back(traffic)[0] is None
+    assert _looked_back(traffic.run(9))[0] == 8
+    assert decode({"metadata": {"name": "x"}, "binaryData": encode(traffic.checkpoint)}) == traffic.checkpoint
+    assert _looked_back(traffic.run(30))[0] == 32
+    assert _looked_back(traffic.run(60))[0] == 32
+    traffic.checkpoint = judge.release(traffic.checkpoint, "1")
+    assert _looked_back(traffic.run(3))[0] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "state"), [({"missing": 0.5}, "DataFault"), ({"shift": 0.5}, "Drift"), ({"shift": 0.12}, "MinorDrift")]
+)
+def test_what_is_found_is_not_taken_for_what_is_usual(
+    rng: np.random.Generator, change: dict[str, float], state: str
+) -> None:
+    traffic = Traffic(rng, {"baseline": {"from": "Serving", "rows": 20_000}}).run(20).run(5)
+    windows, _ = _looked_back(traffic)
+    assert windows == 4
+    found = traffic.run(40, **change)
+    assert list(found.found) == [state]
+    assert (_looked_back(found)[0] or 0) <= 16
+
+
+def test_it_begins_anew_with_what_came_after_a_fault(rng: np.random.Generator) -> None:
+    traffic = Traffic(rng, {"baseline": {"from": "Serving", "rows": 8000}}).run(10).run(3)
+    assert _looked_back(traffic)[0] == 2
+    traffic.run(4, missing=1.0).run(CLEAN["DataFault"] + 1)
+    assert traffic.found == {}
+    windows, furthest = _looked_back(traffic.run(10))
+    assert windows == 16
+    assert furthest < 30
 
 
 def test_a_window_never_closes_with_too_few_rows_or_too_soon(rng: np.random.Generator) -> None:
