@@ -18,10 +18,9 @@ from perennial.wire.differences import between
 from perennial.wire.layout import Ints, Layout, reference_cells
 from perennial.wire.reference import Differences, Reference
 
-from .dispersion import Block, Contrast, Contrasted, Dispersion
+from .dispersion import Block, Contrast, Dispersion
 from .expectation import Expectation
-from .history import LONGEST, Bucket, History, Pair, adjoining, evened, lengths, pushed, stretches, unevenness
-from .history import rows as rows_of
+from .history import LONGEST, Bucket, History, Pair, adjoining, evened, pushed, stretches, unevenness
 from .scan import Normal
 from .season import SPAN, Making, Season, week
 
@@ -39,7 +38,8 @@ class Baseline(msgspec.Struct, frozen=True):
     stretches doubled. `recent` are the windows of a baseline in the making, and `making` what their hours were like;
     where that came to a `season` once it was whole, `served` is of what the season leaves. `closed` is when the last
     window did that was learned from. `worth` is how many independent rows those of the last window that was judged and
-    of the longest stretch tell as much as, `of` how many they were. `uneven` is as in `history.py`.
+    of the longest stretch tell as much as, `of` how many they were. `uneven` is as in `history.py`. `after` is how far
+    all that was served since lay from it when that last had doubled.
     """
 
     source: Literal["Serving", "Training"]
@@ -57,7 +57,7 @@ class Baseline(msgspec.Struct, frozen=True):
     of: list[int] = []
     worth: list[int] = []
     uneven: float = 1.0
-    after: Contrasted | None = None
+    after: Contrast | None = None
 
     @property
     def crowd(self) -> float | None:
@@ -133,25 +133,25 @@ def compare(baseline: Baseline, layout: Layout, pairs: Sequence[Pair], normal: N
 def look_back(baseline: Baseline, layout: Layout, history: History) -> Baseline:
     """The whole baseline after it was compared with all that was served since, which is this history.
 
-    That is done at doubling lengths, up to as many windows as stretches have: a change that has just begun is a small
-    part of them, and the next ones, which it fills, are not learned from unless it goes unseen for as long again. So
-    one that stays does not become wavering by and by. A season has seen two weeks, and has no need of it.
+    That is done when it has doubled, until it is as long as what the scan looks at: a change that has just begun is
+    then a small part of it. By what neighbours show, no difference counts for much more than is to be expected. A
+    season has seen two weeks, and has no need of it.
     """
-    windows = lengths(history)[-1] if history else 0
-    known = baseline.after.contrast.later.windows if baseline.after else 0
-    if baseline.season or windows > LONGEST or windows <= (known or 0) or windows & (windows - 1):
+    windows = sum(bucket.windows for bucket in history)
+    known = baseline.after.later.windows if baseline.after else None
+    doubled = windows & (windows - 1) == 0 and (known or 0) < windows <= LONGEST
+    if baseline.season or not doubled:
         return baseline
-    uneven = unevenness([(each.windows, each.rows, each.uneven) for each in history])
-    later = Block(rows_of(history), windows, uneven)
-    earlier = Block(baseline.rows, baseline.windows or None, baseline.uneven)
-    contrast = Contrast(earlier, later, adjoining=baseline.source == "Serving")
     cells = np.asarray(baseline.cells, dtype=np.int64)
-    expected = Dispersion(layout, baseline.served, baseline.trained, cells).across(contrast)
+    here = Block(baseline.rows, baseline.windows or None, baseline.uneven)
+    uneven = unevenness([(bucket.windows, bucket.rows, bucket.uneven) for bucket in history])
+    later = Block(sum(bucket.rows for bucket in history), windows, uneven)
+    expected = Dispersion(layout, baseline.served, baseline.trained, cells).across(here, later)
     if expected is None:
         return baseline
     most = SURPRISING * expected[None]
     differences = between(layout, cells[None], stretches(history)[-1:], np.array([later.rows]), most)
-    return msgspec.structs.replace(baseline, after=Contrasted(contrast, differences))
+    return msgspec.structs.replace(baseline, after=Contrast(here, later, differences))
 
 
 def _differed(baseline: Baseline, layout: Layout, pairs: Sequence[Pair], number: int) -> Baseline:

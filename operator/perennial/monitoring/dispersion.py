@@ -84,25 +84,19 @@ Bools = NDArray[np.bool_]
 
 
 class Block(msgspec.Struct, frozen=True):
-    """Rows in a row: how many `windows` they came in, if that is known, and how `uneven` these are (`history.py`)."""
+    """Rows in a row, of so many `windows`, and how `uneven` these are (`history.py`). None windows have those that the
+    run held out: nobody knows when they came, and how long that took."""
 
     rows: int
-    windows: int | None = None
+    windows: int | None
     uneven: float = 1.0
 
 
 class Contrast(msgspec.Struct, frozen=True):
-    """Two blocks of any length: one may follow the other at once (`adjoining`), or an unknown time later."""
+    """The baseline and all that came after it: how far they lie apart is one pair."""
 
-    earlier: Block
+    baseline: Block
     later: Block
-    adjoining: bool
-
-
-class Contrasted(msgspec.Struct, frozen=True):
-    """How far the blocks of a contrast lie apart: one pair."""
-
-    contrast: Contrast
     differences: Differences
 
 
@@ -117,7 +111,7 @@ class Dispersion:
         served: Sequence[Differences] = (),
         trained: Sequence[Differences] = (),
         normal: Ints | None = None,
-        after: Contrasted | None = None,
+        after: Contrast | None = None,
     ) -> None:
         self._cuts = len(layout.cuts)
         learned = [each for each in (*served, *trained) if each.rows]
@@ -139,7 +133,7 @@ class Dispersion:
         ahead = np.zeros_like(likelihood)
         if after:
             apart = np.array([after.differences.squares]), np.array([after.differences.told], dtype=np.float64)
-            ahead = _likelihood(self._contrasted(after.contrast), *apart)
+            ahead = _likelihood(self._ahead(after.baseline, after.later), *apart)
         squares, told = squares.sum(axis=0), told.sum(axis=0)
         fainter = _fainter(layout, chosen, reference_cells(layout.columns) if normal is None else normal)
         own, relative = _processes(fainter), _STEP**-fainter
@@ -191,35 +185,39 @@ class Dispersion:
         expected: Floats = (self._posterior @ _variances(self._apart(rows, lengths))).T
         return expected
 
-    def across(self, contrast: Contrast) -> Floats | None:
-        """The squared difference to be expected of the blocks of a contrast [units]."""
+    def across(self, baseline: Block, later: Block) -> Floats | None:
+        """The squared difference to be expected of a baseline and all that came after it [units]."""
         if not self._learned:
             return None
-        expected: Floats = (self._posterior @ _variances(self._contrasted(contrast)))[:, 0]
+        expected: Floats = (self._posterior @ _variances(self._ahead(baseline, later)))[:, 0]
         return expected
 
-    def _contrasted(self, contrast: Contrast) -> Floats:
-        """How the excess of the difference of any two blocks grows, as that of neighbours does: shape (memories, 1).
+    def _ahead(self, baseline: Block, later: Block) -> Floats:
+        """How the excess of the difference of a baseline and all that came after it grows, as that of neighbours does:
+        shape (memories, 1).
 
-        The variance of the difference of two means of a process, of lengths s and t, is W(s) + W(t) - 2 C. C is 0 where
-        nobody knows how far they lie apart; where they adjoin, it follows from the variance of both together.
+        The variance of the difference of two neighbouring means of a process, of lengths s and t, is W(s) + W(t) - 2 C,
+        and C follows from the variance of both together. Rows that the run held out are taken to waver by chance alone:
+        any wavering of theirs would only make it likelier that there is some.
         """
-        blocks = contrast.earlier, contrast.later
-        lengths = np.array([self._length(block) for block in blocks])
-        alone, uneven = self._wavering(lengths), np.array([block.uneven for block in blocks])
-        # Where most rows came in a few windows, they are worth as few; the mean varies by no more than the process.
-        apart = np.minimum(alone * uneven, 1.0).sum(axis=1)
-        if contrast.adjoining:
+        apart = self._mean(later)
+        if baseline.windows is not None:
+            lengths = np.array([self._length(block) for block in (baseline, later)])
             both = self._wavering(lengths.sum(keepdims=True))[:, 0] * lengths.sum() ** 2
-            apart -= (both - alone @ lengths**2) / lengths.prod()
-        chance = sum(1 / block.rows for block in blocks)
-        grown: Floats = apart[:, None] / (self._once * chance)
+            common = (both - self._wavering(lengths) @ lengths**2) / (2 * lengths.prod())
+            apart = apart + self._mean(baseline) - 2 * common
+        grown: Floats = apart[:, None] / (self._once * (1 / baseline.rows + 1 / later.rows))
         return grown
 
+    def _mean(self, block: Block) -> Floats:
+        """The variance of a process's mean over a block, relative to the process's [memories]. Windows with most of the
+        rows count for so few; no mean varies by more than what it is of."""
+        variance: Floats = np.minimum(self._wavering(np.array([self._length(block)]))[:, 0] * block.uneven, 1.0)
+        return variance
+
     def _length(self, block: Block) -> float:
-        if block.windows is None or self.window is None:
-            return float(block.rows)
-        return self.window * block.windows
+        """In rows, as many in a window as in those that were learned from."""
+        return float(block.rows) if self.window is None or block.windows is None else self.window * block.windows
 
     def _apart(self, rows: Floats, lengths: Floats) -> Floats:
         """How the excess of the difference of two neighbouring blocks grows with their rows and their lengths, which

@@ -97,10 +97,8 @@ def test_what_came_after_is_looked_back_on_when_it_has_doubled(rng: np.random.Ge
     for baseline, served in pairwise(_looking_back(rng, columns, learned, windows=70)):
         if served.after is None or (baseline.after and served.after == baseline.after):
             continue
-        contrast = served.after.contrast
-        seen.append(contrast.later)
-        assert contrast.earlier == Block(5000, 10)
-        assert contrast.adjoining
+        seen.append(served.after.later)
+        assert served.after.baseline == Block(5000, 10)
         assert served.after.differences.pairs == 1
     assert seen == [Block(500 * windows, windows) for windows in (1, 2, 4, 8, 16, 32)]
 
@@ -118,7 +116,7 @@ def test_it_is_compared_with_the_baseline(rng: np.random.Generator) -> None:
     served = np.sum([window.cells for window in windows], axis=0)
     plain = between(layout, np.array([learned.cells]), served[None], np.array([2000.0]))
     assert looked.after.differences == plain
-    assert looked.after.contrast.later == Block(2000, 4)
+    assert looked.after.later == Block(2000, 4)
 
 
 def test_a_change_counts_for_little_more_than_is_usual(rng: np.random.Generator) -> None:
@@ -127,20 +125,19 @@ def test_a_change_counts_for_little_more_than_is_usual(rng: np.random.Generator)
     learned = _learn(rng, columns, 500, of=5000)
     looked = baselines.look_back(learned, layout, (_window(rng, columns, 500, 0, shift=3.0),))
     assert looked.after is not None
-    known = Dispersion(layout, learned.served, normal=np.asarray(learned.cells)).across(looked.after.contrast)
+    known = Dispersion(layout, learned.served, normal=np.asarray(learned.cells)).across(Block(5000, 10), Block(500, 1))
     assert known is not None
     assert looked.after.differences.squares == pytest.approx(SURPRISING * known * looked.after.differences.told, abs=1)
 
 
-def test_held_out_rows_lie_an_unknown_time_before(rng: np.random.Generator) -> None:
+def test_of_held_out_rows_nobody_knows_when_they_came(rng: np.random.Generator) -> None:
     columns: list[Column] = [worlds.numeric("x", rng), worlds.numeric("(score)", rng)]
     reference = worlds.reference(columns)
     drawn = [_window(rng, columns, 500, number).cells for number in range(16)]
     reference.differences = of_blocks(Layout(columns), np.array(drawn))
     *_, learned = _looking_back(rng, columns, baselines.from_training(reference, 12.0), windows=4)
     assert learned.after is not None
-    assert not learned.after.contrast.adjoining
-    assert learned.after.contrast.earlier == Block(reference.rows)
+    assert learned.after.baseline == Block(reference.rows, None)
 
 
 def test_without_any_pair_of_windows_it_would_say_nothing(rng: np.random.Generator) -> None:

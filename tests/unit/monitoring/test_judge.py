@@ -232,12 +232,11 @@ def test_what_broke_while_learning_is_not_learned(rng: np.random.Generator) -> N
 
 
 def _looked_back(traffic: Traffic) -> tuple[int | None, float]:
-    """How many windows after the baseline its rows were compared with, and when the comparison of missing values was
-    furthest off."""
+    """With how many windows after it the baseline was compared, and how far the furthest of it lay."""
     baseline = traffic.checkpoint.baseline
     if baseline is None or baseline.after is None:
         return None, 0.0
-    return baseline.after.contrast.later.windows, max(baseline.after.differences.squares)
+    return baseline.after.later.windows, max(baseline.after.differences.squares)
 
 
 def test_what_came_after_the_baseline_is_compared_with_it(rng: np.random.Generator) -> None:
