@@ -133,14 +133,13 @@ def compare(baseline: Baseline, layout: Layout, pairs: Sequence[Pair], normal: N
 def look_back(baseline: Baseline, layout: Layout, history: History) -> Baseline:
     """The whole baseline after it was compared with all that was served since, which is this history.
 
-    That is done when it has doubled, until it is as long as what the scan looks at: a change that has just begun is
-    then a small part of it. By what neighbours show, no difference counts for much more than is to be expected. A
-    season has seen two weeks, and has no need of it.
+    That is done when it has doubled, a last time at 32 windows, since no longer history is kept: a change that has just
+    begun is then a small part of it. By what neighbours show, no difference counts for much more than is to be
+    expected. A season has seen two weeks, and has no need of it.
     """
     windows = sum(bucket.windows for bucket in history)
-    known = baseline.after.later.windows if baseline.after else None
-    doubled = windows & (windows - 1) == 0 and (known or 0) < windows <= LONGEST
-    if baseline.season or not doubled:
+    known = (baseline.after.later.windows or 0) if baseline.after else 0
+    if baseline.season or windows <= known or windows.bit_count() > 1:
         return baseline
     cells = np.asarray(baseline.cells, dtype=np.int64)
     here = Block(baseline.rows, baseline.windows or None, baseline.uneven)

@@ -219,6 +219,17 @@ def test_windows_that_waver_do_not_show_that_they_do_not(
         assert after > 0.7 * min(before, _true(16, 0.05, persistence))
 
 
+def test_all_columns_may_have_come_back_with_one_weather(layout: Layout, rng: np.random.Generator) -> None:
+    """Twenty columns as close to the baseline as can be are no twenty times as much as one."""
+    kinds = len(units(layout)[0])
+    close = Differences(1, 16.0 * ROWS, [0.0] * kinds, [1] * kinds)
+    contrast = Contrast(Block(10 * ROWS, 10), Block(16 * ROWS, 16), close)
+    for _ in range(10):
+        served = of_blocks(layout, _windows(layout, rng, _wavering(rng, 10, 20, 0.05, 0.6)))
+        before, after = (_level(layout, Dispersion(layout, served, after=each))[2] for each in (None, contrast))
+        assert np.median(after) > 0.5 * min(np.median(before), _true(16, 0.05, 0.6))
+
+
 def test_a_change_of_all_columns_does_not_pass_for_wavering(layout: Layout, rng: np.random.Generator) -> None:
     """What lies between the baseline and what came after it speaks against wavering alone."""
     for shift in (0.05, 0.1, 1.0):
