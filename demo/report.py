@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from .kubectl import Kubectl
+from .weeks import each_once, mean_error
 
 BAR = 40
 
@@ -19,10 +20,10 @@ class Report:
 
     def __init__(self, kubectl: Kubectl) -> None:
         self._kubectl = kubectl
-        self._weeks: list[dict[str, Any]] = []
+        self._lines: list[dict[str, Any]] = []
 
     def add(self, week: dict[str, Any]) -> None:
-        self._weeks.append(week)
+        self._lines.append(week)
 
     def line(self, week: dict[str, Any]) -> str:
         """One week as it passes."""
@@ -33,7 +34,7 @@ class Report:
         return f"week of {week['from']}{again}: {week['rows']:,} flights; mean error of {by_version}"
 
     def _is_again(self) -> bool:
-        return len(self._weeks) > 1 and bool(self._weeks[-2]["week"] == self._weeks[-1]["week"])
+        return len(self._lines) > 1 and bool(self._lines[-2]["week"] == self._lines[-1]["week"])
 
     def ending(self, seconds: float) -> str:
         """What happened and where to look, for the terminal."""
@@ -48,20 +49,23 @@ class Report:
         return dict(found.get("status", {}))
 
     def _picture(self) -> str:
-        worst = max((week["mae"] for week in self._weeks), default=1.0)
-        lines = ["Mean error in minutes, week by week (the digit is the version that answered most):", ""]
-        for week in self._weeks:
-            version = max(week["versions"], key=lambda v: week["versions"][v]["rows"])
-            bar = version[-1] * max(1, round(BAR * week["mae"] / worst))
-            lines.append(f"  {week['from']}  {week['mae']:5.1f}  {bar}")
+        weeks = each_once(self._lines)
+        worst = max((seen.mean for week in weeks for seen in week.versions.values()), default=1.0)
+        lines = ["Mean error in minutes, week by week, of each version that answered (the digit):", ""]
+        for week in weeks:
+            again = f"  (flown {week.times} times, while something was under way)" if week.times > 1 else ""
+            for version, seen in sorted(week.versions.items(), key=lambda item: int(item[0])):
+                bar = version[-1] * max(1, round(BAR * seen.mean / worst))
+                lines.append(f"  {week.start}  {seen.mean:5.1f}  {bar}{again}")
+                again = ""
         return "\n".join(lines)
 
     def _outcome(self, training: dict[str, Any], serving: dict[str, Any], monitoring: dict[str, Any]) -> str:
         runs = training.get("runs", [])
         asked = [run for run in runs if run["trigger"] == "DriftMonitor"]
         promoted = [entry for entry in serving.get("history", []) if entry["outcome"] == "Promoted"]
-        failed = self._weeks[-1]["failed_requests"] if self._weeks else 0
-        flown = sum(week["rows"] for week in self._weeks)
+        failed = self._lines[-1]["failed_requests"] if self._lines else 0
+        flown = sum(week["rows"] for week in self._lines)
         lines = [
             f"{flown:,} predictions were asked for; {failed} requests were refused or failed and had to be repeated.",
             f"{len(runs)} versions were trained, {len(asked)} of them because the DriftMonitor asked.",
@@ -78,14 +82,15 @@ class Report:
     def _before_and_after(self) -> list[str]:
         """For each change of version: both versions' error on the weeks in which both answered."""
         lines = []
-        versions = sorted({int(version) for week in self._weeks for version in week["versions"]})
+        weeks = each_once(self._lines)
+        versions = sorted({int(version) for week in weeks for version in week.versions})
         for old, new in pairwise(str(version) for version in versions):
-            shared = [week["versions"] for week in self._weeks if {old, new} <= week["versions"].keys()]
+            shared = [week for week in weeks if {old, new} <= week.versions.keys()]
             if shared:
-                errors = [_mean_error(shared, version) for version in (old, new)]
+                before, after = (mean_error(shared, version) for version in (old, new))
                 lines.append(
-                    f"Version {old} to {new}: mean error {errors[0]:.1f} -> {errors[1]:.1f} min "
-                    f"in the {len(shared)} weeks in which both answered."
+                    f"Version {old} to {new}: mean error {before:.1f} -> {after:.1f} min "
+                    f"in the {'week' if len(shared) == 1 else f'{len(shared)} weeks'} in which both answered."
                 )
         return lines
 
@@ -115,8 +120,3 @@ class Report:
                 "  make demo-down",
             ]
         )
-
-
-def _mean_error(weeks: list[dict[str, Any]], version: str) -> float:
-    rows = sum(week[version]["rows"] for week in weeks)
-    return float(sum(week[version]["rows"] * week[version]["mae"] for week in weeks) / rows)

@@ -168,11 +168,13 @@ def nothing(act: Act) -> None:
 def harmless_drift(act: Act, traffic: Traffic) -> None:
     scene, began = act.scene, datetime.now(UTC)
     traffic.become(humid=1.5)
+    act.await_feature("Drift", "humidity")
+    # The window in which it was found may have begun before it.
+    scene.wait_for_windows(4)
     feature = act.await_feature("Drift", "humidity")
     assert feature["kind"] == "Distribution"
     assert feature["effect"] == pytest.approx(0.55, abs=0.2)  # of two normals 1.5 deviations apart
     assert feature["wasserstein"] == pytest.approx(18, abs=8)
-    scene.wait_for_windows(4)
     verdict = scene.verdict("Drift")
     assert is_since(verdict, began)
     assert [feature["name"] for feature in verdict["features"]] == ["humidity"]

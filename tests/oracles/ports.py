@@ -35,6 +35,7 @@ class Port:
         self.kept: list[Epoch] = []
         self.open = ModelCounts()
         self.opened = now
+        self._counted = 0
         self._number = 0
         companion = serve.companion
         compared = Comparison(companion=companion.sha256) if companion else None
@@ -61,11 +62,12 @@ class Port:
         stats.errors += errors
         stats.rows += rows
         known, moment = self.open.labels or Labels(), int(self.opened)
-        paired = dict(known.pairs)
+        paired = {name: dict(made) for name, made in known.pairs.items()}
         if self.serve.companion and sum(labels):
             companion, wrong = self.serve.companion.sha256, labels[1]
             more = Pairs(sum(labels), wrong, companion_wrong, wrong - companion_wrong)
-            paired[companion] = paired.get(companion, Pairs()) + more
+            made = paired.setdefault(companion, {})
+            made[moment] = made.get(moment, Pairs()) + more
         self.open = ModelCounts(
             self.open.rows + rows,
             _sum(self.open.cells, [pairs * cell for cell in CELLS]),
@@ -85,11 +87,12 @@ class Port:
                 self.kept = [epoch for epoch in self.kept if epoch.number > take.acknowledge]
             if self.open.rows or (self.open.labels and self.open.labels.loss):
                 self._number += 1
+                self._counted += self.open.rows
                 self.kept.append(Epoch(self._number, self.opened, now, {self.serve.model.sha256: self.open}))
                 self.open, self.opened = ModelCounts(), now
         last = now >= self.serves_until
         self.said_last = self.said_last or (take.close and last)
-        return Epochs(uid, self.serve.model.sha256, list(self.kept), last)
+        return Epochs(uid, self.serve.model.sha256, list(self.kept), last, self._counted)
 
     def reference(self) -> Reference:
         feature, score = (Numeric(name, _EDGES, _COUNTS) for name in ("x", "(score)"))

@@ -149,8 +149,8 @@ class DriftMonitorSpec(Model):
     harm: Harm = Harm()
     """When a greater loss counts as harm."""
     labels: LabelTable | None = None
-    """Labels that come in a table, besides those that are sent to the feedback endpoint. A prediction's label should
-    come one way only."""
+    """Labels that come in a table, besides those that are sent to the feedback endpoint. A prediction that has a label
+    by both counts the first."""
     actions: Annotated[tuple[Action, ...], MaxLen(8), Keyed("state", "action")] = ()
     """What is done in which state. Conditions, Events and metrics always say so; by default nothing else is done."""
     governor: Governor = Governor()
@@ -158,5 +158,5 @@ class DriftMonitorSpec(Model):
     dry_run: bool = False
     """True names actions in the status and takes none."""
     suspend: bool = False
-    """True takes no counts and judges nothing. What is served meanwhile is not judged later either, and no more is what
-    was served before the monitor was made."""
+    """True takes no counts and judges nothing. What is served meanwhile is not judged later either, nor is what was
+    served before the monitor was made."""

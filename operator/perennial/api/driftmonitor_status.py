@@ -74,6 +74,8 @@ class FeatureDrift(Status):
     kind: str
     """What differs: Distribution, Category, Missing, Unseen, Range, Joint, Unit (as if in another one) or Forbidden (by
     the TrainingJob's `data.expect`)."""
+    message: str = ""
+    """What happened to it, in words: `higher`, `1.0% -> 21.0% 'UA'`."""
     psi: float | None = None
     """Population stability index over the feature's bins or categories; absent for AnchorDrift, as each version has its
     own."""
@@ -214,6 +216,8 @@ class GovernorStatus(Status):
     """Retrains in a row that no long calm followed."""
     rollbacks: int = 0
     """Rollbacks in a row that no long calm followed."""
+    stopped_since: Timestamp | None = None
+    """Since when an action is refused, as those before it brought no long calm: a person has to look."""
 
 
 class HandledVerbs(Status):
@@ -252,8 +256,8 @@ class DriftMonitorStatus(Status):
     joins: JoinStatus | None = None
     """What became of the labels in the table of `spec.labels`."""
     coverage: float | None = None
-    """The share of the rows served by this model that was counted. What pods took along that ended before anybody had
-    heard of it is an estimate, by their rate."""
+    """Of the rows that this model has served, the share that was counted. Rows that a pod did not hand over before it
+    ended are estimated, by the rate at which it served."""
     expected_loss: LossChange | None = None
     """What the scores let expect, without labels; absent where they do not tell the loss."""
     windows: WindowCount | None = None

@@ -225,6 +225,10 @@ class DriftMonitorReason(Reason):
 
     WATCHING = "Watching", "The monitor sees and judges what the deployment serves."
     LEARNING = "Learning", "The baseline is still being gathered."
+    LEARNING_IN_VAIN = (
+        "LearningInVain",
+        "The last three versions or more gave way before their baselines were whole: drift is never looked for.",
+    )
     DEPLOYMENT_NOT_FOUND = "DeploymentNotFound", "There is no ModelDeployment of that name in the namespace."
     NOTHING_SERVED = "NothingServed", "The deployment has no stable revision yet."
     COUNTS_UNREACHABLE = "CountsUnreachable", "No pod of the deployment answered; the message says what it tried."
@@ -272,7 +276,7 @@ class DriftMonitorReason(Reason):
         "Scores let expect a loss above the reference's by more than `spec.harm.margin`; labels prove or clear it.",
     )
     NO_HARM = "NoHarm", "Labels show no more loss than the reference and `spec.harm.margin` allow."
-    TOO_FEW_LABELS = "TooFewLabels", "Too few labels came back to judge."
+    TOO_FEW_LABELS = "TooFewLabels", "Harm is not proved, and too few labels came back to say that there is none."
     JOINED = "Joined", "The labels that the table has were joined with what was predicted."
     JOIN_PENDING = "JoinPending", "No label was joined yet, or the Job's pod does not start; the message says why."
     JOIN_FAILED = "JoinFailed", "The table of labels could not be joined; the message says why. It is tried again."

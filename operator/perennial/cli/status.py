@@ -15,7 +15,7 @@ from perennial.api.resources import DRIFTMONITORS, MODELDEPLOYMENTS, TRAININGJOB
 from perennial.api.trainingjob_status import GateResult, Run, TrainingJobStatus
 from perennial.api.validation import parse_status, text_at
 from perennial.kube.plan import Manifest, Resource
-from perennial.monitoring.words import beside
+from perennial.monitoring.words import beside, described
 from perennial.wire.result import Gate
 
 from .cluster import Cluster, Reached
@@ -221,8 +221,7 @@ def _verdict(verdict: Verdict, conditions: tuple[Condition, ...], now: datetime,
     if condition and (condition.status == "True" or condition.reason == verdict.state):
         yield f"             {condition.message}"
     elif verdict.features:
-        named = ", ".join(f"{feature.name} ({feature.effect:.2f})" for feature in verdict.features[:5])
-        yield f"             {named}"
+        yield f"             {described(verdict)}"
     if before := beside(verdict.previous):
         yield f"             {before}"
     if verdict.action:

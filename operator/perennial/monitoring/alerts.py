@@ -1,7 +1,8 @@
 """What monitors found, as alerts for Alertmanager: told again and again while it lasts, and once more when it is over.
 
-An alert is named by its verdict's id, and Alertmanager keeps alerts by their names: one told twice, by this operator or
-by the next one, is the same alert. An operator that is gone stops telling, and what it last told ends by itself.
+An alert is named by its monitor and its verdict's id, and Alertmanager keeps alerts by their names: one told twice, by
+this operator or by the next one, is the same alert. An operator that is gone stops telling, and what it last told ends
+by itself.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from typing import Any
 from prometheus_client import Counter
 
 from perennial.api.conditions import ConditionType, find
-from perennial.api.driftmonitor_status import DriftMonitorStatus, Verdict
+from perennial.api.driftmonitor_status import DriftMonitorStatus, GovernorStatus, Verdict
 from perennial.api.timestamp import to_text
 from perennial.kube.plan import Key
 
 from .alertmanager import AlertmanagerUnreachable
+from .words import count, described
 
 TOLD_EVERY = 60.0
 """Seconds between two tellings of what lasts, unless something changes."""
@@ -44,6 +46,8 @@ SEVERITIES = {
 }
 """Of the states that are worth an alert."""
 
+STOPPED = "GovernorStopped"
+
 _CONDITIONS = {
     "Harm": ConditionType.HARMFUL,
     "DataFault": ConditionType.DATA_FAULT,
@@ -56,7 +60,7 @@ logger = logging.getLogger(__name__)
 
 Alert = dict[str, Any]
 Name = tuple[str, str, str]
-"""Namespace, monitor and verdict."""
+"""Namespace, monitor, and the id of a verdict or what else there is one of."""
 
 Post = Callable[[list[Alert]], Awaitable[None]]
 """Hands alerts over. Raises AlertmanagerUnreachable."""
@@ -139,19 +143,25 @@ def _alerts(key: Key, deployment: str, status: DriftMonitorStatus) -> Iterator[t
     for verdict in status.verdicts:
         if severity := SEVERITIES.get(verdict.state):
             yield (key.namespace, key.name, verdict.id), _alert(key, deployment, status, verdict, severity)
+    governor = status.governor
+    if governor and governor.stopped_since:
+        yield (key.namespace, key.name, STOPPED), _stopped(key, deployment, governor, governor.stopped_since)
+
+
+def _labels(key: Key, deployment: str, alert: str, severity: str) -> dict[str, str]:
+    return {
+        "alertname": f"Perennial{alert}",
+        "namespace": key.namespace,
+        "driftmonitor": key.name,
+        "modeldeployment": deployment,
+        "severity": severity,
+    }
 
 
 def _alert(key: Key, deployment: str, status: DriftMonitorStatus, verdict: Verdict, severity: str) -> Alert:
     told = {"action": verdict.action, "next": verdict.next}
     return {
-        "labels": {
-            "alertname": f"Perennial{verdict.state}",
-            "namespace": key.namespace,
-            "driftmonitor": key.name,
-            "modeldeployment": deployment,
-            "verdict": verdict.id,
-            "severity": severity,
-        },
+        "labels": {**_labels(key, deployment, verdict.state, severity), "verdict": verdict.id},
         "annotations": {
             "summary": f"{verdict.state} of ModelDeployment {key.namespace}/{deployment}",
             "description": _description(status, verdict),
@@ -161,13 +171,24 @@ def _alert(key: Key, deployment: str, status: DriftMonitorStatus, verdict: Verdi
     }
 
 
+def _stopped(key: Key, deployment: str, governor: GovernorStatus, since: datetime) -> Alert:
+    counts = {"retrain": governor.retrains, "rollback": governor.rollbacks}
+    done = " and ".join(count(number, what) for what, number in counts.items() if number)
+    return {
+        "labels": _labels(key, deployment, STOPPED, "critical"),
+        "annotations": {
+            "summary": f"Nothing more is done about ModelDeployment {key.namespace}/{deployment}: a person has to look",
+            "description": f"{done} in a row, and none was followed by a long calm",
+            "next": f"look at data and definition, then: kubectl perennial release dm/{key.name} -n {key.namespace}",
+        },
+        "startsAt": to_text(since),
+    }
+
+
 def _description(status: DriftMonitorStatus, verdict: Verdict) -> str:
     condition = find(status.conditions, _CONDITIONS[verdict.state]) if verdict.state in _CONDITIONS else None
     if condition and condition.status == "True":
         return condition.message
     if loss := verdict.loss:
         return f"a loss of {loss.now:.3g} on {verdict.samples} rows; the reference's is {loss.reference:.3g}"
-    features = ", ".join(f"{feature.name} ({feature.kind}, {feature.effect:.2f})" for feature in verdict.features)
-    if verdict.state == "AnchorDrift":
-        return f"since {to_text(verdict.since)} what versions held out has moved, by at least: {features}"
-    return f"found on {verdict.samples} rows: {features}"
+    return described(verdict)

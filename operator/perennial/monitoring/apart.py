@@ -17,6 +17,7 @@ import numpy as np
 from perennial.wire.layout import Floats
 from perennial.wire.reference import Categorical, Column, Numeric
 
+from .effects import quoted
 from .faults import DOUBT
 from .scan import signed_root
 
@@ -152,7 +153,7 @@ def _values(before: Column, now: Column) -> _Cuts:
         low_before, high_before = _of_each(before, now.categories)
         own, own_before = _known(now), _known(before)
         kind = "Category"
-        names = [repr(name) for name in (*before.categories, *now.categories)]
+        names = [quoted(name) for name in (*before.categories, *now.categories)]
     else:
         raise TypeError(f"{before.name!r} is a number in one and a text in the other")
     return _Cuts(

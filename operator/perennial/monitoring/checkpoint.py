@@ -72,6 +72,12 @@ class Tally(msgspec.Struct, frozen=True):
     positives: int = 0
 
     @property
+    def labelled(self) -> float | None:
+        """The share of the rows that has a label, at most 1: late ones may be of rows from before any was counted.
+        None before the first row."""
+        return min(self.labels / self.rows, 1.0) if self.rows else None
+
+    @property
     def from_here(self) -> Tally:
         """With the comparison of models begun anew."""
         return msgspec.structs.replace(self, pairs={}, labels_then=self.labels)
@@ -170,8 +176,9 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
     @property
     def newest(self) -> float:
-        """When a pod last handed over something, by its own clock (Unix seconds); 0 before the first."""
-        return max((mark.seen for mark in self.pods.values()), default=0.0)
+        """When a pod last handed over something, by its own clock (Unix seconds); 0 before the first. Of pods that are
+        long gone the last window tells."""
+        return max((mark.seen for mark in self.pods.values()), default=self.closed)
 
 
 class UnreadableCheckpointError(ValueError):

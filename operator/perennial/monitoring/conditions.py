@@ -22,7 +22,7 @@ SILENT_WINDOWS = 32
 """Windows without a label after which a monitor that shall act on harm says that it cannot see any."""
 
 FEW_LABELS = 100
-"""Labels before which the absence of harm is not claimed."""
+"""Labels before which the absence of harm is not claimed. Harm itself is told as soon as it is proved."""
 
 
 def ready(observed: Observed, checkpoint: Checkpoint) -> Finding:
@@ -36,7 +36,7 @@ def ready(observed: Observed, checkpoint: Checkpoint) -> Finding:
         return Finding(False, reason.COUNTS_UNREACHABLE, f"no pod hands over its counts: {errors}. It is tried again")
     if not baseline.complete:
         # What the loop does by itself leaves the monitor as it was: after a promotion Drifting says that it is unknown.
-        return Finding(checkpoint.succeeds, reason.LEARNING, _learning(checkpoint, spec))
+        return Finding(checkpoint.succeeds, learning_reason(checkpoint), _learning(checkpoint, spec))
     if unobservable := _harm_unobservable(checkpoint, spec) or _unsuspectable(checkpoint, spec):
         return Finding(False, reason.HARM_UNOBSERVABLE, unobservable)
     judges = f"judges {_model(checkpoint)}; {_allowed(spec)}{_misnamed(checkpoint, spec)}"
@@ -46,6 +46,12 @@ def ready(observed: Observed, checkpoint: Checkpoint) -> Finding:
     if not look.serving:
         return Finding(True, reason.WATCHING, f"{judges}; no pod runs now")
     return Finding(True, reason.WATCHING, judges)
+
+
+def learning_reason(checkpoint: Checkpoint) -> DriftMonitorReason:
+    """Why nothing is judged yet. What a person has to mend is told apart from what time does: alerts are about it."""
+    in_vain = checkpoint.cut_short >= CUT_SHORT
+    return DriftMonitorReason.LEARNING_IN_VAIN if in_vain else DriftMonitorReason.LEARNING
 
 
 def found(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> dict[ConditionType, Finding]:
@@ -191,18 +197,23 @@ def _harmful(checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> Finding:
     if reference and (alone := one_sided(tally, reference)) is not None:
         message = f"{_labels(tally)} came back, all of class {alone}: if others do not, they say nothing of harm"
         return Finding(None, reason.TOO_FEW_LABELS, message)
-    if tally.labels < FEW_LABELS:
-        blind = why_not(reference, spec.harm.margin.fraction) if spec and reference else None
-        message = f"{_labels(tally)} came back, from {FEW_LABELS} on harm is judged"
-        return Finding(None, reason.TOO_FEW_LABELS, f"{message}; {blind}" if blind else message)
     if tally.loss is None or spec is None:
-        return Finding(None, reason.TOO_FEW_LABELS, f"{_labels(tally)} came back, and there is no loss to compare with")
+        lacking = "no loss to compare with" if spec else "no valid spec to judge them by"
+        return Finding(None, reason.TOO_FEW_LABELS, f"{_labels(tally)} came back, and there is {lacking}")
+    judged = tally.losses.labels
+    if judged < FEW_LABELS:
+        blind = why_not(reference, spec.harm.margin.fraction) if reference else None
+        others = f", {judged} of them for what is judged" if judged < tally.labels else ""
+        came = f"{_labels(tally)} came back{others}"
+        message = f"{came}; harm is not proved, and that there is none is said from {FEW_LABELS} on"
+        return Finding(None, reason.TOO_FEW_LABELS, f"{message}; {blind}" if blind else message)
     rules = game(tally.loss, spec.harm.margin.fraction)
     tolerated = f"{rules.tolerated:.3g} (the reference's is {rules.reference:.3g})"
-    return Finding(False, reason.NO_HARM, f"{_labels(tally)} speak for no loss above {tolerated}")
+    told = _labels(tally) if judged == tally.labels else count(judged, "label")
+    return Finding(False, reason.NO_HARM, f"{told} speak for no loss above {tolerated}")
 
 
 def _labels(tally: Tally) -> str:
     """How many, and for how much of what was served."""
-    said = count(tally.labels, "label")
-    return f"{said} (for {100 * tally.labels / tally.rows:.3g}% of the rows)" if tally.rows else said
+    said, labelled = count(tally.labels, "label"), tally.labelled
+    return said if labelled is None else f"{said} (for {100 * labelled:.3g}% of the rows)"

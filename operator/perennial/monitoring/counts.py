@@ -17,13 +17,12 @@ from perennial.wire.counts import Epoch, Epochs, Labels, ModelCounts, summed
 from perennial.wire.season import HOUR, hour, pack, spread, unpack
 from perennial.wire.stats import Pairs
 
-from .checkpoint import Checkpoint, Mark, Open, Tally
+from .checkpoint import Checkpoint, Judged, Mark, Open, Tally
 from .course import Course, credit, judged, moments
 from .history import add_hours
 
 MODELS = 8
-"""Models that labels are counted for at a time: the judged one, those before it and candidates. A receipt may name any
-model; rows come only of one that was rolled out."""
+"""Models that are counted at a time: the judged one, those before it and candidates."""
 
 COMPARED = 4
 """Models that a model is compared with at a time: what is wrong about a receipt must not grow the checkpoint."""
@@ -129,8 +128,12 @@ def _fold_epoch(checkpoint: Checkpoint, epoch: Epoch, cells: int) -> Checkpoint:
     unseen = Tally(losses=Course(begun=checkpoint.begun))
     for digest, counts in epoch.models.items():
         # Labels of a candidate reach the stable pods too, and a pod of its own may end: they wait for its promotion.
-        if digest in tallies or counts.rows or len(tallies) < MODELS:
-            tallies[digest] = _tallied(tallies.get(digest, unseen), counts)
+        if digest not in tallies and len(tallies) >= MODELS:
+            if not counts.rows:
+                # A receipt may name any model, rows come of one that is rolled out.
+                continue
+            del tallies[_outlived(tallies, checkpoint.model)]
+        tallies[digest] = _tallied(tallies.get(digest, unseen), counts, epoch.closed)
     checkpoint = msgspec.structs.replace(checkpoint, tallies=tallies)
     own = epoch.models.get(checkpoint.model.sha256) if checkpoint.model else None
     if own is None or not own.rows:
@@ -138,6 +141,13 @@ def _fold_epoch(checkpoint: Checkpoint, epoch: Epoch, cells: int) -> Checkpoint:
     if len(own.cells) != cells:
         return _lose(checkpoint, None, own.rows)
     return msgspec.structs.replace(checkpoint, open=_filled(checkpoint, epoch, own))
+
+
+def _outlived(tallies: Mapping[str, Tally], model: Judged | None) -> str:
+    """The candidate that came first since the judged model did: others have been rolled out after it."""
+    digests = list(tallies)
+    judged = digests.index(model.sha256) if model and model.sha256 in tallies else -1
+    return next(iter(digests[judged + 1 :] or digests))
 
 
 def _filled(checkpoint: Checkpoint, epoch: Epoch, counts: ModelCounts) -> Open:
@@ -161,9 +171,9 @@ def _by_hour(known: dict[int, bytes], one: int, cells: list[int]) -> dict[int, b
     return {**known, one: pack(counted + unpack(known[one]) if one in known else counted)}
 
 
-def _tallied(tally: Tally, counts: ModelCounts) -> Tally:
+def _tallied(tally: Tally, counts: ModelCounts, closed: float) -> Tally:
     labels = counts.labels or Labels()
-    made = moments(labels)
+    made = moments(labels.loss, labels.grain, closed)
     return msgspec.structs.replace(
         tally,
         rows=tally.rows + counts.rows,
@@ -171,17 +181,20 @@ def _tallied(tally: Tally, counts: ModelCounts) -> Tally:
         labels=tally.labels + sum(sum(cells) for _, cells in made),
         waiting=summed(tally.waiting, judged(tally.losses, made)),
         losses=credit(tally.losses, made),
-        pairs=_paired(tally.pairs, labels.pairs),
+        pairs=_paired(tally, labels, closed),
         scored=tally.scored + sum(labels.score),
         positives=tally.positives + sum(labels.by_score),
     )
 
 
-def _paired(known: dict[str, Pairs], more: dict[str, Pairs]) -> dict[str, Pairs]:
-    paired = dict(known)
-    for companion, pairs in more.items():
-        if companion in paired or len(paired) < COMPARED:
-            paired[companion] = paired.get(companion, Pairs()) + pairs
+def _paired(tally: Tally, labels: Labels, closed: float) -> dict[str, Pairs]:
+    """What labels of predictions that are judged say of two models: that one does better without a column that was
+    broken is no reason to go back to it."""
+    paired = dict(tally.pairs)
+    for companion, made in labels.pairs.items():
+        more = [pairs for moment, pairs in moments(made, labels.grain, closed) if moment >= tally.losses.begun]
+        if more and (companion in paired or len(paired) < COMPARED):
+            paired[companion] = sum(more, paired.get(companion, Pairs()))
     return paired
 
 

@@ -28,6 +28,9 @@ CATEGORIES = 3
 TOGETHER = 1.5
 """How much more all rarer categories have changed together than any one or group of them where they are told as one."""
 
+LONGEST_NAME = 60
+"""Characters of a category that are shown."""
+
 NAMED = 3
 """Features named in the words about a joint column."""
 
@@ -170,7 +173,7 @@ def _categorical(column: Categorical, now: Ints, before: Counts) -> Effect:
         begins = [*range(known + 1), len(apart) - 1]
         together, was = (np.add.reduceat(cells, begins) for cells in (now, before))
         return _categorical(msgspec.structs.replace(column, groups=1), together, was)
-    names = [*(repr(name) for name in column.categories), *_rarer(column), "of no known category"]
+    names = [*(quoted(name) for name in column.categories), *_rarer(column), "of no known category"]
     largest, *others = np.argsort(-np.abs(apart), kind="stable")[:CATEGORIES].tolist()
     if largest == len(names) - 1:
         return _unseen(column, now, before)
@@ -180,13 +183,18 @@ def _categorical(column: Categorical, now: Ints, before: Counts) -> Effect:
     return replace(found, words="; ".join(words))
 
 
+def quoted(category: str) -> str:
+    """A category's name in words: a status has many, and a text that somebody has written may be long."""
+    return repr(category if len(category) <= LONGEST_NAME else f"{category[: LONGEST_NAME - 1]}…")
+
+
 def _rarer(column: Categorical) -> Iterator[str]:
     """What the groups of the rarer categories are called."""
     if column.groups == 1:
         yield "of the rarer categories"
         return
     for place in range(column.groups):
-        first, *others = (repr(name) for name in column.others[place :: column.groups])
+        first, *others = (quoted(name) for name in column.others[place :: column.groups])
         yield f"of {first} and {len(others)} other rare ones" if others else first
 
 

@@ -10,9 +10,9 @@ from perennial.api.reasons import DriftMonitorReason, Reason
 from perennial.kube.plan import Event
 
 from .checkpoint import Checkpoint
-from .objections import Decisions
+from .objections import Decision, Decisions
 from .observed import Observed
-from .words import NAMED, at, describe, fault_reason
+from .words import NAMED, at, count, describe, fault_reason
 
 _FOUND: dict[str, tuple[str, Reason]] = {
     "TrainServeSkew": ("Warning", DriftMonitorReason.TRAIN_SERVE_SKEW),
@@ -63,7 +63,8 @@ def _lost(before: Checkpoint, now: Checkpoint) -> str | None:
     )
     if not gone or round(lost) < 1:
         return None
-    return f"of {len(gone)} pods that ended, about {lost:.0f} rows are not counted: nobody took what they had left"
+    rows = f"about {count(round(lost), 'row')} of {count(len(gone), 'pod')} that ended"
+    return f"{rows} could not be counted: nobody took what was left to hand over"
 
 
 def _named(verdict: Verdict) -> str:
@@ -120,18 +121,24 @@ def _joins(before: DriftMonitorStatus, told: DriftMonitorStatus) -> Iterator[Eve
 
 
 def _announced(decisions: Decisions, before: DriftMonitorStatus) -> Iterator[Event]:
-    said = [verdict.action or "" for verdict in before.verdicts]
     made = {(each.kind, each.action): each for decided in decisions.values() for each in decided}
     for decision in made.values():
-        if any((decision.action or "") in action for action in said):
+        if _was_told(decision, before):
             continue
         if decision.kind == "Stopped":
             yield _event("Warning", DriftMonitorReason.STOPPED, f"{decision.action}: {decision.next}")
         elif decision.kind == "Stale" and decision.until:
-            message = f"{decision.action}; {decision.next} at {at(decision.until)}"
-            yield _event("Warning", DriftMonitorReason.NOTHING_NEW, message)
+            message = "; ".join(filter(None, (decision.action, decision.next)))
+            yield _event("Warning", DriftMonitorReason.NOTHING_NEW, f"{message} at {at(decision.until)}")
         elif decision.kind == "DryRun":
             yield _event("Normal", DriftMonitorReason.DRY_RUN, decision.action or "")
+
+
+def _was_told(decision: Decision, before: DriftMonitorStatus) -> bool:
+    if decision.kind == "Stale":
+        # The run may have been asked for by somebody else: then nothing was done about the verdict yet.
+        return any(decision.next in (verdict.next or "") for verdict in before.verdicts)
+    return any((decision.action or "") in (verdict.action or "") for verdict in before.verdicts)
 
 
 def _completed(told: DriftMonitorStatus) -> bool:

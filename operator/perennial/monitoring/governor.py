@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import msgspec
 
-from .objections import RULES, Decision, Limits, Situation, requested
+from .objections import RULES, Decision, Decisions, Limits, Situation, requested, spent
 from .requests import LIFETIME, Action, Governor, Proposal, Request, identify, kept
 
 
@@ -45,6 +45,15 @@ def decide(
     if limits.approval and (proposal is None or proposal.id != situation.approved):
         return _propose(governor, action, cause, situation)
     return _ask(governor, action, cause, situation, limits)
+
+
+def mark(governor: Governor, decisions: Decisions, limits: Limits, now: float) -> Governor:
+    """The governor with whether it has stopped: from the first refusal on, since the last action may yet help, and
+    whatever asks for one or does not, until a calm, a release or another limit lets it go on."""
+    if spent(governor, limits) is None:
+        return msgspec.structs.replace(governor, stopped=None)
+    refused = any(decision.kind == "Stopped" for made in decisions.values() for decision in made)
+    return msgspec.structs.replace(governor, stopped=governor.stopped or now) if refused else governor
 
 
 def _propose(governor: Governor, action: Action, cause: str, situation: Situation) -> tuple[Governor, Decision]:

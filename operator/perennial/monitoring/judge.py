@@ -23,21 +23,19 @@ from perennial.wire.reference import Reference
 
 from . import anchor as anchors
 from . import baseline as baselines
+from . import bets
 from .anchor import Anchor
 from .baseline import Baseline
 from .checkpoint import Checkpoint, Judged, Open, Tally
 from .counts import fold
-from .course import Course, anew, close, credit, cut
+from .course import Course, anew, close, cut
 from .dispersion import Dispersion
 from .faults import Finding, Stretch, finding, unexplained
-from .harm import Harm, game, step
 from .history import Bucket, crowds, hours, lengths, opened_since, pushed, rows, stretches
 from .on_their_way import on_their_way
-from .one_sided import one_sided
 from .scan import Normal, Peak, Scan, looks_in
 from .sight import sight
-from .suspicion import bet_on_scores, why_not
-from .triage import CLEAN, Triage, anchored, skew, triage, triage_harm
+from .triage import CLEAN, Triage, anchored, skew, triage
 
 DRIFT_SHARE, FAULT_SHARE, SUSPICION_SHARE, HARM_SHARE = 1 / 4, 1 / 8, 1 / 8, 1 / 2
 """How the allowed false alarms are divided. The scan's bounds hardly notice; a bet's delay grows with the log of its
@@ -49,16 +47,19 @@ TALLIES = 4
 CUT_SHORT = 3
 """Versions in a row without a whole baseline after which a monitor learns in vain, for all that is known."""
 
-_REBASED: tuple[str, ...] = ("open", "history", "windows", "opened", "closed", "calm", "sight", "suspicion")
+_REBASED: tuple[str, ...] = ("open", "history", "windows", "opened", "closed", "calm", "sight", "suspicion", "scores")
 
 
 def begin(checkpoint: Checkpoint, model: Judged, reference: Reference | None) -> Checkpoint:
     """Judge another model from here on: of what was found about the one before only the drift of versions holds."""
     tally = checkpoint.tallies.get(model.sha256, Tally(losses=Course(begun=checkpoint.begun)))
     tallies = _others(checkpoint, model)
-    # One that comes back is judged by what it predicts from here on, as its windows are.
-    losses = (anew if tally.loss else cut)(tally.losses, checkpoint.newest)
-    tallies[model.sha256] = msgspec.structs.replace(tally, harm=None, stepped=0.0, losses=losses).from_here
+    if tally.loss:
+        # One that comes back is judged by what it predicts from here on, as its windows are.
+        fresh = bets.acquitted(tally, checkpoint.newest)
+    else:
+        fresh = msgspec.structs.replace(tally, losses=cut(tally.losses, checkpoint.newest)).from_here
+    tallies[model.sha256] = msgspec.structs.replace(fresh, stepped=0.0)
     begun = msgspec.structs.replace(
         _rebased(checkpoint),
         model=model,
@@ -104,7 +105,7 @@ def refer(checkpoint: Checkpoint, reference: Reference) -> Checkpoint:
 def start(checkpoint: Checkpoint, since: float) -> Checkpoint:
     """What was served before (Unix seconds), while there was no monitor or a suspended one, is not judged."""
     tallies = {
-        digest: msgspec.structs.replace(tally, losses=anew(tally.losses, since))
+        digest: msgspec.structs.replace(tally, waiting=[], losses=anew(tally.losses, since))
         for digest, tally in checkpoint.tallies.items()
     }
     return msgspec.structs.replace(checkpoint, begun=since, tallies=tallies)
@@ -121,7 +122,7 @@ def release(checkpoint: Checkpoint, token: str) -> Checkpoint:
     )
     if not fresh.model:
         return fresh
-    tallies = {**fresh.tallies, fresh.model.sha256: _acquitted(fresh.tally, checkpoint.newest).from_here}
+    tallies = {**fresh.tallies, fresh.model.sha256: bets.acquitted(fresh.tally, checkpoint.newest)}
     return msgspec.structs.replace(fresh, tallies=tallies, settled=fresh.model.sha256)
 
 
@@ -140,7 +141,7 @@ def advance(checkpoint: Checkpoint, spec: DriftMonitorSpec, answers: Mapping[str
     window = checkpoint.open
     if window and _is_full(window, spec):
         checkpoint = _judge(checkpoint, window, reference, spec)
-    return _bet(checkpoint, spec)
+    return bets.on_labels(checkpoint, spec, steps=looks(spec, HARM_SHARE))
 
 
 def helped(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> bool:
@@ -168,7 +169,7 @@ def scanner(layout: Layout, normal: Normal, spec: DriftMonitorSpec) -> Scan:
 
 
 def _serves(answer: Epochs, model: Judged | None) -> bool:
-    return model is None or any(model.sha256 in epoch.models for epoch in answer.epochs)
+    return model is None or answer.model == model.sha256
 
 
 def _rebased(checkpoint: Checkpoint) -> Checkpoint:
@@ -249,7 +250,7 @@ def _closed(checkpoint: Checkpoint, window: Open) -> Checkpoint:
     tallies = dict(checkpoint.tallies)
     if checkpoint.model:
         tally = checkpoint.tally
-        losses = close(tally.losses, window.opened, window.closed, keep=_dated(checkpoint.triage))
+        losses = close(tally.losses, window.opened, window.closed, keep=bets.dated(checkpoint.triage))
         tallies[checkpoint.model.sha256] = msgspec.structs.replace(tally, losses=losses)
     return msgspec.structs.replace(
         checkpoint,
@@ -259,11 +260,6 @@ def _closed(checkpoint: Checkpoint, window: Open) -> Checkpoint:
         closed=window.closed,
         tallies=tallies,
     )
-
-
-def _dated(triage: Triage) -> list[float]:
-    """Since when there is harm, proved or suspected."""
-    return [verdict.since for verdict in triage.verdicts if verdict.loss]
 
 
 def _scan(
@@ -281,7 +277,9 @@ def _scan(
     baseline = baselines.weighed(baseline, layout, scan.normal.dispersion, bucket.rows)
     looked = msgspec.structs.replace(checkpoint, history=history, triage=found, baseline=baseline)
     scanned = _mended(looked, checkpoint.triage)
-    judged = _suspected(scanned, bucket, layout, _of_scores(scan, bucket), spec)
+    score = bucket.cells[layout.slice(len(layout.columns) - 1)]
+    dispersion = _of_scores(scan, bucket)
+    judged = bets.on_scores(scanned, bucket, score, dispersion, spec, steps=looks(spec, SUSPICION_SHARE))
     acting = ("DataFault", "Drift", "HarmSuspected", "Harm")
     calm = 0 if any(verdict.state in acting for verdict in judged.triage.verdicts) else checkpoint.calm + 1
     seen = (sight(scan, rows(history), hours(history)[-1], crowds(history)[-1:]), sight(scan, math.inf))
@@ -297,13 +295,8 @@ def _mended(checkpoint: Checkpoint, before: Triage) -> Checkpoint:
     for state in ("Harm", "HarmSuspected"):
         if (verdict := found.of(state)) and verdict.found >= fault.since:
             found = found.replace(state, None)
-    tallies = {**checkpoint.tallies, checkpoint.model.sha256: _acquitted(checkpoint.tally, checkpoint.closed)}
+    tallies = {**checkpoint.tallies, checkpoint.model.sha256: bets.acquitted(checkpoint.tally, checkpoint.closed)}
     return msgspec.structs.replace(checkpoint, triage=found, tallies=tallies, suspicion=None)
-
-
-def _acquitted(tally: Tally, at: float) -> Tally:
-    """Without evidence of harm, and with none to come from labels of predictions before `at`."""
-    return msgspec.structs.replace(tally, harm=None, waiting=[], losses=anew(tally.losses, at))
 
 
 def _of_scores(scan: Scan, bucket: Bucket) -> float:
@@ -312,34 +305,6 @@ def _of_scores(scan: Scan, bucket: Bucket) -> float:
     dispersion = scan.normal.dispersion.of(rows, rows)[0]
     scores = (scan.layout.column == len(scan.layout.columns) - 1) & (scan.layout.kind != CutKind.MISSING)
     return float(dispersion[scores].max(initial=1.0))
-
-
-def _suspected(
-    checkpoint: Checkpoint, bucket: Bucket, layout: Layout, dispersion: float, spec: DriftMonitorSpec
-) -> Checkpoint:
-    """One step of the bet on what the window's scores let expect, which are its last column."""
-    reference = checkpoint.reference
-    margin = spec.harm.margin.fraction
-    if reference is None or reference.expected is None or reference.loss is None or why_not(reference, margin):
-        return checkpoint
-    bet = bet_on_scores(reference.expected, reference.loss, reference.score.counts, margin, dispersion)
-    before, course = checkpoint.suspicion, checkpoint.scores
-    if before is None or before.tolerated != bet.tolerated:
-        before, course = Harm(bet.tolerated), Course()
-    score = bucket.cells[layout.slice(len(layout.columns) - 1)]
-    harm = step(before, bet, score, steps=looks(spec, SUSPICION_SHARE))
-    course = credit(course, [(bucket.opened, score)])
-    course = close(course, bucket.opened, bucket.closed, keep=_dated(checkpoint.triage))
-    found = triage_harm(
-        checkpoint.triage,
-        harm,
-        bet,
-        course,
-        state="HarmSuspected",
-        model=reference.model,
-        closed=bucket.closed,
-    )
-    return msgspec.structs.replace(checkpoint, suspicion=harm, scores=course, triage=found)
 
 
 def _learn(
@@ -423,40 +388,3 @@ def _triaged(
 
     model = checkpoint.model.sha256 if checkpoint.model else ""
     return triage(checkpoint.triage, findings, model=model, opened=history[0].opened, closed=history[0].closed)
-
-
-def _bet(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> Checkpoint:
-    """One step of the bet for each model whose labels have waited for a window's period: the allowance is in
-    windows."""
-    for digest, tally in checkpoint.tallies.items():
-        if _proves_nothing(checkpoint, digest):
-            tally = msgspec.structs.replace(tally, waiting=[], harm=None)
-            checkpoint = msgspec.structs.replace(checkpoint, tallies={**checkpoint.tallies, digest: tally})
-        if (
-            tally.loss is None
-            or not sum(tally.waiting)
-            or checkpoint.newest - tally.stepped < spec.window.period.seconds
-        ):
-            continue
-        rules = game(tally.loss, spec.harm.margin.fraction)
-        harm = tally.harm
-        if harm is None or harm.tolerated != rules.tolerated:
-            harm = Harm(rules.tolerated)
-        harm = step(harm, rules, tally.waiting, steps=looks(spec, HARM_SHARE))
-        stepped = msgspec.structs.replace(tally, harm=harm, waiting=[], stepped=checkpoint.newest)
-        found = checkpoint.triage
-        if checkpoint.model and digest == checkpoint.model.sha256:
-            found = triage_harm(found, harm, rules, tally.losses, model=digest, closed=checkpoint.newest)
-            stepped = stepped if checkpoint.triage.of("Harm") or not found.of("Harm") else stepped.from_here
-            # Where few rows come a window is long: what is still to be predicted is dated as finely as it is judged.
-            stepped = msgspec.structs.replace(stepped, losses=cut(tally.losses, checkpoint.newest, keep=_dated(found)))
-        tallies = {**checkpoint.tallies, digest: stepped}
-        checkpoint = msgspec.structs.replace(checkpoint, tallies=tallies, triage=found)
-    return checkpoint
-
-
-def _proves_nothing(checkpoint: Checkpoint, digest: str) -> bool:
-    reference = checkpoint.reference
-    if reference is None or digest != reference.model:
-        return False
-    return one_sided(checkpoint.tallies[digest], reference) is not None

@@ -41,6 +41,7 @@ class Metrics(Collector):
         yield self._features("statistic", "Signed root of the likelihood ratio of a feature that differs.", "statistic")
         yield self._in_a_row("retrains")
         yield self._in_a_row("rollbacks")
+        yield self._stopped()
 
     def _plain(self, name: str, text: str, attribute: str) -> Metric:
         family = GaugeMetricFamily(f"perennial_drift_{name}", text, labels=_MONITOR)
@@ -110,6 +111,14 @@ class Metrics(Collector):
         family = GaugeMetricFamily(f"perennial_drift_{actions}", text, labels=_MONITOR)
         for key, status in self._statuses.items():
             family.add_metric((key.namespace, key.name), getattr(status.governor, actions) if status.governor else 0)
+        return family
+
+    def _stopped(self) -> Metric:
+        text = "1 while the governor refuses to act, since what it did brought no long calm: a person has to look."
+        family = GaugeMetricFamily("perennial_drift_stopped", text, labels=_MONITOR)
+        for key, status in self._statuses.items():
+            stopped = status.governor is not None and status.governor.stopped_since is not None
+            family.add_metric((key.namespace, key.name), float(stopped))
         return family
 
 

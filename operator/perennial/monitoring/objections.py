@@ -130,14 +130,13 @@ def _rival(_: Governor, situation: Situation, __: Limits) -> Decision | None:
 
 
 def _stopped(governor: Governor, situation: Situation, limits: Limits) -> Decision | None:
-    counts = {"retrains": governor.retrains, "rollbacks": governor.rollbacks}
-    spent = next((f"{count} {name}" for name, count in counts.items() if count >= limits.stop_after), None)
-    if spent is None:
+    used_up = spent(governor, limits)
+    if used_up is None:
         return None
     last = f"{situation.fruitless}; " if situation.fruitless else ""
     return Decision(
         "Stopped",
-        f"{spent} in a row, and none was followed by a long calm",
+        f"{used_up} in a row, and none was followed by a long calm",
         f"{last}a person looks at data and definition, then annotates the monitor with perennial.dev/release",
     )
 
@@ -285,6 +284,12 @@ RULES: dict[Action, tuple[Rule, ...]] = {
 
 
 # ---- what the rules say ----
+
+
+def spent(governor: Governor, limits: Limits) -> str | None:
+    """What was done so often in a row as `stop_after` allows."""
+    counts = {"retrains": governor.retrains, "rollbacks": governor.rollbacks}
+    return next((f"{count} {name}" for name, count in counts.items() if count >= limits.stop_after), None)
 
 
 def _dry_run(what: str, limits: Limits) -> Decision | None:

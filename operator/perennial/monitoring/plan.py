@@ -21,10 +21,11 @@ from perennial.kube.resources import CONFIGMAPS
 
 from . import judge
 from .checkpoint import MOST_BYTES, Checkpoint, Judged, encode, size_of
+from .conditions import learning_reason
 from .counts import miss
 from .events import events
 from .fruitless import fruitless, stale_data
-from .governor import decide, follow, withdraw
+from .governor import decide, follow, mark, withdraw
 from .joins import Joining, joining
 from .names import CHECKPOINT
 from .objections import Decision, Decisions, Limits, Situation
@@ -118,6 +119,7 @@ def _governed(
         situation = replace(situation, hasty=hasty, found=min(times), stale=stale)
         governor, decision = decide(governor, action, _cause(causes[0], action, situation), situation, limits)
         decisions |= {verdict.id: (*decisions.get(verdict.id, ()), decision) for verdict in causes}
+    governor = mark(governor, decisions, limits, situation.now)
     return msgspec.structs.replace(checkpoint, governor=governor), decisions
 
 
@@ -203,7 +205,7 @@ def _blocked(observed: Observed, checkpoint: Checkpoint) -> Finding | None:
         return Finding(False, DriftMonitorReason.NO_REFERENCE, look.no_reference)
     errors = "; ".join(f"{pod}: {error}" for pod, error in sorted(look.unreachable.items())[:3])
     if not errors:
-        return Finding(checkpoint.succeeds, DriftMonitorReason.LEARNING, "the reference is being fetched")
+        return Finding(checkpoint.succeeds, learning_reason(checkpoint), "the reference is being fetched")
     return Finding(False, DriftMonitorReason.COUNTS_UNREACHABLE, f"no pod hands over the reference yet: {errors}")
 
 

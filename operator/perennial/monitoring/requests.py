@@ -79,7 +79,8 @@ class Proposal(Intent, frozen=True, kw_only=True):
 
 class Governor(msgspec.Struct, frozen=True):
     """`retrains` and `rollbacks` count those in a row that no long calm followed; `approved` is the last proposal that
-    became a request. A rollback waits for `rollback_after` only, which the last one set."""
+    became a request. A rollback waits for `rollback_after` only, which the last one set. `stopped` is when an action
+    was first refused for those before it (Unix seconds), None while it may go on."""
 
     cooldown_until: float = 0.0
     rollback_after: float = 0.0
@@ -88,6 +89,7 @@ class Governor(msgspec.Struct, frozen=True):
     requests: tuple[Request, ...] = ()
     proposals: tuple[Proposal, ...] = ()
     approved: str | None = None
+    stopped: float | None = None
 
     def latest(self, action: Action) -> Request | None:
         return next((request for request in self.requests if request.action == action), None)

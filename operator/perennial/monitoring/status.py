@@ -63,7 +63,7 @@ def status(
     )
     tally, window = checkpoint.tally, checkpoint.open
     covered = coverage(tally)
-    judged = checkpoint.model
+    judged, labelled = checkpoint.model, tally.labelled
     period = spec.window.period.seconds if spec else 0
     return DriftMonitorStatus(
         observed_generation=observed.generation,
@@ -74,7 +74,7 @@ def status(
         anchors=_anchors(checkpoint),
         rows=tally.rows if judged else None,
         labels=tally.labels if judged else None,
-        label_coverage=round(tally.labels / tally.rows, 4) if judged and tally.rows else None,
+        label_coverage=round(labelled, 4) if labelled is not None else None,
         joins=join_status(checkpoint.joins, labels, observed) if spec and spec.labels else None,
         coverage=round(covered, 4) if covered is not None else None,
         expected_loss=_expected_loss(checkpoint, spec),
@@ -91,7 +91,7 @@ def status(
         ),
         requests=tuple(_request(request) for request in checkpoint.governor.requests),
         proposals=tuple(_proposal(proposal) for proposal in checkpoint.governor.proposals),
-        governor=_governor(checkpoint, now),
+        governor=_governor(observed, checkpoint, now),
         next_window=moment(window.opened + period) if window else None,
         handled=HandledVerbs(release=checkpoint.released, approve=checkpoint.governor.approved),
     )
@@ -170,7 +170,7 @@ def _back(back: Back | None) -> JudgedModel | None:
     return JudgedModel(version=back.version, sha256=back.sha256) if back else None
 
 
-def _governor(checkpoint: Checkpoint, now: datetime) -> GovernorStatus | None:
+def _governor(observed: Observed, checkpoint: Checkpoint, now: datetime) -> GovernorStatus | None:
     governor = checkpoint.governor
     cooling = governor.cooldown_until > now.timestamp()
     if not (cooling or governor.retrains or governor.rollbacks):
@@ -179,4 +179,5 @@ def _governor(checkpoint: Checkpoint, now: datetime) -> GovernorStatus | None:
         cooldown_until=moment(governor.cooldown_until) if cooling else None,
         retrains=governor.retrains,
         rollbacks=governor.rollbacks,
+        stopped_since=moment(governor.stopped) if governor.stopped and observed.watches else None,
     )

@@ -118,6 +118,7 @@ def _feature(finding: Finding, state: State) -> FeatureDrift:
         effect=round(finding.effect, 3),
         statistic=round(finding.statistic, 1),
         kind=finding.kind,
+        message=finding.words,
         psi=round(finding.psi, 3) if alike else None,
         jensen_shannon=round(finding.divergence, 4) if alike else None,
         wasserstein=None if finding.wasserstein is None else digits(finding.wasserstein),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from perennial.api.driftmonitor_status import PreviousLoss
+from perennial.api.driftmonitor_status import Verdict as VerdictStatus
 from perennial.api.reasons import DriftMonitorReason
 from perennial.api.timestamp import to_text
 
-from .faults import Finding
-from .verdict import Verdict
+from .verdict import State, Verdict
 
 NAMED = 3
 """Features named in a sentence."""
@@ -64,14 +65,14 @@ def describe(verdict: Verdict) -> str:
         counted = f"{verdict.n} {'rows' if suspected else 'labels'} since {at(verdict.since)}"
         tolerated = f"the reference's is {loss.reference:.3g}, up to {loss.tolerated:.3g} is tolerated"
         return f"{found} {counted}; {tolerated}"
-    over_versions = verdict.state == "AnchorDrift"
-    least = "at least " if over_versions else ""
-    named = "; ".join(_feature(feature, least) for feature in verdict.features[:NAMED])
-    more = len(verdict.features) - NAMED
-    others = f" and {more} more" if more > 0 else ""
-    if over_versions:
-        return f"{named}{others}, found on {verdict.n} held-out rows"
-    return f"{named}{others}, since {at(verdict.since)}, found on {verdict.n} rows"
+    differ = [(each.name, each.words, each.effect, each.statistic) for each in verdict.features]
+    return _differing(verdict.state, differ, at(verdict.since), verdict.n)
+
+
+def described(verdict: VerdictStatus) -> str:
+    """The same of a status, of what differs."""
+    differ = [(each.name, each.message, each.effect, each.statistic) for each in verdict.features]
+    return _differing(verdict.state, differ, to_text(verdict.since), verdict.samples)
 
 
 def beside(previous: PreviousLoss | None) -> str | None:
@@ -84,6 +85,16 @@ def beside(previous: PreviousLoss | None) -> str | None:
     return f"{title} has {losses}, on {previous.samples:,} rows labelled since; {proof} to be better"
 
 
-def _feature(finding: Finding, least: str) -> str:
-    certain = f"{abs(finding.statistic):.0f} standard errors"
-    return f"{finding.name}: {finding.words} ({least}{finding.effect:.2f} of cumulative probability, {certain})"
+def _differing(state: State, differ: Sequence[tuple[str, str, float, float]], since: str, n: int) -> str:
+    """Features by name, what happened to them, effect and statistic."""
+    over_versions = state == "AnchorDrift"
+    least = "at least " if over_versions else ""
+    named = "; ".join(
+        f"{name}: {words} ({least}{effect:.2f} of cumulative probability, {abs(statistic):.0f} standard errors)"
+        for name, words, effect, statistic in differ[:NAMED]
+    )
+    more = len(differ) - NAMED
+    others = f" and {more} more" if more > 0 else ""
+    if over_versions:
+        return f"{named}{others}, found on {n} held-out rows"
+    return f"{named}{others}, since {since}, found on {n} rows"

@@ -17,6 +17,7 @@ LINES_LIMIT = 1500
 
 _PREEMPTED = "PreemptionByScheduler"
 _OUT_OF_MEMORY = "OOMKilled"
+_ERROR = "Error"
 _KILLED = 137
 """Exit code of what SIGKILL ended. The first process of a container gets that from outside only: from the kernel, above
 its memory limit, or from its node, when the pod is deleted."""
@@ -54,8 +55,7 @@ def _container_failed(pod: Manifest) -> Failure | None:
             continue
         if ended.get("reason") == _OUT_OF_MEMORY:
             return _failure(pod, Reason.OUT_OF_MEMORY, _out_of_memory(pod, status["name"]), ended["exitCode"])
-        if ended["exitCode"] == _KILLED and (limit := _memory_limit(pod, status["name"])) and not _is_deleted(pod):
-            # A node that hears of the end before it hears of the memory says no more than Error.
+        if _was_killed(pod, ended) and (limit := _memory_limit(pod, status["name"])):
             return _failure(pod, Reason.OUT_OF_MEMORY, _killed(status["name"], ended, limit), _KILLED)
         reason = Reason.BAD_DATA if ended["exitCode"] == BAD_INPUT else Reason.CRASHED
         return _failure(pod, reason, _crashed(status["name"], ended), ended["exitCode"])
@@ -74,8 +74,10 @@ def _pod_failed(pod: Manifest) -> Failure | None:
 _LOOKS: tuple[Callable[[Manifest], Failure | None], ...] = (_evicted, _disrupted, _container_failed, _pod_failed)
 
 
-def _is_deleted(pod: Manifest) -> bool:
-    return "deletionTimestamp" in pod["metadata"]
+def _was_killed(pod: Manifest, ended: dict[str, Any]) -> bool:
+    """By nobody that says so. A node that hears of the end before it hears of the memory says no more than Error; one
+    that was started anew has the same code for containers that it cannot find (ContainerStatusUnknown)."""
+    return ended["exitCode"] == _KILLED and ended.get("reason") == _ERROR and "deletionTimestamp" not in pod["metadata"]
 
 
 def _memory_limit(pod: Manifest, container: str) -> str | None:

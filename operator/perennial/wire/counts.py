@@ -18,7 +18,7 @@ REFERENCE_PATH = "/perennial/v1/reference"
 
 class Labels(msgspec.Struct, omit_defaults=True):
     """Labels that came back for one model's predictions: `loss` counts them by when the predictions were made, and by
-    the cells of the reference's loss. It is by the Unix second at which a `grain` of so many seconds begins."""
+    the cells of the reference's loss. When is the Unix second at which a `grain` of so many seconds begins."""
 
     loss: dict[int, list[int]] = {}
     grain: int = 1
@@ -26,8 +26,8 @@ class Labels(msgspec.Struct, omit_defaults=True):
     """Positive (or wrong, for many classes and regression) labels by score cell."""
     score: list[int] = []
     """All labels by score cell."""
-    pairs: dict[str, Pairs] = {}
-    """By the companion's digest, of the rows that it had scored too."""
+    pairs: dict[str, dict[int, Pairs]] = {}
+    """By the companion's digest and by when, of the rows that it had scored too."""
 
 
 class ModelCounts(msgspec.Struct, omit_defaults=True):

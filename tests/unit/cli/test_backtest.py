@@ -210,7 +210,7 @@ def test_the_version_before_is_asked_itself(tmp_path: Path) -> None:
     (handed,) = epochs(observations, now, Window.model_validate({"minRows": 50, "period": "6h"}), before.sha256)
     labels = handed.answers["backtest"].epochs[0].models[now.reference.model].labels
     assert labels is not None
-    assert labels.pairs == {before.sha256: Pairs(3, 1.0, 0.0, 1.0)}
+    assert {name: [*made.values()] for name, made in labels.pairs.items()} == {before.sha256: [Pairs(3, 1.0, 0.0, 1.0)]}
 
 
 def test_broken_data_is_told_apart_and_holds_the_retrain(tmp_path: Path) -> None:

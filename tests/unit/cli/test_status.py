@@ -122,6 +122,17 @@ def test_one_screen_has_the_whole_loop(loop: Namespace) -> None:
     assert "\x1b[31mHarm\x1b[0m" in screen(loop, None, NOW, Paint(colours=True))
 
 
+def test_what_no_condition_tells_is_told_of_each_feature(cluster: Namespace) -> None:
+    features = [
+        {"name": "carrier", "effect": 0.2, "statistic": 9.1, "kind": "Category", "message": "1.0% -> 21.0% 'UA'"},
+        {"name": "distance", "effect": 0.12, "statistic": -7, "kind": "Distribution", "message": "lower"},
+    ]
+    verdict = {"id": "v1", "state": "TrainServeSkew", "since": "2026-03-01T10:00:00Z", "samples": 900}
+    cluster.put(DRIFTMONITORS, status={"verdicts": [{**verdict, "features": features}]})
+    shown = screen(cluster, None, NOW, PLAIN)
+    assert "carrier: 1.0% -> 21.0% 'UA' (0.20 of cumulative probability, 9 standard errors); distance: lower" in shown
+
+
 def test_what_belongs_to_nothing_is_shown_by_itself(loop: Namespace) -> None:
     loop.put(TRAININGJOBS, "alone")
     loop.put(DRIFTMONITORS, "lost", spec={"deployment": "gone"})

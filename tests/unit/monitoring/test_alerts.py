@@ -22,7 +22,7 @@ KEY = Key("team-a", "watch")
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
-def status(*states: str) -> DriftMonitorStatus:
+def status(*states: str, governor: dict[str, Any] | None = None) -> DriftMonitorStatus:
     harmful = {
         "type": "Harmful",
         "status": "True",
@@ -37,14 +37,14 @@ def status(*states: str) -> DriftMonitorStatus:
             "state": state,
             "since": START,
             "samples": 700,
-            "features": [{"name": "x", "effect": 0.25, "statistic": 12, "kind": "Distribution"}],
+            "features": [{"name": "x", "effect": 0.25, "statistic": 12, "kind": "Distribution", "message": "higher"}],
             "action": "asked",
             "next": "takes the request",
         }
         for state in states
     ]
     return DriftMonitorStatus.model_validate(
-        {"verdicts": verdicts, "conditions": [harmful] if "Harm" in states else []}
+        {"verdicts": verdicts, "conditions": [harmful] if "Harm" in states else [], "governor": governor}
     )
 
 
@@ -152,10 +152,14 @@ async def test_what_was_never_told_is_not_called_off() -> None:
     ("state", "described"),
     [
         ("Harm", "the loss is 0.3"),
-        ("Drift", "found on 700 rows: x (Distribution, 0.25)"),
+        (
+            "TrainServeSkew",
+            "x: higher (0.25 of cumulative probability, 12 standard errors), since 2026-03-01T12:00:00Z, found on 700 "
+            "rows",
+        ),
         (
             "AnchorDrift",
-            "since 2026-03-01T12:00:00Z what versions held out has moved, by at least: x (Distribution, 0.25)",
+            "x: higher (at least 0.25 of cumulative probability, 12 standard errors), found on 700 held-out rows",
         ),
         ("MinorDrift", None),
     ],
@@ -167,6 +171,33 @@ async def test_an_alert_says_what_was_found(state: str, described: str | None) -
         await asyncio.sleep(1)
     texts = [alert["annotations"]["description"] for _, alerts in receiver.told for alert in alerts]
     assert texts == [described] * bool(described)
+
+
+@looptime
+async def test_a_person_is_called_while_the_governor_has_stopped() -> None:
+    receiver = Receiver()
+    done = {"retrains": 3, "rollbacks": 1}
+    async with telling(receiver) as told:
+        told.show(KEY, "flights", status("Harm", governor=done))
+        await asyncio.sleep(10)
+        assert set(receiver.last) == {"PerennialHarm"}
+        told.show(KEY, "flights", status("Harm", governor=done | {"stoppedSince": to_text(START)}))
+        await asyncio.sleep(10)
+        assert set(receiver.last) == {"PerennialHarm", "PerennialGovernorStopped"}
+        alert = receiver.told[-1][1][-1]
+        told.show(KEY, "flights", status("Harm"))
+        await asyncio.sleep(10)
+        assert receiver.last["PerennialGovernorStopped"] == to_text(START + timedelta(seconds=20))
+    assert alert["labels"] == {
+        "alertname": "PerennialGovernorStopped",
+        "namespace": "team-a",
+        "driftmonitor": "watch",
+        "modeldeployment": "flights",
+        "severity": "critical",
+    }
+    assert alert["startsAt"] == to_text(START)
+    said = "3 retrains and 1 rollback in a row, and none was followed by a long calm"
+    assert alert["annotations"]["description"] == said
 
 
 @looptime

@@ -194,7 +194,7 @@ def test_what_a_pod_serves_while_it_ends_and_hands_to_nobody_is_said_to_be_lost(
     assert cluster.status["rows"] == 300
     assert cluster.status["coverage"] == pytest.approx(300 / (300 + 10 * 20), abs=1e-4)
     (told,) = [event.message for event in plan.events if event.reason == "CountsLost"]
-    assert told == "of 1 pods that ended, about 200 rows are not counted: nobody took what they had left"
+    assert told == ("about 200 rows of 1 pod that ended could not be counted: nobody took what was left to hand over")
 
 
 def test_a_pod_that_ends_is_asked_as_long_as_it_may_be_there() -> None:
@@ -507,3 +507,18 @@ def test_what_going_back_would_bring_is_a_metric() -> None:
         "previous": 0.2,
     }
     assert [shown[f"perennial_drift_{name}"][0].value for name in ("retrains", "rollbacks")] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("governor", "shown"),
+    [
+        (None, 0.0),
+        ({"retrains": 3}, 0.0),
+        ({"retrains": 3, "stoppedSince": "2026-03-01T12:00:00Z"}, 1.0),
+    ],
+)
+def test_whether_the_governor_has_stopped_is_a_metric(governor: dict[str, object] | None, shown: float) -> None:
+    metrics = Metrics()
+    metrics.show(KEY, DriftMonitorStatus.model_validate({"governor": governor}))
+    (family,) = [each for each in metrics.collect() if each.name == "perennial_drift_stopped"]
+    assert [sample.value for sample in family.samples] == [shown]

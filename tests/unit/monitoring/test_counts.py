@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from perennial.monitoring.checkpoint import Checkpoint, Judged, decode, encode
-from perennial.monitoring.counts import coverage, fold, miss
+from perennial.monitoring.checkpoint import Checkpoint, Judged, Tally, decode, encode
+from perennial.monitoring.counts import MODELS, coverage, fold, miss
+from perennial.monitoring.course import Course
 from perennial.wire.counts import Epoch, Epochs, Labels, ModelCounts, Take
+from perennial.wire.stats import Pairs
 
 from . import worlds
 
@@ -190,6 +192,26 @@ def test_rows_of_another_model_stay_out_of_the_window_and_its_labels_wait() -> N
     assert found.open is None
     assert found.tally.rows == 0
     assert found.tallies[worlds.OTHER_MODEL].waiting == [3, 2]
+
+
+def test_only_what_is_judged_says_which_of_two_versions_is_better() -> None:
+    known = msgspec.structs.replace(START, tallies={worlds.MODEL: Tally(losses=Course(begun=NOW))})
+    pairs = {worlds.OTHER_MODEL: {int(NOW) - 60: Pairs(7, 7.0), int(NOW) + 60: Pairs(3, 1.0)}}
+    labels = Labels(loss={int(NOW) - 60: [0, 7], int(NOW) + 60: [2, 1]}, pairs=pairs)
+    epoch = Epoch(1, NOW, NOW + 90, {worlds.MODEL: ModelCounts(labels=labels)})
+    found = fold(known, {"pod": worlds.answer(epoch)}, cells=CELLS, now=NOW).tally
+    assert (found.labels, found.waiting, found.pairs) == (10, [2, 1], {worlds.OTHER_MODEL: Pairs(3, 1.0)})
+
+
+def test_candidates_that_come_and_go_do_not_grow_the_checkpoint() -> None:
+    known = msgspec.structs.replace(START, tallies={worlds.OTHER_MODEL: Tally(rows=1), worlds.MODEL: Tally(rows=2)})
+    candidates = [f"{number:064x}" for number in range(50)]
+    for number, model in enumerate(candidates, start=1):
+        epoch = worlds.epoch(number, [1, 0, 0], 1, model=model)
+        known = fold(known, {"pod": worlds.answer(epoch)}, cells=CELLS, now=NOW)
+    assert list(known.tallies) == [worlds.OTHER_MODEL, worlds.MODEL, *candidates[2 - MODELS :]]
+    strange = worlds.epoch(60, [], 0, model="e" * 64, losses=[1, 0])
+    assert fold(known, {"pod": worlds.answer(strange)}, cells=CELLS, now=NOW).tallies == known.tallies
 
 
 def test_cells_of_another_layout_are_said_to_be_lost() -> None:

@@ -7,12 +7,24 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from perennial.monitoring.course import SPANS, Course, Span, anew, close, credit, cut, judged, moments, rise, since
+from perennial.monitoring.course import (
+    SPANS,
+    Course,
+    Rise,
+    Span,
+    anew,
+    close,
+    credit,
+    cut,
+    judged,
+    moments,
+    rise,
+    since,
+)
 from perennial.monitoring.harm import game
-from perennial.wire.counts import Labels
 
 from . import worlds
 
@@ -44,9 +56,8 @@ def test_the_order_in_which_labels_come_makes_no_difference(made: list[tuple[flo
 
 
 def test_what_is_older_than_all_that_is_known_is_kept_too() -> None:
-    course = credit(windows(3), [(-5.0, [1, 0]), (1e6, [0, 2])])
-    assert [span.opened for span in course.spans] == [-5.0, 300.0, 600.0, 900.0]
-    assert [span.cells for span in course.spans] == [[1, 0], [], [], [0, 2]]
+    course = credit(Course((Span(300.0), Span(600.0))), [(100.0, [1, 0]), (1e6, [0, 2])])
+    assert course.spans == (Span(100.0, [1, 0]), Span(600.0, [0, 2]))
 
 
 def test_labels_before_the_first_window_have_a_span() -> None:
@@ -61,7 +72,7 @@ def test_nothing_was_predicted_while_nothing_was_asked() -> None:
 
 
 def test_memory_is_bounded_and_the_finer_the_newer() -> None:
-    total = 20_000
+    total = 5_000
     course = windows(total, credit(Course(), [(1.0, [3, 4])]))
     assert len(course.spans) == SPANS
     opened = [span.opened for span in course.spans]
@@ -87,6 +98,49 @@ def test_predictions_from_before_are_shown_and_not_judged() -> None:
     assert course.spans[0].cells == [0, 14]
     found = rise(course, RULES)
     assert (found.since, found.labels) == (PERIOD * 4, 4)
+
+
+def _in_judged(course: Course) -> int:
+    return sum(sum(span.cells) for span in course.spans if span.opened >= course.begun)
+
+
+@example([("anew", 1.0, 0.0), ("close", 0.0, 2.0), ("credit", 0.0, 1.0)])
+@given(st.lists(st.tuples(st.sampled_from(["credit", "anew", "close"]), st.floats(0, 100), st.floats(0, 100))))
+def test_no_span_has_predictions_that_are_judged_and_others(steps: list[tuple[str, float, float]]) -> None:
+    course = NONE
+    for kind, one, other in steps:
+        begun = course.begun
+        if kind == "anew":
+            course = anew(course, one)
+            assert course.begun == max(begun, one)
+        elif kind == "close":
+            course = close(course, min(one, other), max(one, other))
+        else:
+            before, made = _in_judged(course), [(one, [1]), (other, [1])]
+            course = credit(course, made)
+            assert _in_judged(course) - before == sum(judged(course, made))
+        opened = [span.opened for span in course.spans]
+        assert opened == sorted(set(opened))
+
+
+def test_harm_in_what_came_with_labels_from_before_is_dated() -> None:
+    """A monitor that was just made: no window has closed yet."""
+    course = credit(Course(begun=1000.0), [(900.0, [9, 0]), (1005.0, [0, 40])])
+    assert rise(course, RULES) == Rise(1000.0, 40, 1.0)
+    assert rise(close(course, 1000.0, 1060.0), RULES) == Rise(1000.0, 40, 1.0)
+
+
+def test_what_is_older_than_a_rise_does_not_end_it() -> None:
+    course = credit(NONE, [(1005.0, [0, 40])])
+    found = rise(course, RULES)
+    assert since(credit(course, [(1003.0, [0, 2])]), RULES, found.since) == Rise(1005.0, 42, 1.0)
+
+
+def test_a_pause_moves_no_date_that_is_kept() -> None:
+    begun = anew(windows(3), PERIOD * 3)
+    assert [span.opened for span in close(begun, 5000.0, 5300.0).spans][-2:] == [PERIOD * 3, 5300.0]
+    dated = close(windows(3), 5000.0, 5300.0, keep=[PERIOD * 3])
+    assert [span.opened for span in dated.spans][-2:] == [PERIOD * 3, 5300.0]
 
 
 @pytest.mark.parametrize("order", ["as they come", "newest first", "mixed"])
@@ -126,5 +180,6 @@ def test_a_cut_in_the_past_changes_nothing() -> None:
     assert cut(Course(), 10.0) == Course()
 
 
-def test_moments_are_the_middle_of_their_grain() -> None:
-    assert moments(Labels(loss={16: [1], 0: [2]}, grain=16)) == [(8.0, [2]), (24.0, [1])]
+def test_moments_are_the_middle_of_their_grain_and_not_to_come() -> None:
+    assert moments({16: "b", 0: "a"}, 16, 32.0) == [(8.0, "a"), (24.0, "b")]
+    assert moments({16: "b", 0: "a"}, 16, 20.0) == [(8.0, "a"), (20.0, "b")]

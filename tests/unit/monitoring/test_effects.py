@@ -75,6 +75,12 @@ def test_shares(column: Column, cut: CutKind, cells: list[int], kind: str, size:
     assert found.size == pytest.approx(size)
 
 
+def test_a_long_category_is_cut_short_in_words() -> None:
+    column = Categorical("c", ["x" * 5000, "ash"], [300, 700, 0, 0, 0])
+    found = _effect(column, CutKind.CATEGORY, [700, 300, 0, 0, 0])
+    assert found.words == f"30.0% -> 70.0% '{'x' * 59}…'; 70.0% -> 30.0% 'ash'"
+
+
 LIMITED = Numeric(
     "x",
     [-5.0, 0.0, 1.0, 2.0, 3.0, 4.0, float(np.nextafter(9.0, 10.0))],

@@ -4,6 +4,7 @@ counts.
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -11,6 +12,8 @@ from perennial.api.driftmonitor import DriftMonitorSpec
 from perennial.monitoring import judge
 from perennial.monitoring.checkpoint import Checkpoint, Judged
 from perennial.monitoring.verdict import Verdict
+from perennial.wire.counts import Labels, ModelCounts
+from perennial.wire.stats import Pairs
 
 from . import worlds
 
@@ -90,6 +93,17 @@ def test_what_a_mended_fault_brought_about_counts_for_nothing_however_late(serve
     assert served.harm.since == START + 49 * MINUTE
 
 
+def test_what_versions_say_of_each_other_in_a_fault_is_forgotten_with_it(served: Served) -> None:
+    """Harm was there before the fault, and the version before does without the column that is broken."""
+    served.minutes(10).minutes(10, missing=0.5)
+    assert served.checkpoint.triage.of("DataFault")
+    tally = msgspec.structs.replace(served.checkpoint.tally, pairs={worlds.OTHER_MODEL: Pairs(90, 80.0, 8.0, 72.0)})
+    served.checkpoint = msgspec.structs.replace(served.checkpoint, tallies={worlds.MODEL: tally})
+    served.minutes(20)
+    assert not served.checkpoint.triage.of("DataFault")
+    assert served.checkpoint.tally.pairs == {}
+
+
 def test_what_was_served_while_suspended_is_not_judged_by_late_labels(served: Served) -> None:
     served.minutes(10)
     served.checkpoint = judge.start(served.checkpoint, START + 10 * MINUTE)
@@ -105,3 +119,44 @@ def test_a_release_takes_what_was_served_for_normal(served: Served) -> None:
         served.labels(of=5, wrong=100)
     assert served.harm is None
     assert served.checkpoint.tally.labels == 4000
+
+
+def test_labels_that_waited_for_a_suspension_to_end_prove_nothing(served: Served) -> None:
+    """What they say could be dated nowhere."""
+    served.minutes(10).labels(of=11, wrong=10)
+    half = msgspec.structs.replace(served.checkpoint.tally, waiting=[0, 5000])
+    served.checkpoint = msgspec.structs.replace(served.checkpoint, tallies={worlds.MODEL: half})
+    served.checkpoint = judge.start(served.checkpoint, START + 11 * MINUTE)
+    served.minutes(3)
+    assert served.harm is None
+
+
+def test_a_model_that_comes_back_is_not_judged_by_labels_that_waited(served: Served) -> None:
+    served.minutes(10)
+    half = msgspec.structs.replace(served.checkpoint.tally, waiting=[0, 5000])
+    served.checkpoint = msgspec.structs.replace(served.checkpoint, tallies={worlds.MODEL: half})
+    away = judge.begin(served.checkpoint, Judged(worlds.OTHER_MODEL), None)
+    served.checkpoint = judge.begin(away, Judged(worlds.MODEL), served.reference)
+    served.minutes(3)
+    assert served.harm is None
+
+
+def test_a_release_holds_also_where_nothing_has_been_served_for_long(served: Served) -> None:
+    served.minutes(10)
+    served.checkpoint = msgspec.structs.replace(served.checkpoint, pods={})
+    served.checkpoint = judge.release(served.checkpoint, "token")
+    for _ in range(20):
+        served.labels(of=5, wrong=100)
+    assert served.harm is None
+
+
+def test_a_pod_that_ends_is_heard_though_it_was_sent_labels_of_the_version_that_follows(served: Served) -> None:
+    """The new version's reference is not here yet, and labels reach any pod."""
+    served.minutes(2)
+    after = judge.begin(served.checkpoint, Judged(worlds.OTHER_MODEL), None)
+    last = worlds.epoch(3, [0] * sum(column.cells for column in served.reference.columns), 70, start=START)
+    labels = ModelCounts(labels=Labels(loss={int(START): [3, 2]}))
+    last = msgspec.structs.replace(last, models={**last.models, worlds.OTHER_MODEL: labels})
+    after = judge.advance(after, SPEC, {"pod": worlds.answer(last)}, last.closed)
+    assert after.tallies[worlds.MODEL].rows == 2 * ROWS + 70
+    assert (after.tally.labels, after.tally.waiting) == (5, [3, 2])

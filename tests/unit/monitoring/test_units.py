@@ -123,6 +123,20 @@ def test_a_shift_is_hardly_ever_taken_for_one(seed: int, name: str, shift: float
     assert found is None or found.startswith("looks as if converted")
 
 
+def test_a_shift_is_hardly_ever_taken_for_a_change_of_sign(rng: np.random.Generator) -> None:
+    """But for one of what is symmetric to just opposite of zero."""
+    flipped = 0
+    for shape in ("normal", "laplace", "logistic", "exponential", "uniform", "lognormal"):
+        for _ in range(50):
+            values = getattr(rng, shape)(size=9000)
+            place, shift = rng.uniform(-3, 3) * values.std(), rng.uniform(-5, 5) * values.std()
+            known = values[:6000] + place
+            column = probed(Numeric("x", binning.equal_mass_edges(known), []), known, None)
+            now = counted(column, values[6000:] + place + shift)
+            flipped += "sign" in (changed_unit(column, now, np.array(column.counts)) or "")
+    assert flipped <= 300 / 100
+
+
 @example(1295426, "skewed", 116.0)
 @given(st.integers(0, 2**32), st.sampled_from(["skewed", "delay", "centred"]), st.floats(20, 5000))
 def test_a_large_factor_is_told_in_the_next_window_if_not_in_this_one(seed: int, name: str, factor: float) -> None:

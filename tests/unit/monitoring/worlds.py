@@ -90,7 +90,11 @@ def epoch(
     """Epoch `number` of a pod that closes one every so many seconds. The predictions that have labels were `made` in
     it, unless at another time."""
     moment = int(start + (number - 1) * seconds if made is None else made)
-    labels = Labels(loss={moment: list(losses)}, pairs=dict(pairs or {})) if losses else None
+    labels = (
+        Labels(loss={moment: list(losses)}, pairs={name: {moment: each} for name, each in (pairs or {}).items()})
+        if losses
+        else None
+    )
     counts = ModelCounts(rows=rows, cells=list(cells), labels=labels)
     return Epoch(
         number=number, opened=start + (number - 1) * seconds, closed=start + number * seconds, models={model: counts}

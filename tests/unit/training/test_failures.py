@@ -42,6 +42,12 @@ def disrupted(reason: str) -> dict[str, Any]:
     [
         (ended(137, reason="OOMKilled"), "OutOfMemory", "limit of 64Mi (OOMKilled)", 137),
         (ended(137), "OutOfMemory", "most likely above its memory limit of 64Mi", 137),
+        (
+            ended(137, reason="ContainerStatusUnknown", message="The container could not be located"),
+            "Crashed",
+            "could not be located",
+            137,
+        ),
         (ended(1, message="ValueError: no rows"), "Crashed", "code 1; its last lines: ValueError: no rows", 1),
         (ended(139), "Crashed", "code 139 (killed by signal 11)", 139),
         (ended(64, message="column x is missing"), "BadData", "column x is missing", 64),

@@ -43,7 +43,8 @@ def compared(handed: Iterable[Handed], model: str) -> str | None:
     labelled: Counter[str] = Counter()
     for each in (epoch for answers in handed for answer in answers.answers.values() for epoch in answer.epochs):
         labels = each.models[model].labels if model in each.models else None
-        labelled.update({digest: pairs.labelled for digest, pairs in labels.pairs.items()} if labels else {})
+        for digest, pairs in labels.pairs.items() if labels else ():
+            labelled[digest] += sum(each.labelled for each in pairs.values())
     return next((digest for digest, _ in labelled.most_common(1)), None)
 
 

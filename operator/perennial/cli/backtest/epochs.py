@@ -91,13 +91,15 @@ class _Counter:
             grain=max(int(closed - opened), 1),
             by_score=count_cells(score[labels.positive[part]], self._score_cells).tolist(),
             score=count_cells(score, self._score_cells).tolist(),
-            pairs=self._pairs(labels.losses[part], labels.previous[part]),
+            pairs=self._pairs(labels.losses[part], labels.previous[part], int(opened)),
         )
 
-    def _pairs(self, losses: NDArray[np.float64], previous: NDArray[np.float64]) -> dict[str, Pairs]:
+    def _pairs(
+        self, losses: NDArray[np.float64], previous: NDArray[np.float64], opened: int
+    ) -> dict[str, dict[int, Pairs]]:
         known = ~np.isnan(previous)
         if self._previous is None or not known.any():
             return {}
         mine, its = losses[known], previous[known]
         pairs = Pairs(len(mine), float(mine.sum()), float(its.sum()), float(np.square(mine - its).sum()))
-        return {self._previous: pairs}
+        return {self._previous: {opened: pairs}}

@@ -236,7 +236,7 @@ def _paired(handed: Handed, model: str, back: Request) -> Pairs:
     for epoch in (epoch for answer in handed.answers.values() for epoch in answer.epochs):
         labels = epoch.models[model].labels if model in epoch.models else None
         if labels is not None and back.back is not None:
-            pairs += labels.pairs.get(back.back.sha256, Pairs())
+            pairs = sum(labels.pairs.get(back.back.sha256, {}).values(), pairs)
     return pairs
 
 

@@ -114,7 +114,7 @@ class Reader:
                 for cell, count in enumerate(cells):
                     self.labels[digest, second, cell] += count
             for companion, pairs in (counts.labels.pairs if counts.labels else {}).items():
-                self.pairs[digest, companion] += pairs.labelled
+                self.pairs[digest, companion] += sum(each.labelled for each in pairs.values())
 
 
 def issued(id_: int) -> int:
@@ -302,6 +302,19 @@ def test_without_acknowledgement_the_open_epoch_goes_on(pod: Pod) -> None:
     assert after[0].models[OWN].rows == 2 * KEPT
 
 
+def test_labels_of_many_moments_that_nobody_takes_wait_together(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One answer has to hold all that waits: a reader that could not take it would never take anything."""
+    monkeypatch.setattr(module, "KEPT_MOMENTS", 3)
+    for id_ in range(1, 11):
+        pod.book.label(dataclasses.replace(label(id_), issued=id_))
+        answer = pod.book.take(Take())
+    assert [epoch.number for epoch in answer.epochs] == [1, 2, 3]
+    rest = pod.book.take(Take(pod.mapped.incarnation, 3)).epochs
+    assert [
+        sum(map(sum, made.labels.loss.values())) for made in (epoch.models[OWN] for epoch in rest) if made.labels
+    ] == [7]
+
+
 def test_a_full_ledger_closes_into_one_unsent_epoch(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LABELS", 10)
     for id_ in range(1, 36):
@@ -318,7 +331,8 @@ def test_labels_of_very_many_moments_come_by_longer_ones(pod: Pod, monkeypatch: 
     monkeypatch.setattr(ledgers, "MOMENTS", 8)
     monkeypatch.setattr(module, "LABELS", 10)
     for id_ in range(1, 41):
-        assert pod.book.label(dataclasses.replace(label(id_, wrong=id_ > 30), issued=1_000 + id_))
+        late = label(id_, wrong=id_ > 30, companion=COMPANION)
+        assert pod.book.label(dataclasses.replace(late, issued=1_000 + id_))
     pod.kill()
     [epoch] = pod.book.take(Take()).epochs
     labels = epoch.models[OWN].labels
@@ -328,6 +342,8 @@ def test_labels_of_very_many_moments_come_by_longer_ones(pod: Pod, monkeypatch: 
         start: len(set(range(start, start + 8)) & set(range(1_001, 1_041))) for start in range(1_000, 1_041, 8)
     }
     assert np.sum(list(labels.loss.values()), axis=0).tolist() == [30, 10]
+    paired = {start: pairs.labelled for start, pairs in labels.pairs[COMPANION].items()}
+    assert paired == {start: sum(cells) for start, cells in labels.loss.items()}
 
 
 def test_paired_losses_are_of_this_companion_only(pod: Pod) -> None:
@@ -342,7 +358,10 @@ def test_paired_losses_are_of_this_companion_only(pod: Pod) -> None:
     [epoch] = pod.book.take(Take()).epochs
     labels = epoch.models[OWN].labels
     assert labels is not None
-    assert labels.pairs == {COMPANION: totals.pairs, RETIRED: Pairs(1)}
+    assert {name: sum(made.values(), Pairs()) for name, made in labels.pairs.items()} == {
+        COMPANION: totals.pairs,
+        RETIRED: Pairs(1),
+    }
 
 
 def test_a_reader_is_waited_for_only_when_it_came_lately(pod: Pod) -> None:

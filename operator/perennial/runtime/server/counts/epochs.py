@@ -24,6 +24,9 @@ from perennial.wire.stats import Pairs
 KEPT = 8
 """Epochs kept unacknowledged. With so many waiting no further one is closed: the open one goes on."""
 
+KEPT_MOMENTS = 4 * labels.MOMENTS
+"""The same for labels of predictions of so many moments: some 3 MiB, of 8 that a reader takes at once."""
+
 READER_GONE_SECONDS = 600.0
 
 
@@ -127,7 +130,7 @@ class Book:
         if take.incarnation == self._state.incarnation:
             self._forget(take.acknowledge)
         self._state.taken = self._clock()
-        if sum(waiting.sent for waiting in self._state.waiting) < KEPT:
+        if self._has_room():
             self.close()
             for waiting in self._state.waiting:
                 waiting.sent = True
@@ -160,6 +163,11 @@ class Book:
         state.labelled = self._ledger.written
         state.totals = msgspec.structs.replace(self._totals)
         self._open_labels = {}
+
+    def _has_room(self) -> bool:
+        sent = [waiting.epoch for waiting in self._state.waiting if waiting.sent]
+        labelled = [counts.labels for epoch in sent for counts in epoch.models.values() if counts.labels]
+        return len(sent) < KEPT and sum(len(each.loss) for each in labelled) < KEPT_MOMENTS
 
     def _models(self, counted: NDArray[np.int64], unread: int) -> dict[str, ModelCounts]:
         models = {digest: ModelCounts(labels=counts) for digest, counts in self._open_labels.items()}

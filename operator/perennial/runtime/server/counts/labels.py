@@ -7,8 +7,10 @@ the newest records was already answered.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from operator import add as plus
+from typing import TypeVar
 
 import numpy as np
 
@@ -108,9 +110,10 @@ def add(counts: wire.Labels, label: Label) -> None:
     """Count one label."""
     moment = label.issued - label.issued % counts.grain
     _increment(counts.loss.setdefault(moment, []), label.loss_cells, label.loss_cell)
-    _coarsen(counts)
     if label.companion:
-        counts.pairs[label.companion] = counts.pairs.get(label.companion, Pairs()) + label.pair
+        paired = counts.pairs.setdefault(label.companion, {})
+        paired[moment] = paired.get(moment, Pairs()) + label.pair
+    _coarsen(counts)
     if not label.score_cells:
         return
     _increment(counts.score, label.score_cells, label.score_cell)
@@ -119,31 +122,41 @@ def add(counts: wire.Labels, label: Label) -> None:
 
 def merge(first: wire.Labels, second: wire.Labels) -> wire.Labels:
     """Both, by moments that are as long as the longer ones of either."""
-    paired = {**first.pairs, **second.pairs}
+    grain = max(first.grain, second.grain)
     merged = wire.Labels(
-        loss=by_moment([first.loss, second.loss], grain := max(first.grain, second.grain)),
+        loss=_by_moment([first.loss, second.loss], grain, summed),
         grain=grain,
         by_score=summed(first.by_score, second.by_score),
         score=summed(first.score, second.score),
-        pairs={name: first.pairs.get(name, Pairs()) + second.pairs.get(name, Pairs()) for name in paired},
+        pairs={
+            name: _by_moment([first.pairs.get(name, {}), second.pairs.get(name, {})], grain, plus)
+            for name in first.pairs | second.pairs
+        },
     )
     _coarsen(merged)
     return merged
 
 
-def by_moment(counts: Iterable[dict[int, list[int]]], grain: int) -> dict[int, list[int]]:
-    """Cells by moments of so many seconds."""
-    by: dict[int, list[int]] = {}
-    for start, cells in (item for each in counts for item in each.items()):
+CountT = TypeVar("CountT")
+
+
+def _by_moment(
+    counts: Iterable[dict[int, CountT]], grain: int, join: Callable[[CountT, CountT], CountT]
+) -> dict[int, CountT]:
+    """Counts by moments of so many seconds."""
+    by: dict[int, CountT] = {}
+    for start, one in (item for each in counts for item in each.items()):
         moment = start - start % grain
-        by[moment] = summed(by.get(moment, []), cells)
+        by[moment] = join(by[moment], one) if moment in by else one
     return by
 
 
 def _coarsen(counts: wire.Labels) -> None:
+    """Rows that the companion has scored too are some of all: they have no more moments than these."""
     while len(counts.loss) > MOMENTS:
         counts.grain *= 2
-        counts.loss = by_moment([counts.loss], counts.grain)
+        counts.loss = _by_moment([counts.loss], counts.grain, summed)
+        counts.pairs = {name: _by_moment([made], counts.grain, plus) for name, made in counts.pairs.items()}
 
 
 def _increment(cells: list[int], length: int, cell: int, by: int = 1) -> None:
