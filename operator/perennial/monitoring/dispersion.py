@@ -145,7 +145,9 @@ class Dispersion:
             if not len(of_kind):
                 continue
             processes = of_kind[:, None], own[of_kind]
-            seen = _Seen(squares[of_kind], told[of_kind], relative[of_kind], kinds[of_kind] == kind)
+            speaking = kinds[of_kind] == kind
+            voice = _voices(layout.column[chosen[of_kind]], relative[of_kind] * speaking)
+            seen = _Seen(squares[of_kind], told[of_kind], relative[of_kind], voice, speaking)
             self._posterior[processes] = _posterior(likelihood[processes], ahead[processes], seen)
 
     def of(self, rows: Floats, crowds: Floats | None) -> Floats:
@@ -265,11 +267,12 @@ def _processes(fainter: NDArray[np.intp]) -> NDArray[np.intp]:
 @dataclass(frozen=True)
 class _Seen:
     """Of units, all of shape [units]: the sum of their squares, of how many pairs it is, how far they waver in relation
-    to others, and which of them say what is common."""
+    to others, their share in what their column says, and which of them say what is common."""
 
     squares: Floats
     told: Floats
     relative: Floats
+    voice: Floats
     speaking: Bools
 
 
@@ -302,17 +305,19 @@ def _posterior(likelihood: Floats, ahead: Floats, seen: _Seen) -> Floats:
     evidence = alone.sum(axis=1)
     excess = (seen.squares / np.maximum(seen.told, 1) - 1) / seen.relative
     says = seen.told * seen.relative**2
-    most = heard & (says >= np.median(says[heard]))
-    sharing = most & (excess <= np.median(excess[most]))
+    most = heard & (says >= -_half(-says[heard], seen.voice[heard]))
+    sharing = most & (excess <= _half(excess[most], seen.voice[most]))
     own = np.zeros(len(likelihood))
+    voices = seen.voice * heard
     for _ in range(ROUNDS):
-        many = says[sharing].sum() / says[sharing].max()
-        shown = likelihood[sharing].sum(axis=0) / (1 + TOGETHER * (many - 1))
-        against = (ahead - ahead[:, :1])[sharing].sum(axis=0) / (1 + AHEAD * (many - 1))
+        voice, said = seen.voice[sharing], (seen.voice * says)[sharing]
+        many = said.sum() / said.max()
+        shown = voice @ likelihood[sharing] / (1 + TOGETHER * (many - 1))
+        against = voice @ (ahead - ahead[:, :1])[sharing] / (1 + AHEAD * (many - 1))
         common = _normalised(np.log(prior) + shown + np.minimum(against, 0.0))
         better = np.minimum(evidence / np.maximum(likely @ common, _TINY), MOST)
-        others = (own * heard).sum() - own * heard
-        odds = (BY_THEMSELVES + others) / np.maximum(heard.sum() - 1 - others, 1.0) * better
+        others = (own * voices).sum() - own * voices
+        odds = (BY_THEMSELVES + others) / np.maximum(voices.sum() - 1 - others, 1.0) * better
         own = np.where(better < OWN, 0.0, odds / (1 + odds))
         sharing = heard & (own < 1 / 2)
         if not sharing.any():
@@ -321,6 +326,24 @@ def _posterior(likelihood: Floats, ahead: Floats, seen: _Seen) -> Floats:
     posterior: Floats = (1 - own)[:, None] * common
     posterior += alone * (own / evidence)[:, None]
     return posterior
+
+
+def _voices(column: NDArray[np.intp], relative: Floats) -> Floats:
+    """How much of what its column says each unit does [units]: a text of a hundred categories is one column that may
+    waver, and its common ones show it."""
+    weight = relative**2
+    of_column = np.bincount(column, weight)[column]
+    voices: Floats = np.divide(weight, of_column, out=np.zeros_like(weight), where=of_column > 0)
+    return voices
+
+
+def _half(values: Floats, voice: Floats) -> float:
+    """The least value up to which half of the voices lie."""
+    order = np.argsort(values)
+    voice = voice[order]
+    before = np.cumsum(voice) - voice
+    last = np.flatnonzero(before < voice.sum() / 2)[-1]
+    return float(values[order[last]])
 
 
 def _prior(processes: int) -> Floats:

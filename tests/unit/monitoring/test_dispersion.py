@@ -294,6 +294,29 @@ def test_rare_categories_do_not_hide_that_others_waver(rng: np.random.Generator)
     assert _level(layout, beside) == pytest.approx(_level(numbers, alone), rel=0.05)
 
 
+@pytest.mark.parametrize("seed", [1, 3])
+def test_long_texts_do_not_outvote_what_else_wavers(seed: int) -> None:
+    """All waver by one rule, of which a hundred rare categories show next to nothing: they are two columns."""
+    rng = np.random.default_rng(seed)
+    few = {"a": 0.4, "b": 0.3, "c": 0.15, "d": 0.1, "e": 0.05}
+    many = {f"code {place}": 1 / (place + 3) for place in range(64)}
+    shares = [{"yes": 0.3, "no": 0.7}] * 2 + [few] * 2 + [many] * 2
+    columns = [worlds.categorical(f"c{place}", share, rows=50_000) for place, share in enumerate(shares)]
+    means = _wavering(rng, 200, len(columns), 0.05, 0.6)
+    cells = []
+    for column, share, mean in zip(columns, shares, means.T, strict=True):
+        ends = norm.ppf(np.cumsum([*share.values()])[:-1] / sum(share.values()))
+        below = norm.cdf(ends - mean[:, None])
+        counts = rng.multinomial(ROWS, np.diff(below, axis=1, prepend=0.0, append=1.0))
+        cells += [counts, np.zeros((len(counts), column.cells - len(share)), np.int64)]
+    lengths = np.array(LENGTHS) * float(ROWS)
+    short, whole = Layout(columns[:4]), Layout(columns)
+    counted = np.concatenate(cells, axis=1)
+    alone = Dispersion(short, of_blocks(short, np.concatenate(cells[:8], axis=1))).at(lengths)
+    beside = Dispersion(whole, of_blocks(whole, counted)).at(lengths)
+    assert beside[:, : alone.shape[1]] == pytest.approx(alone, rel=0.1)
+
+
 def test_a_share_wavers_the_less_the_rarer_it_is(rng: np.random.Generator) -> None:
     """Cuts of something normal that wavers: what its categories show of it together is said of each."""
     categories = {"half": 0.5, "fifth": 0.2, "tenth": 0.1, "rare": 0.02, "other": 0.18}
