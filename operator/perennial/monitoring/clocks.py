@@ -23,7 +23,7 @@ NARROW = 1 / 4
 APART = 1 / 2
 """Of how much windows and baseline vary together: what is within windows at most, where these differ."""
 
-FEW = 2
+FEW = 4
 """The most windows of a bucket that tells what is within one."""
 
 
@@ -62,9 +62,10 @@ def _differ(column: Column, cells: slice, baseline: Counts, before: History) -> 
 
 
 def _within(column: Column, cells: slice, lately: History) -> float:
-    """How much values vary within a window."""
+    """How much values vary within a window. The widest is left out: a clock that begins anew has both ends in one."""
     few = [bucket for bucket in lately if bucket.windows <= FEW]
-    return float(np.mean([_spread(column, _shares(np.asarray(bucket.cells)[cells])) for bucket in few or lately]))
+    spreads = sorted(_spread(column, _shares(np.asarray(bucket.cells)[cells])) for bucket in few or lately)
+    return float(np.mean(spreads[:-1] or spreads))
 
 
 def _spread(column: Column, shares: Counts) -> float:

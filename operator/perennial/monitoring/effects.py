@@ -70,8 +70,8 @@ def effect(
     is_clock: bool = False,
 ) -> Effect:
     """The effect behind a peak. `now` are the counts of its stretch and `before` the baseline's, all columns of
-    both; `dispersion` is that of so long a stretch at the peak's cut. `on_its_way` is as in `on_their_way.py`, `is_clock` as
-    in `clocks.py`."""
+    both; `dispersion` is that of so long a stretch at the peak's cut. `on_its_way` is as in `on_their_way.py`,
+    `is_clock` as in `clocks.py`."""
     column = layout.columns[peak.column]
     cells = layout.slice(peak.column)
     kind = CutKind(int(layout.kind[peak.cut]))

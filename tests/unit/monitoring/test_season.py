@@ -124,6 +124,23 @@ def test_what_is_expected_is_the_stratified_sample(by_hour: dict[int, list[int]]
     assert (expected.n <= n * (1 + 1e-9)).all()
 
 
+def test_hours_that_spread_unlike_raise_no_alarm(rng: np.random.Generator) -> None:
+    """As a product with the hour does: half of the cuts are reached by one of the hours alone."""
+    x = worlds.numeric("x", rng)
+    layout = Layout([x])
+
+    def drawn(narrow: int, wide: int) -> Ints:
+        values = np.concatenate([rng.normal(scale=0.05, size=narrow), rng.normal(scale=2.0, size=wide)])
+        return np.bincount(np.searchsorted(x.edges, values, side="right"), minlength=x.cells)
+
+    season, total = season_of({0: drawn(12_000, 0).tolist(), 1: drawn(0, 12_000).tolist()})
+    normal = Normal(total, Dispersion(layout), Expectation(layout, season, total))
+    scan = Scan(layout, normal, drift_looks=10_000, fault_looks=10_000)
+    for narrow, wide in ((450, 50), (50, 450), (250, 250), (4500, 60)):
+        found = [scan.excess(scan.statistics(drawn(narrow, wide)[None], [{0: narrow, 1: wide}])) for _ in range(20)]
+        assert max(found) < 1.0
+
+
 @given(BY_HOUR)
 def test_traffic_as_it_was_is_expected_to_be_all_of_the_baseline(by_hour: dict[int, list[int]]) -> None:
     season, total = season_of(by_hour)
