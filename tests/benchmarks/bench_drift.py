@@ -1,6 +1,7 @@
-"""What watching costs: the scan of a window, and a whole look at the pods of a deployment.
+"""What watching costs: the scan of a window, a whole look at the pods of a deployment, and a million rows from the
+server's counting to a verdict, beside what others take for them.
 
-python -m tests.benchmarks.bench_drift
+python -m tests.benchmarks.bench_drift [--rows 1000000] [--alone]
 
 A reference of 10,000 rows fixes 32 equal-mass bins of 20 features and the score, and 16 of twelve joint columns, as a
 training run does. How often and how soon drift
@@ -9,14 +10,20 @@ is found is `bench_detection.py`'s.
 
 from __future__ import annotations
 
+import argparse
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.stats import ks_2samp, norm
 
 from perennial.api.driftmonitor import DriftMonitorSpec
 from perennial.monitoring import judge
@@ -24,10 +31,19 @@ from perennial.monitoring.checkpoint import Checkpoint, Judged, decode, encode
 from perennial.monitoring.dispersion import Dispersion
 from perennial.monitoring.history import Bucket, History, push, stretches
 from perennial.monitoring.scan import Normal, Scan
-from perennial.wire.counts import Epoch, Epochs, Labels, ModelCounts
+from perennial.runtime.server.counts import slot as slots
+from perennial.runtime.server.counts.epochs import Book
+from perennial.runtime.server.counts.mapped import Layout as Mapped
+from perennial.runtime.server.counts.mapped import open_counts
+from perennial.runtime.server.counts.tally import Tally
+from perennial.runtime.trainer import reference as trainer
+from perennial.runtime.trainer.metrics import Judged as Answers
+from perennial.wire.counts import Epoch, Epochs, Labels, ModelCounts, Take
 from perennial.wire.differences import of_blocks
 from perennial.wire.layout import Layout, reference_cells
 from perennial.wire.reference import Column, Loss, Numeric, Reference
+from perennial.wire.schema import Feature, Schema
+from tests.benchmarks import peers_drift
 
 FEATURES = 20
 REFERENCE_ROWS = 10_000
@@ -35,8 +51,14 @@ BINS = [*[32] * FEATURES, *[16] * 12, 32]
 """Of the features, the joint columns and the score."""
 LOOKS = 90 * 24 * 12
 """falseAlarmEvery: 90d with windows of 5 minutes."""
+AT_ONCE = 256
+"""Rows that a server answers at once."""
+PERIOD = 300.0
+CHANGED = 7
+"""The feature whose mean shifts in what is served."""
 
 Floats = NDArray[np.float64]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -151,9 +173,86 @@ def window_of(history: History) -> Bucket:
     return history[0]
 
 
+def rows_to_verdict(rows: int, *, alone: bool) -> None:
+    """So many rows, in one feature of which the mean is 0.2 sd higher than in as many that the reference is made of:
+    counted as a server does, joint columns and the mapped file included, handed over and judged as the operator does.
+    `alone` asks nobody else. Processor seconds of one thread."""
+    rng = np.random.default_rng(5)
+    before, served = (rng.normal(size=(rows, FEATURES)) for _ in range(2))
+    served[:, CHANGED] += 0.2
+    schema = Schema("regression", "y", [Feature(f"x{place}", "numeric") for place in range(FEATURES)], "value")
+    spent, reference = _timed(lambda: _reference(schema, before))
+    print(f"\n{rows:,} rows of {FEATURES} features to a verdict, the mean of x{CHANGED} 0.2 sd higher (target 1 CPU s)")
+    with tempfile.TemporaryDirectory() as folder:
+        counting, told = _timed(lambda: _counted(reference, schema, served, Path(folder)))
+    stored = encode(judge.begin(Checkpoint(), Judged(reference.model), reference))
+    judging, found = _timed(lambda: _verdict(stored, told))
+    print(f"  ours: {counting + judging:.2f} CPU s, of which {1e3 * judging:.0f} ms to judge; {found}")
+    print(f"  the reference, made once in training of {rows:,} rows, joint columns included: {spent:.1f} CPU s")
+    if alone:
+        return
+    spent, different = _timed(lambda: _different(before, served))
+    print(f"  scipy's ks_2samp of each feature: {spent:.1f} CPU s, {different} different by Bonferroni's bound")
+    seconds, memory, drifted = peers_drift.evidently_cost(before, served)
+    print(f"  {peers_drift.EVIDENTLY.replace('==', ' ')}: {seconds:.1f} CPU s, {memory:,} MiB; {drifted:g} drifted")
+
+
+def _reference(schema: Schema, rows: Floats) -> Reference:
+    table = pd.DataFrame(rows, columns=[feature.name for feature in schema.features])
+    answers = rows[:, 0] + rows[:, CHANGED]
+    truth = answers + np.random.default_rng(6).normal(size=len(rows))
+    held = trainer.HeldOut(table, table, Answers(truth, answers), timed=True)
+    return trainer.build(schema, held, "a" * 64)
+
+
+def _counted(reference: Reference, schema: Schema, rows: Floats, folder: Path) -> bytes:
+    """The answer of a pod that has counted these rows, as its control port gives it."""
+    tally = Tally(reference, schema)
+    mapped = open_counts(folder, Mapped(FEATURES, 0, tally.cells), reference.model)
+    slot = slots.claim(mapped, tally)
+
+    def read() -> NDArray[np.int64]:
+        slot.flush()
+        return slots.snapshot_all(mapped)
+
+    clock = count(1_000_000.0, PERIOD)
+    book = Book(mapped, read, clock.__next__)
+    for at in range(0, len(rows), AT_ONCE):
+        block = rows[at : at + AT_ONCE]
+        slot.add(block, None, block[:, 0] + block[:, CHANGED])
+    return msgspec.json.encode(book.take(Take()))
+
+
+def _verdict(stored: dict[str, str], told: bytes) -> str:
+    """What the operator says of a pod's answer, with what it has to write about it."""
+    spec = DriftMonitorSpec.model_validate({"deployment": "x", "baseline": {"from": "Training"}})
+    checkpoint = decode({"metadata": {"name": "x"}, "binaryData": stored})
+    answer = msgspec.json.decode(told, type=Epochs)
+    judged = judge.advance(checkpoint, spec, {"pod": answer}, now=answer.epochs[-1].closed)
+    encode(judged)
+    return "; ".join(f"{each.state} of {each.features[0].name}" for each in judged.triage.verdicts) or "nothing found"
+
+
+def _different(before: Floats, now: Floats) -> int:
+    """In how many features Kolmogorov and Smirnov's test finds a difference."""
+    columns = zip(before.T, now.T, strict=True)
+    return sum(bool(ks_2samp(*each).pvalue < 0.05 / FEATURES) for each in columns)
+
+
+def _timed(work: Callable[[], T]) -> tuple[float, T]:
+    started = time.process_time()
+    done = work()
+    return time.process_time() - started, done
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--rows", type=int, default=1_000_000, help="of which a verdict is reached")
+    parser.add_argument("--alone", action="store_true", help="do not ask others about these rows")
+    arguments = parser.parse_args()
     cost()
     look_cost()
+    rows_to_verdict(arguments.rows, alone=arguments.alone)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def report(case: Case, found: Found) -> bool:
     for state, row in found.states.items():
         print(f"  {state} by row {row:,}, dated to row {found.dated[state]:,}")
     wrong = found.wrong(case)
-    print("  " + ("; ".join(wrong) or f"as known: all above {SURELY} found, none below {HARDLY}, silence before"))
+    print("  " + ("; ".join(wrong) or f"as known: in time, all above {SURELY}, none below {HARDLY}, silence before"))
     return not wrong
 
 

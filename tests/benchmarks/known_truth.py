@@ -60,23 +60,34 @@ class Tables:
 @dataclass(frozen=True)
 class Case:
     """A data set: until row `change` of production it is as the reference was, from there on it is not; None: it
-    always is. `harmful` is whether the model's loss rises, `suspect` whether its scores can tell."""
+    always is.
+
+    By row `by`, or the end of the window that holds it, every column of `changed` must have been named, every column
+    that differs by SURELY called material, and harm suspected where scores can tell (`suspect`); by row `proved` harm
+    is to be proved, None: the loss does not rise. What is found must be dated to the window in which the change begins.
+    """
 
     name: str
     tables: Callable[[], Tables]
     change: int | None
-    harmful: bool = True
+    by: int = 0
+    changed: tuple[str, ...] = ()
+    proved: int | None = None
     suspect: bool = False
     regression: bool = False
     rows: int = 1000
 
 
+HARM = ("HarmSuspected", "Harm")
+
+
 @dataclass
 class Found:
     """By which row each state was first found, to which it was dated then, and by which each feature was first named in
-    it. `truth` has how much each column
-    differs from the reference after the change, `loss` the mean loss after it and what is tolerated."""
+    it, in windows of so many rows. `truth` has how much each column differs from the reference after the change, `loss`
+    the mean loss after it and what is tolerated."""
 
+    rows: int
     states: dict[State, int] = field(default_factory=dict)
     dated: dict[State, int] = field(default_factory=dict)
     features: dict[tuple[State, str], int] = field(default_factory=dict)
@@ -87,23 +98,42 @@ class Found:
         return {name: row for (each, name), row in self.features.items() if each == state}
 
     def wrong(self, case: Case) -> list[str]:
-        """What was said and is not true, or is true and was not said."""
-        drift, said = self.named("Drift"), {name for _, name in self.features}
+        """What was said and is not true, or is true and was not said in time."""
+        drift = self.named("Drift")
+        said = {name: min(rows) for name, rows in self._rows().items()}
         joint = {name for name in self.truth if " * " in name or name.startswith("(")} - {SCORE}
-        missed = [
-            name for name, size in self.truth.items() if size >= SURELY and name not in drift and name not in joint
-        ]
-        false = [name for name in said if self.truth.get(name, 0.0) <= HARDLY]
-        early = [state for state, row in self.states.items() if case.change is None or row <= case.change]
-        expected = {"Harm": case.harmful, "HarmSuspected": case.suspect}
-        states = [state for state, there in expected.items() if (state in self.states) != there]
+        surely = [name for name, size in self.truth.items() if size >= SURELY and name not in joint]
+        due: dict[State, int] = {"HarmSuspected": case.by} if case.suspect else {}
+        due |= {"Harm": case.proved} if case.proved else {}
         told: dict[str, list[str]] = {
-            "not found": missed,
-            "said and not so": false,
-            "said too early": [*early],
-            "not as known": states,
+            "not found in time": [
+                *(name for name in surely if self._late(drift.get(name), case.by)),
+                *(name for name in case.changed if self._late(said.get(name), case.by)),
+                *(state for state, by in due.items() if self._late(self.states.get(state), by)),
+            ],
+            "said and not so": [
+                *(name for name in said if self.truth.get(name, 0.0) <= HARDLY),
+                *(state for state in self.states if state in HARM and state not in due),
+            ],
+            "said too early": [
+                state for state, row in self.states.items() if case.change is None or row <= case.change
+            ],
+            "dated wrongly": [
+                f"{state} to row {row:,}"
+                for state, row in self.dated.items()
+                if case.change is not None and not row <= case.change < row + self.rows
+            ],
         }
         return [f"{words}: {', '.join(each)}" for words, each in told.items() if each]
+
+    def _late(self, row: int | None, by: int) -> bool:
+        return row is None or row - self.rows >= by
+
+    def _rows(self) -> dict[str, list[int]]:
+        rows: dict[str, list[int]] = {}
+        for (_, name), row in self.features.items():
+            rows.setdefault(name, []).append(row)
+        return rows
 
 
 def watch(case: Case, rows: int | None = None) -> Found:
@@ -121,7 +151,7 @@ def watch(case: Case, rows: int | None = None) -> Found:
     )
     counted = _Counted(made, schema, tables.now, case)
     checkpoint = judge.begin(Checkpoint(), Judged(MODEL), made)
-    found = Found()
+    found = Found(size)
     if case.change is not None:
         found.truth = _differences(made, counted.cells(case.change, len(tables.now)))
         after = np.asarray(made.loss.values)[counted.losses[case.change :]]
@@ -292,28 +322,38 @@ def _flights() -> Tables:
     return Tables(*(rows.reset_index(drop=True) for rows in (table[part : 2 * part], table[2 * part :])))
 
 
+_LOAN = ("car_value", "salary_range", "loan_length", "repaid_loan_on_prev_car")
+_SAMPLE = ("distance_from_office", "salary_range", "public_transportation_cost", "wfh_prev_workday")
+
 CASES = (
     Case(
         "synthetic car loan",
         _nannyml("synthetic_car_loan", "synthetic_car_loan_analysis_target.csv", "repaid", "y_pred_proba", "y_pred"),
         change=25_000,
+        by=26_000,
+        changed=_LOAN,
+        proved=33_000,
         suspect=True,
     ),
     Case(
         "synthetic sample",
         _nannyml("synthetic_sample", "synthetic_sample_analysis_gt.csv", "work_home_actual", "y_pred_proba", "y_pred"),
         change=25_000,
+        by=26_000,
+        changed=_SAMPLE,
+        proved=30_000,
         suspect=True,
     ),
     Case(
         "synthetic regression",
         _nannyml("regression_synthetic", "regression_synthetic_analysis_targets.csv", "y_true", "y_pred", "y_pred"),
         change=30_000,
-        harmful=False,
+        by=31_000,
+        changed=("car_age", "accident_count"),
         regression=True,
     ),
-    Case("SEA, another threshold", _river("SEA", 1, 2), change=8_000),
-    Case("Agrawal, another rule", _river("Agrawal", 0, 2), change=8_000),
-    Case("STAGGER, another rule", _river("STAGGER", 0, 2), change=8_000),
-    Case("flights of spring in no order", _flights, change=None, harmful=False, regression=True),
+    Case("SEA, another threshold", _river("SEA", 1, 2), change=8_000, proved=9_000),
+    Case("Agrawal, another rule", _river("Agrawal", 0, 2), change=8_000, proved=9_000),
+    Case("STAGGER, another rule", _river("STAGGER", 0, 2), change=8_000, proved=9_000),
+    Case("flights of spring in no order", _flights, change=None, regression=True),
 )

@@ -4,11 +4,13 @@ operator as a process behind it."""
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,12 +22,15 @@ import aiohttp
 import yaml
 from aiohttp import web
 
+from perennial.kube.cache import Caches
 from perennial.kube.client import Client
 from perennial.kube.connection import Connection
+from perennial.kube.engine import Engine
 from perennial.kube.errors import AlreadyExists, NotFound
+from perennial.kube.events import Recorder
 from perennial.kube.plan import Manifest, Resource
 from perennial.kube.resources import CONFIGMAPS
-from tests.oracles.toy import SHELVES
+from tests.oracles.toy import SHELVES, ShelfController
 
 ROOT = Path(__file__).parents[2]
 CRDS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False)
@@ -124,7 +129,13 @@ class FaultProxy:
             query["resourceVersion"] = "1"
         return await self._forward(request, query)
 
-    async def _forward(self, request: web.Request, query: dict[str, str]) -> web.StreamResponse:
+    async def carry_out(self, request: web.Request) -> None:
+        """Pass it on, and keep the answer."""
+        async with self._carried_out(request, dict(request.query)) as real:
+            await real.read()
+
+    @asynccontextmanager
+    async def _carried_out(self, request: web.Request, query: dict[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
         url = f"{self._connection.host}{request.path}?{urlencode(query)}"
         headers = {name: request.headers[name] for name in ("Accept", "Content-Type") if name in request.headers}
         limits = aiohttp.ClientTimeout(total=None)
@@ -133,6 +144,10 @@ class FaultProxy:
             request.method, url, headers=headers, data=body, limits=limits
         ) as real:
             self.asked.append(Asked(request.method, request.path, query, real.status))
+            yield real
+
+    async def _forward(self, request: web.Request, query: dict[str, str]) -> web.StreamResponse:
+        async with self._carried_out(request, query) as real:
             response = web.StreamResponse(status=real.status)
             for name in ("Content-Type", "Retry-After"):
                 if name in real.headers:
@@ -160,6 +175,46 @@ def answering(code: int, reason: str = "Reason", **headers: str) -> Callable[[we
         "message": "played",
     }
     return lambda _: web.json_response(body, status=code, headers=headers)
+
+
+class Silence:
+    """A fault: of each request but watches the first is never answered. `carry_out` does with it what is to be done."""
+
+    def __init__(self, carry_out: Callable[[web.Request], Awaitable[None]] | None = None) -> None:
+        self._carry_out = carry_out
+        self.met: Counter[tuple[str, str, str]] = Counter()
+        """How often the same was asked for: by method, path, and name where the path has none."""
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse | None:
+        if request.query.get("watch"):
+            return None
+        metadata = json.loads(await request.read() or b"{}").get("metadata", {})
+        asked = request.method, request.path, metadata.get("name", "")
+        self.met[asked] += 1
+        if self.met[asked] > 1:
+            return None
+        if self._carry_out:
+            await self._carry_out(request)
+        return await asyncio.Future()  # until who asked goes
+
+
+@asynccontextmanager
+async def impatient(proxy: FaultProxy, namespace: str, folder: Path, patience: float) -> AsyncIterator[None]:
+    """The engine with the toy kind, in this process, which waits so many seconds for an answer. It knows the shelves
+    that are there when it begins."""
+    kubeconfig = folder / "kubeconfig-impatient"
+    kubeconfig.write_text(yaml.safe_dump(_kubeconfig(proxy.port)))
+    client = Client(await Connection.open(str(kubeconfig)), timeout=patience)
+    caches = Caches()
+    controllers = {"shelf": ShelfController(caches)}
+    engine = Engine(client, caches, controllers, Recorder(client, "perennial", "impatient"), namespaces=[namespace])
+    await engine.fill()
+    running = asyncio.create_task(engine.run())
+    try:
+        yield
+    finally:
+        await engine.stop(running)
+        await client.close()
 
 
 class ToyOperator:

@@ -25,7 +25,17 @@ from perennial.kube.plan import Manifest
 from perennial.kube.resources import CONFIGMAPS, CONTROLLERREVISIONS, EVENTS, LEASES, PERSISTENTVOLUMECLAIMS
 from tests.oracles.toy import SHELVES
 
-from .engine_scene import FaultProxy, Library, ToyOperator, answering, install_shelves, proxied, until
+from .engine_scene import (
+    FaultProxy,
+    Library,
+    Silence,
+    ToyOperator,
+    answering,
+    impatient,
+    install_shelves,
+    proxied,
+    until,
+)
 
 MakeOperator = Callable[..., ToyOperator]
 
@@ -223,6 +233,22 @@ async def test_an_answer_that_is_lost_makes_nothing_twice(
     make_operator()
     await library.put("a", one="x", two="y", three="z")
     await library.says("a", books=["a-one", "a-three", "a-two"], problems=[], within=60)
+
+
+@pytest.mark.parametrize("carried_out", [False, True])
+async def test_requests_that_are_never_answered_are_given_up(
+    library: Library, proxy: FaultProxy, tmp_path: Path, carried_out: bool
+) -> None:
+    """The first list of each resource, and each write's first attempt: made again where the server did not hear of it,
+    and found to be done where it did."""
+    silence = Silence(proxy.carry_out if carried_out else None)
+    await library.put("a", one="x", two="y")
+    proxy.fault = silence
+    async with impatient(proxy, library.namespace, tmp_path, patience=2.0):
+        await library.says("a", books=["a-one", "a-two"], problems=[], within=60)
+    assert await library.books() == {"a-one": {"x": "text"}, "a-two": {"y": "text"}}
+    unanswered = {(method, path.rsplit("/", 1)[-1]) for method, path, _ in silence.met}
+    assert {("GET", "shelves"), ("GET", "configmaps"), ("POST", "configmaps"), ("PUT", "status")} <= unanswered
 
 
 async def test_a_refusal_is_told_with_the_servers_words(library: Library, make_operator: MakeOperator) -> None:

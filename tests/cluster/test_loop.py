@@ -188,9 +188,19 @@ def changed_source(folder: Path) -> Path:
     edit(source / "perennial/serving/builders/template.py", "GRACE_SECONDS = 30", "GRACE_SECONDS = 40")
     token = '"automountServiceAccountToken": bool(account),'
     edit(source / "perennial/pods/template.py", token, f'"hostname": "later", {token}')
-    edit(source / "perennial/api/trainingjob.py", "= 24", "= 12")
     shutil.copytree(REPOSITORY / "crds", folder / "crds")
-    edit(folder / "crds/perennial.dev_trainingjobs.yaml", "default: 24", "default: 12")
+    training, serving = source / "perennial/api/trainingjob.py", source / "perennial/api/modeldeployment.py"
+    edit(training, "= 24", "= 12")
+    # What the digests cover: a stored object has the old default, which is left out of them for ever.
+    edit(training, "fraction: Annotated[float, Gt(0), Lt(1)] = 0.25", "fraction: Annotated[float, Gt(0), Lt(1)] = 0.5")
+    edit(serving, 'requests={"cpu": "100m", "memory": "256Mi"}', 'requests={"cpu": "120m", "memory": "300Mi"}')
+    kinds = folder / "crds/perennial.dev_trainingjobs.yaml"
+    edit(kinds, "default: 24", "default: 12")
+    edit(kinds, "default: 0.25", "default: 0.5")
+    edit(kinds, "fraction: 0.25", "fraction: 0.5")
+    deployments = folder / "crds/perennial.dev_modeldeployments.yaml"
+    edit(deployments, "cpu: 100m", "cpu: 120m")
+    edit(deployments, "memory: 256Mi", "memory: 300Mi")
     return source
 
 

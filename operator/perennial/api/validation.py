@@ -6,7 +6,8 @@ ends here, as the `InvalidSpec` reason of a condition and never as an exception 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -33,20 +34,36 @@ def parse_spec(model: type[ModelT], manifest: Mapping[str, Any]) -> ModelT:
 
 
 def unknown_fields(parsed: Model, given: Mapping[str, Any], path: str) -> list[str]:
-    """Paths of what was given and is no field: what the API server would have refused or dropped."""
-    return list(_unread(given, parsed.to_manifest(), path))
+    """Paths of what was given and is no field, with the field that may be meant: what the API server would have refused
+    or dropped."""
+    return list(_unread(given, parsed, parsed.to_manifest(), path))
 
 
-def _unread(given: Any, read: Any, path: str) -> Iterator[str]:
+def _unread(given: Any, parsed: Any, read: Any, path: str) -> Iterator[str]:
+    """`read` is what of `given` stands in `parsed`."""
     if isinstance(given, Mapping) and isinstance(read, Mapping):
+        fields = _fields(parsed)
         for name, value in given.items():
             if name in read:
-                yield from _unread(value, read[name], f"{path}.{name}")
+                inner = getattr(parsed, fields[name]) if name in fields else None
+                yield from _unread(value, inner, read[name], f"{path}.{name}")
             else:
-                yield f"{path}.{name}"
+                yield f"{path}.{name}{_meant(name, fields)}"
     elif isinstance(given, list) and isinstance(read, list):
-        for number, (item, kept) in enumerate(zip(given, read, strict=True)):
-            yield from _unread(item, kept, f"{path}[{number}]")
+        inners = parsed if isinstance(parsed, Sequence) else [None] * len(given)
+        for number, (item, inner, kept) in enumerate(zip(given, inners, read, strict=True)):
+            yield from _unread(item, inner, kept, f"{path}[{number}]")
+
+
+def _fields(parsed: Any) -> dict[str, str]:
+    """The attributes of a model by the names of the API."""
+    fields = type(parsed).model_fields if isinstance(parsed, BaseModel) else {}
+    return {field.alias or attribute: attribute for attribute, field in fields.items()}
+
+
+def _meant(name: object, fields: Iterable[str]) -> str:
+    close = get_close_matches(str(name), fields, n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def parse_status(model: type[ModelT], manifest: Mapping[str, Any]) -> ModelT:

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from perennial.kube.plan import Manifest, Resource
 
+from .kubeconfig import choose
 from .named import Named
 from .problem import CannotDo
 
@@ -40,21 +41,20 @@ class Reached:
     def __init__(self, context: str | None, namespace: str | None) -> None:
         import kubernetes
 
+        chosen = choose(context)
         config: Any = kubernetes.config
         try:
-            # KUBECONFIG and ~/.kube/config, as kubectl reads them.
-            config.load_kube_config(context=context)
-            contexts, active = config.list_kube_config_contexts()
+            config.load_kube_config(chosen.files, chosen.context)
         except config.ConfigException as problem:
-            raise CannotDo(f"no cluster: {problem}; set KUBECONFIG, or give --context") from None
-        chosen = next((each for each in contexts if each["name"] == context), active)
-        self.namespace = namespace or chosen["context"].get("namespace") or "default"
+            raise CannotDo(f"no cluster: context {chosen.context}: {problem}") from None
+        self.namespace = namespace or chosen.namespace
+        self._context = chosen.context
         self._objects: Any = kubernetes.client.CustomObjectsApi()
         self._core: Any = kubernetes.client.CoreV1Api()
 
     def get(self, what: Named) -> Manifest:
         resource = what.resource
-        found: Manifest = _told(
+        found: Manifest = self._told(
             f"{what} in namespace {self.namespace}",
             lambda: self._objects.get_namespaced_custom_object(
                 resource.group, resource.version, self.namespace, resource.plural, what.name, _request_timeout=_SECONDS
@@ -63,7 +63,7 @@ class Reached:
         return found
 
     def all(self, resource: Resource) -> list[Manifest]:
-        listed: Manifest = _told(
+        listed: Manifest = self._told(
             f"{resource.plural} in namespace {self.namespace}",
             lambda: self._objects.list_namespaced_custom_object(
                 resource.group, resource.version, self.namespace, resource.plural, _request_timeout=_SECONDS
@@ -82,12 +82,12 @@ class Reached:
                     return None
                 raise
 
-        found = _told(f"configmap/{name} in namespace {self.namespace}", read)
+        found = self._told(f"configmap/{name} in namespace {self.namespace}", read)
         return None if found is None else {"metadata": {"name": name}, "binaryData": found.binary_data or {}}
 
     def annotate(self, what: Named, annotations: Mapping[str, str]) -> Manifest:
         resource = what.resource
-        changed: Manifest = _told(
+        changed: Manifest = self._told(
             f"{what} in namespace {self.namespace}",
             lambda: self._objects.patch_namespaced_custom_object(
                 resource.group,
@@ -102,18 +102,25 @@ class Reached:
         )
         return changed
 
+    def _told(self, what: str, ask: Callable[[], AnswerT]) -> AnswerT:
+        """The answer, or what the server said instead."""
+        import kubernetes
+        from urllib3.exceptions import HTTPError
 
-def _told(what: str, ask: Callable[[], AnswerT]) -> AnswerT:
-    """The answer, or what the server said instead."""
-    import kubernetes
-    from urllib3.exceptions import HTTPError
+        from perennial.kube.errors import from_answer
 
-    from perennial.kube.errors import from_answer
+        try:
+            return ask()
+        except kubernetes.client.ApiException as problem:
+            body = problem.body if isinstance(problem.body, bytes) else str(problem.body or problem.reason).encode()
+            raise CannotDo(f"{what}: {from_answer(problem.status, body).message}") from None
+        except HTTPError as problem:
+            server = self._objects.api_client.configuration.host
+            raise CannotDo(f"{server} does not answer: {_cause(problem)} (context {self._context})") from None
 
-    try:
-        return ask()
-    except kubernetes.client.ApiException as problem:
-        body = problem.body if isinstance(problem.body, bytes) else str(problem.body or problem.reason).encode()
-        raise CannotDo(f"{what}: {from_answer(problem.status, body).message}") from None
-    except HTTPError as problem:
-        raise CannotDo(f"{what}: the API server does not answer: {problem}") from None
+
+def _cause(problem: BaseException) -> str:
+    """What was first in a chain of errors, in the words of the operating system where it is one of its own."""
+    while isinstance(deeper := getattr(problem, "reason", None) or problem.__cause__, BaseException):
+        problem = deeper
+    return (isinstance(problem, OSError) and problem.strerror) or str(problem)

@@ -16,7 +16,7 @@ from .judge import CUT_SHORT
 from .observed import Observed
 from .one_sided import one_sided
 from .suspicion import why_not
-from .words import NAMED, at, count, describe, fault_reason, span
+from .words import NAMED, at, count, describe, false_alarms, fault_reason, span
 
 SILENT_WINDOWS = 32
 """Windows without a label after which a monitor that shall act on harm says that it cannot see any."""
@@ -78,10 +78,9 @@ def _misnamed(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> str:
 
 
 def _allowed(spec: DriftMonitorSpec) -> str:
-    every = spec.false_alarm_every.seconds
-    if every <= spec.window.period.seconds:
-        return "every window may be a false alarm: spec.falseAlarmEvery is not longer than spec.window.period"
-    days = every / 86_400
+    if noisy := false_alarms(spec):
+        return noisy
+    days = spec.false_alarm_every.seconds / 86_400
     return f"one false alarm in {'1 day' if days == 1 else f'{days:.3g} days'} is allowed"
 
 

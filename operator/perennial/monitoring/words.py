@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from perennial.api.driftmonitor import DriftMonitorSpec
 from perennial.api.driftmonitor_status import PreviousLoss
 from perennial.api.driftmonitor_status import Verdict as VerdictStatus
 from perennial.api.reasons import DriftMonitorReason
@@ -41,6 +42,13 @@ def span(seconds: float) -> str:
         number, left = divmod(left, size)
         parts += [f"{number}{unit}"] if number or (unit == "s" and not parts) else []
     return "".join(parts[:2])
+
+
+def false_alarms(spec: DriftMonitorSpec) -> str | None:
+    """Why what is found means nothing; None for a policy that can tell."""
+    if spec.false_alarm_every.seconds > spec.window.period.seconds:
+        return None
+    return "every window may be a false alarm: spec.falseAlarmEvery is not longer than spec.window.period"
 
 
 def moment(seconds: float) -> datetime:

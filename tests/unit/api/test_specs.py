@@ -13,7 +13,7 @@ from perennial.api.model import Model
 from perennial.api.modeldeployment import ModelDeploymentSpec
 from perennial.api.trainingjob import TrainingJobSpec
 from perennial.api.trainingjob_status import TrainingJobStatus
-from perennial.api.validation import InvalidSpecError, parse_spec, parse_status
+from perennial.api.validation import InvalidSpecError, parse_spec, parse_status, unknown_fields
 
 SPECS: dict[str, type[Model]] = {
     "TrainingJob": TrainingJobSpec,
@@ -85,6 +85,24 @@ def test_a_status_that_cannot_be_read_is_made_anew() -> None:
 def test_fields_of_a_newer_release_are_ignored() -> None:
     spec = TABLE["bases"]["TrainingJob"] | {"schedule": {"cron": "* * * * *"}}
     assert TrainingJobSpec.model_validate(spec).sklearn is not None
+
+
+def test_what_is_no_field_is_told_with_the_one_that_may_be_meant() -> None:
+    given: dict[Any, Any] = {
+        "deployment": "flights",
+        "lables": {},
+        5: 1,
+        "window": {"minrows": 9},
+        "actions": [{"stat": "Harm"}],
+    }
+    actions = [{"state": "Harm", "action": "Retrain", "stat": "Harm"}]
+    parsed = parse_spec(DriftMonitorSpec, {"spec": given | {"actions": actions}})
+    assert unknown_fields(parsed, given, "spec") == [
+        "spec.lables (did you mean labels?)",
+        "spec.5",
+        "spec.window.minrows (did you mean minRows?)",
+        "spec.actions[0].stat (did you mean state?)",
+    ]
 
 
 def test_what_is_kubernetes_own_is_kept_as_it_is() -> None:

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from perennial.api.driftmonitor import Window
 from perennial.api.resources import DRIFTMONITORS
@@ -32,6 +33,9 @@ from perennial.cli.report.content import content
 from perennial.monitoring import judge
 from perennial.monitoring.checkpoint import Checkpoint, Judged, encode
 from perennial.runtime.binning import count_cells, numeric_cells
+from perennial.runtime.store import folders
+from perennial.runtime.store.errors import NoCredentialsError
+from perennial.runtime.tables import sources
 from perennial.wire.layout import SCORE
 from perennial.wire.reference import Numeric
 from perennial.wire.stats import Pairs
@@ -51,7 +55,7 @@ def run(folder: Path, table: pd.DataFrame | None = None, meaning: Meaning = MEAN
     rows = read_table(write(folder, table), meaning, list)
     standard, rest = from_first_rows(rows, FIRST, meaning, policy.spec.features.exclude)
     observations = observe(rest, standard, meaning, policy.spec.features.exclude)
-    return replay(policy, standard.reference, epochs(observations, standard, policy.spec.window))
+    return replay(policy, standard.reference, epochs(observations, standard, policy.spec.window), FIRST)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +80,7 @@ def test_the_change_is_found_at_its_window_and_nothing_before(changed: Replay) -
     drift = next(spell for spell in made.spells if spell.verdict.state == "Drift")
     (feature,) = drift.verdict.features
     assert feature.effect == pytest.approx(0.31, abs=0.03)
-    assert CHANGE - FIRST < drift.rows <= CHANGE - FIRST + 1_500
+    assert CHANGE < drift.row <= CHANGE + 1_500
 
 
 def test_what_a_feature_moves_with_it_is_not_told_as_a_change_of_its_own(changed: Replay) -> None:
@@ -165,14 +169,11 @@ def test_a_rollback_is_asked_for_once_the_version_before_is_proved_better(
     assert "rollback asked for" in picture.read_text()
     assert "model before would have served" in page.read_text()
     assert "next:" not in shown
-    before = counts.replace("counts", "reference")
-    standard, _ = from_first_rows(
-        read_table(write(tmp_path, two_versions()), MEANING, list), FIRST, MEANING, ["before"]
-    )
-    Path(before).write_bytes(msgspec.json.encode(standard.reference))
-    again = ["backtest", "-f", monitor(tmp_path, actions=BOTH), "--data", counts, "--reference", before]
-    assert main(again) == 0
-    assert request in capsys.readouterr().out.splitlines()
+    again = ["backtest", "-f", monitor(tmp_path, actions=BOTH), "--data", counts]
+    assert main([*again, "--reference", str(tmp_path / "counts.reference.json")]) == 0
+    told = capsys.readouterr().out
+    assert request in told.splitlines()
+    assert "they are the baseline" in told
 
 
 def test_a_version_before_that_is_no_better_is_not_gone_back_to(
@@ -267,8 +268,9 @@ def test_saved_counts_find_the_same(tmp_path: Path, capsys: pytest.CaptureFixtur
     table = read_table(write(tmp_path), MEANING, list)
     standard, _ = from_first_rows(table, FIRST, MEANING, ())
     reference.write_bytes(msgspec.json.encode(standard.reference))
-    data = [*("backtest", "-f", policy, "--reference", str(reference)), "--score", "score", "--label", "late"]
-    assert main([*data, "--data", str(tmp_path / "rows.parquet"), "--save-counts", counts]) == 0
+    data = ["backtest", "-f", policy, "--reference", str(reference)]
+    said = ["--score", "score", "--label", "late"]
+    assert main([*data, *said, "--data", str(tmp_path / "rows.parquet"), "--save-counts", counts]) == 0
     first = capsys.readouterr().out
     assert main([*data, "--data", counts]) == 0
     assert capsys.readouterr().out.splitlines()[2:] == first.splitlines()[2:]
@@ -276,6 +278,15 @@ def test_saved_counts_find_the_same(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "delay: higher" in first
     handed = captured.captured(counts, standard.reference)
     assert all(isinstance(each, Handed) for each in handed)
+    assert main([*data, *said, "--data", counts]) == 1
+    assert f"--label and --score are for rows, and --data {counts} has counts" in capsys.readouterr().err
+    assert main(["backtest", "-f", policy, "--data", counts]) == 1
+    assert "baseline-rows" not in (asked := capsys.readouterr().err)
+    assert "what is normal? give --reference" in asked
+    reference.write_bytes(msgspec.json.encode(msgspec.structs.replace(standard.reference, model="b" * 64)))
+    assert main([*data, "--data", counts]) == 1
+    another = "line 1: counts are of first-rows, the reference is of bbbbbbbbbbbb: give that version's reference"
+    assert another in capsys.readouterr().err
 
 
 def test_the_versions_own_model_is_asked(tmp_path: Path) -> None:
@@ -321,12 +332,36 @@ def test_classes_are_compared_by_what_they_mean(tmp_path: Path) -> None:
     assert 0.05 < np.mean(losses[0][:CHANGE]) < 0.4
 
 
-def test_without_what_the_model_said_the_score_is_not_watched(tmp_path: Path) -> None:
+def test_of_many_classes_the_score_is_that_of_the_predicted_one(tmp_path: Path) -> None:
+    """However small it is: a model may know more classes than the first rows have."""
+    meaning = Meaning(label="carrier", prediction="carrier", score="score")
+    standard, _ = from_first_rows(read_table(write(tmp_path), meaning, list), FIRST, meaning, ())
+    column = standard.reference.score
+    assert isinstance(column, Numeric)
+    cells = numeric_cells(column, flights()["score"].to_numpy()[:FIRST])
+    assert standard.schema.score == "confidence"
+    assert column.counts == count_cells(cells, column.cells).tolist()
+
+
+def test_without_what_the_model_said_the_score_is_not_watched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = flights().drop(columns=["score", "late"])
     path, policy = write(tmp_path, rows), monitor(tmp_path)
     said = ["backtest", "-f", policy, "--data", path, "--baseline-rows", str(FIRST)]
     assert main([*said, "--html", str(tmp_path / "out.html")]) == 0
     assert "its score is not watched" in (tmp_path / "out.html").read_text()
+    capsys.readouterr()
+    counts = str(tmp_path / "counts.jsonl")
+    assert main([*said, "--save-counts", counts]) == 0
+    first = capsys.readouterr().out
+    again = ["--data", counts, "--reference", str(tmp_path / "counts.reference.json")]
+    assert main(["backtest", "-f", policy, *again]) == 0
+    second = capsys.readouterr().out
+    assert "its score is not watched" in second
+    # Of counts it is the rows counted that have numbers.
+    parts = [re.sub(r"row [\d,]+", "row", each.partition("Found")[2]) for each in (first, second)]
+    assert parts[0] == parts[1] != ""
     meaning = Meaning()
     table = read_table(path, meaning, list)
     standard, rest = from_first_rows(table, FIRST, meaning, ())
@@ -360,7 +395,16 @@ def test_the_answer_is_for_people_and_the_picture_needs_nothing_else(
     arguments = ["backtest", "-f", monitor(tmp_path), "--data", path, "--baseline-rows", str(FIRST)]
     assert main([*arguments, "--score", "score", "--label", "late", "--picture", str(picture)]) == 0
     shown = capsys.readouterr().out
-    for said in ("the first 4,000 rows", "Drift", "<delay & more>: higher (0.3", "RetrainRequested: asked", "▲", "█"):
+    assert all(int(row.replace(",", "")) > CHANGE for row in re.findall(r"row ([\d,]+)  ", shown))
+    for said in (
+        "the first 4,000 rows",
+        "row 8,",
+        "Drift",
+        "<delay & more>: higher (0.3",
+        "RetrainRequested: asked",
+        "▲",
+        "█",
+    ):
         assert said in shown
     drawn = ElementTree.parse(picture).getroot()
     assert drawn.tag == "{http://www.w3.org/2000/svg}svg"
@@ -405,6 +449,33 @@ REFUSALS: list[tuple[dict[str, Any], list[str], str]] = [
     ({}, ["--data", "{strange}", "--reference", "{folder}/v1"], "'late' has 'perhaps', which is none of the model's"),
     (
         {},
+        ["--data", "{rows}", "--baseline-rows", "4000", "--score", "distance", "--label", "late"],
+        "--score: column 'distance' has ",
+    ),
+    (
+        {},
+        ["--data", "{rows}", "--reference", "{standard}", "--score", "distance"],
+        "in {rows}, row 1: give a probability, 0 to 1",
+    ),
+    ({}, ["--data", "{rows}", "--baseline-rows", "4000", "--score", "delay"], "row 1: give a probability, 0 to 1"),
+    ({}, ["--data", "{score}", "--baseline-rows", "4000", "--score", "score"], "has 7.5 in {score}, row 125: give"),
+    (
+        {},
+        ["--data", "{rows}", "--baseline-rows", "4000", "--score", "carrier", "--label", "late"],
+        "--score: column 'carrier' must be numbers, and has '",
+    ),
+    (
+        {},
+        ["--data", "{number}", "--baseline-rows", "4000"],
+        "error: {number}, row 50: column 'delay' is nearly all numbers, but here is 'x1'",
+    ),
+    (
+        {},
+        ["--data", "{parts}", "--baseline-rows", "4000"],
+        "no column has dates, but 'served' is nearly all dates; {parts}/b.csv, row 3 has 'yesterday'",
+    ),
+    (
+        {},
         ["--data", "{milliseconds}", "--reference", "{folder}/v1", "--time", "at"],
         "'at' has numbers that are no Unix seconds",
     ),
@@ -413,25 +484,52 @@ REFUSALS: list[tuple[dict[str, Any], list[str], str]] = [
 ]
 
 
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Files that something is wrong with, by name."""
+    folder = tmp_path_factory.mktemp("refusals")
+    models.binary(folder / "v1")
+    small = {"at": pd.date_range("2026-01-01", periods=3, freq="1h"), "a": [0.1, 0.2, 0.3], "b": [0.1, 0.2, 0.3]}
+    backwards = flights(rows=FIRST + 100).iloc[::-1].reset_index(drop=True)
+    number = backwards.astype({"delay": object})
+    number.loc[49, "delay"] = "x1"
+    score = backwards.copy()
+    score.loc[124, "score"] = 7.5
+    dates = flights(rows=200).astype({"served": str})
+    dates.loc[152, "served"] = "yesterday"
+    (folder / "parts").mkdir()
+    write(folder / "parts", dates[:150], "a.csv")
+    write(folder / "parts", dates[150:], "b.csv")
+    standard, _ = from_first_rows(read_table(write(folder), MEANING, list), FIRST, MEANING, ())
+    (folder / "standard.json").write_bytes(msgspec.json.encode(standard.reference))
+    (folder / "empty.csv").touch()
+    (folder / "counts.jsonl").write_text(json.dumps({"rows": 1}) + "\n")
+    return {
+        "folder": str(folder),
+        "rows": str(folder / "rows.parquet"),
+        "number": write(folder, number, "number.csv"),
+        "score": write(folder, score, "score.csv"),
+        "parts": str(folder / "parts"),
+        "standard": str(folder / "standard.json"),
+        "empty": str(folder / "empty.csv"),
+        "header": write(folder, flights(rows=0), "header.csv"),
+        "text": write(folder, pd.DataFrame({**small, "a": ["x", "y", "z"]}), "text.csv"),
+        "dateless": write(folder, pd.DataFrame({"a": small["a"], "b": small["b"]}), "dateless.csv"),
+        "milliseconds": write(folder, pd.DataFrame({**small, "at": [1.7e12, 1.8e12, 1.9e12]}), "ms.csv"),
+        "strange": write(folder, pd.DataFrame({**small, "late": ["yes", "no", "perhaps"]}), "strange.csv"),
+        "counts": str(folder / "counts.jsonl"),
+    }
+
+
 @pytest.mark.parametrize(("spec", "arguments", "said"), REFUSALS, ids=[said[:40] for _, _, said in REFUSALS])
 def test_what_cannot_be_done_is_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], spec: dict[str, Any], arguments: list[str], said: str
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    places: dict[str, str],
+    spec: dict[str, Any],
+    arguments: list[str],
+    said: str,
 ) -> None:
-    models.binary(tmp_path / "v1")
-    small = {"at": pd.date_range("2026-01-01", periods=3, freq="1h"), "a": [0.1, 0.2, 0.3], "b": [0.1, 0.2, 0.3]}
-    places = {
-        "folder": str(tmp_path),
-        "rows": write(tmp_path),
-        "empty": str(tmp_path / "empty.csv"),
-        "header": write(tmp_path, flights(rows=0), "header.csv"),
-        "text": write(tmp_path, pd.DataFrame({**small, "a": ["x", "y", "z"]}), "text.csv"),
-        "dateless": write(tmp_path, pd.DataFrame({"a": small["a"], "b": small["b"]}), "dateless.csv"),
-        "milliseconds": write(tmp_path, pd.DataFrame({**small, "at": [1.7e12, 1.8e12, 1.9e12]}), "ms.csv"),
-        "strange": write(tmp_path, pd.DataFrame({**small, "late": ["yes", "no", "perhaps"]}), "strange.csv"),
-        "counts": str(tmp_path / "counts.jsonl"),
-    }
-    Path(places["empty"]).touch()
-    Path(places["counts"]).write_text(json.dumps({"rows": 1}) + "\n")
     given = [argument.format(**places) for argument in arguments]
     assert main(["backtest", "-f", monitor(tmp_path, **spec), *given]) == 1
     error = capsys.readouterr().err
@@ -442,11 +540,66 @@ def test_what_cannot_be_done_is_told(
 def test_a_slip_in_a_policy_is_no_other_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     labels = {"uri": "s3://a/b", "key": "k", "column": "c", "pod": {"affinity": {"podAffinity": {}}, "x": 1}}
     slips = monitor(
-        tmp_path, window={"minrows": 9}, labels=labels, actions=[{"state": "Harm", "action": "Retrain", "when": 1}]
+        tmp_path,
+        window={"minrows": 9},
+        labels=labels,
+        lables={},
+        actions=[{"state": "Harm", "action": "Retrain", "when": 1}],
     )
     assert main(["backtest", "-f", slips, "--data", "x", "--baseline-rows", "9"]) == 1
-    named = "there is no field spec.actions[0].when, spec.labels.pod.x, spec.window.minrows"
-    assert capsys.readouterr().err.strip().endswith(named)
+    unknown = (
+        "spec.actions[0].when, spec.labels.pod.x, spec.lables (did you mean labels?), "
+        "spec.window.minrows (did you mean minRows?)"
+    )
+    assert capsys.readouterr().err.strip().endswith(f"there is no field {unknown}")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"apiVersion": "perennial.dev/v1"}, "apiVersion must be perennial.dev/v1alpha1, and is perennial.dev/v1"),
+        ({"apiVersion": "v1"}, "apiVersion must be perennial.dev/v1alpha1, and is v1"),
+        ({"kind": "driftmonitor"}, "kind must be DriftMonitor, and is driftmonitor"),
+    ],
+)
+def test_what_kubectl_would_refuse_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], changed: dict[str, str], said: str
+) -> None:
+    path = Path(monitor(tmp_path))
+    other = {"apiVersion": "kubeflow.org/v1", "kind": "TrainingJob"}
+    path.write_text(yaml.safe_dump_all([other, yaml.safe_load(path.read_text()) | changed]))
+    assert main(["backtest", "-f", str(path), "--data", "x"]) == 1
+    assert capsys.readouterr().err == f"error: -f {path}: {said}\n"
+
+
+def test_a_policy_that_is_all_false_alarms_is_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(asked(tmp_path, flights(rows=FIRST + 500), falseAlarmEvery="1m")) == 0
+    noted = "note      every window may be a false alarm: spec.falseAlarmEvery is not longer than spec.window.period"
+    assert noted in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("uri", "variables"),
+    [
+        ("s3://lake/rows.csv", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+        ("gs://lake/rows.csv", "GOOGLE_SERVICE_ACCOUNT_KEY"),
+        ("az://lake/rows.csv", "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY"),
+    ],
+)
+def test_credentials_that_are_not_there_are_asked_for_where_a_person_has_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, uri: str, variables: str
+) -> None:
+    def refuse(uri: str, secret: Path) -> Any:
+        raise NoCredentialsError(uri, "name a Secret by secretRef (http://169.254.169.254)")
+
+    monkeypatch.setattr(sources, "connect", refuse)
+    monkeypatch.setattr(folders, "connect", refuse)
+    policy, rows = monitor(tmp_path), write(tmp_path)
+    refusal = f": {uri}: there are no credentials: set {variables} (docs/data-and-stores.md)\n"
+    assert main(["backtest", "-f", policy, "--data", uri, "--baseline-rows", "4000"]) == 1
+    assert capsys.readouterr().err == f"error: --data{refusal}"
+    assert main(["backtest", "-f", policy, "--data", rows, "--reference", uri]) == 1
+    assert capsys.readouterr().err == f"error: --reference{refusal}"
 
 
 @pytest.mark.parametrize("library", ["pandas", "pyarrow"])

@@ -155,7 +155,9 @@ def test_what_is_asked_for_and_what_the_version_before_would_do_is_there() -> No
     verdict = {"id": harm.id, "state": "Harm", "since": "2026-03-01T11:00:00Z", "samples": 900}
     before = {"version": 6, "samples": 1400, "loss": 0.1, "now": 0.5, "wins": True}
     told = {"verdicts": [{**verdict, "previous": before}], "proposals": [asked], "requests": [request]}
-    status = DriftMonitorStatus.model_validate({**told, "governor": {"retrains": 0, "rollbacks": 1}})
+    status = DriftMonitorStatus.model_validate(
+        {**told, "governor": {"rollbacks": 1, "stoppedSince": "2026-03-01T11:59:30Z"}}
+    )
     text = " ".join(Page(page(content("x", seen.spec, status, seen.checkpoint), NOW)).texts)
     for said in (
         "version 6 has a loss of 0.1 where this one has 0.5, on 1,400 rows labelled since; proved to be better",
@@ -163,6 +165,7 @@ def test_what_is_asked_for_and_what_the_version_before_would_do_is_there() -> No
         "Rollback b1, since 2026-03-01T11:59:00Z",
         "Taken, made at 2026-03-01T11:59:00Z",
         "Rollbacks that did not help",
+        "Stopped since 2026-03-01T11:59:30Z: nothing more is done",
     ):
         assert said in text
 

@@ -48,6 +48,13 @@ def compared(handed: Iterable[Handed], model: str) -> str | None:
     return next((digest for digest, _ in labelled.most_common(1)), None)
 
 
+def is_scored(handed: Iterable[Handed], reference: Reference) -> bool:
+    """Whether what the model said is counted of any row."""
+    epochs = (epoch for answers in handed for answer in answers.answers.values() for epoch in answer.epochs)
+    # The score's cells are the last ones, and its missing values the last of them.
+    return any(any(epoch.models[reference.model].cells[-reference.score.cells : -1]) for epoch in epochs)
+
+
 def write(place: str, handed: Iterable[Handed]) -> Iterator[Handed]:
     """What is handed over, written to the file on its way. Raises CannotDo."""
     try:
@@ -76,7 +83,11 @@ def _handed(place: str, number: int, line: bytes, reference: Reference) -> Hande
     for epoch in answer.epochs:
         counted = epoch.models.get(reference.model)
         if counted is None:
-            raise CannotDo(f"{where}: nothing was counted for the model {reference.model[:12]} of the reference")
+            models = " and ".join(sorted(model[:12] for model in epoch.models)) or "no model"
+            raise CannotDo(
+                f"{where}: counts are of {models}, the reference is of {reference.model[:12]}: give that version's "
+                "reference"
+            )
         if counted.cells and len(counted.cells) != cells:
             raise CannotDo(
                 f"{where}: counts have {len(counted.cells)} cells, the reference has {cells}: it is another's"

@@ -9,6 +9,7 @@ from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 
@@ -21,12 +22,12 @@ from perennial.cli.paint import Paint
 from perennial.cli.problem import CannotDo
 from perennial.cli.report.command import write
 from perennial.cli.report.page import page
-from perennial.monitoring.words import at
+from perennial.monitoring.words import at, false_alarms
 from perennial.wire.layout import SCORE
 
 from . import captured, drawing, words
 from .epochs import epochs
-from .first_rows import from_first_rows
+from .first_rows import from_first_rows, is_of_first_rows
 from .monitor import Monitor, from_cluster, from_file
 from .observations import observe
 from .pages import told_as_page
@@ -35,10 +36,11 @@ from .replay import Handed, replay
 from .standard import Standard, of_reference, opened, version_in
 from .table import Meaning, needed, read_table
 
-_NO_REFERENCE = (
-    "what is normal? give --reference (a version's folder, or its reference.json) or --baseline-rows (so many first "
-    "rows of the data)"
-)
+_NO_REFERENCE = "what is normal? give --reference (a version's folder, or its reference.json)"
+_OR_FIRST_ROWS = " or --baseline-rows (so many first rows of the data)"
+_OF_ROWS = ("time", "label", "prediction", "score", "previous", "previous_prediction", "baseline_rows")
+"""Options that say what rows are: counts hold the answers already."""
+_NO_SCORE = "no row was counted with what the model said: its score is not watched"
 _SHOWN_SECONDS = 0.5
 BY_COLUMN = "before"
 """What stands for the digest of a version before of which only a column is known."""
@@ -61,7 +63,7 @@ class Prepared:
 def run(options: Namespace) -> int:
     prepared = _prepared(options)
     handed = captured.write(options.save_counts, prepared.handed) if options.save_counts else prepared.handed
-    made = replay(prepared.monitor, prepared.standard.reference, _shown(handed))
+    made = replay(prepared.monitor, prepared.standard.reference, _shown(handed), options.baseline_rows or 0)
     paint = Paint.of(sys.stdout)
     print(words.told(made, prepared.monitor, prepared.standard, options.data, prepared.notes, paint))
     if made.windows:
@@ -71,6 +73,9 @@ def run(options: Namespace) -> int:
         if not made.windows:
             raise CannotDo("--picture: there is nothing to draw, as no window was closed")
         write(options.picture, picture(made, prepared.monitor))
+    if options.save_counts and is_of_first_rows(prepared.standard.reference):
+        reference = msgspec.json.encode(prepared.standard.reference).decode()
+        write(str(Path(options.save_counts).with_suffix(".reference.json")), reference)
     if options.html:
         told = told_as_page(made, prepared.monitor, options.data, prepared.notes)
         write(options.html, page(told, datetime.now(UTC)))
@@ -93,21 +98,34 @@ def _shown(handed: Iterable[Handed]) -> Iterator[Handed]:
 
 def _prepared(options: Namespace) -> Prepared:
     monitor = _monitor(options)
-    if captured.is_captured(options.data):
-        standard = _standard(options, monitor)
-        if standard is None:
-            raise CannotDo(_NO_REFERENCE.partition(" or --baseline")[0])
-        handed = captured.captured(options.data, standard.reference)
-        digest = captured.compared(handed, standard.reference.model)
-        previous = PreviousVersion(sha256=digest, compared=True) if digest else None
-        return _with_previous(Prepared(monitor, standard, handed), previous)
-    return _of_rows(options, monitor)
+    is_captured = captured.is_captured(options.data)
+    prepared = _of_counts(options, monitor) if is_captured else _of_rows(options, monitor)
+    if is_of_first_rows(prepared.standard.reference):
+        monitor = replace(prepared.monitor, spec=_from_first_rows(prepared.monitor.spec))
+        prepared = replace(prepared, monitor=monitor)
+    noisy = false_alarms(monitor.spec)
+    return replace(prepared, notes=(*prepared.notes, noisy)) if noisy else prepared
+
+
+def _of_counts(options: Namespace, monitor: Monitor) -> Prepared:
+    given = vars(options)
+    if idle := [f"--{name.replace('_', '-')}" for name in _OF_ROWS if given[name] is not None]:
+        verb = "are" if len(idle) > 1 else "is"
+        raise CannotDo(f"{' and '.join(idle)} {verb} for rows, and --data {options.data} has counts")
+    standard = _standard(options, monitor)
+    handed = captured.captured(options.data, standard.reference)
+    notes: tuple[str, ...] = ()
+    if not captured.is_scored(handed, standard.reference):
+        monitor, notes = replace(monitor, spec=_without_score(monitor.spec)), (_NO_SCORE,)
+    digest = captured.compared(handed, standard.reference.model)
+    previous = PreviousVersion(sha256=digest, compared=True) if digest else None
+    return _with_previous(Prepared(monitor, standard, handed, notes), previous)
 
 
 def _of_rows(options: Namespace, monitor: Monitor) -> Prepared:
     meaning = Meaning(options.time, options.label, options.prediction, options.score, options.previous_prediction)
     excluded = monitor.spec.features.exclude
-    standard = _standard(options, monitor)
+    standard = None if options.baseline_rows is not None else _standard(options, monitor, _OR_FIRST_ROWS)
     before = version_in(options.previous, "--previous") if options.previous else None
 
     def wanted(columns: list[str]) -> list[str]:
@@ -126,7 +144,6 @@ def _of_rows(options: Namespace, monitor: Monitor) -> Prepared:
     table = read_table(options.data, meaning, lambda columns: wanted(list(columns)))
     if standard is None:
         standard, table = from_first_rows(table, options.baseline_rows, meaning, excluded)
-        monitor = replace(monitor, spec=_from_first_rows(monitor.spec))
     observations = observe(table, standard, meaning, excluded, before)
     if observations.scores is None:
         monitor = replace(monitor, spec=_without_score(monitor.spec))
@@ -162,14 +179,13 @@ def _monitor(options: Namespace) -> Monitor:
     return from_cluster(Reached(options.context, options.namespace), what)
 
 
-def _standard(options: Namespace, monitor: Monitor) -> Standard | None:
-    """What was asked for, else what the cluster's monitor judges; None for the first rows of the data."""
+def _standard(options: Namespace, monitor: Monitor, otherwise: str = "") -> Standard:
+    """What was asked for, else what the cluster's monitor judges. Raises CannotDo where there is neither; `otherwise`
+    says what would do as well."""
     if options.reference:
         return opened(options.reference)
-    if options.baseline_rows is not None:
-        return None
     if monitor.reference is None:
-        raise CannotDo(_NO_REFERENCE)
+        raise CannotDo(_NO_REFERENCE + otherwise)
     version = f"version {monitor.version}" if monitor.version is not None else "the model"
     return of_reference(monitor.reference, f"{version} that {monitor.identity.name} judges now", monitor.version)
 

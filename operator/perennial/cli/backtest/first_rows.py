@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.cli.problem import CannotDo
+from perennial.wire.reference import Reference
 from perennial.wire.schema import Feature, Schema, Score
 
-from .observations import number_column, text_column
+from .observations import chances, number_column, predicted_values, text_column
 from .standard import Standard
 from .table import Meaning, Table, told
 
@@ -20,9 +21,15 @@ if TYPE_CHECKING:
     from perennial.runtime.trainer.columns import Column
 
 MODEL = "first-rows"
+"""What stands for the digest of a model in a reference that is none's."""
 LEAST = 100
 _MOST_CLASSES = 20
 """Whole numbers with more different values than this are predictions of a regressor."""
+
+
+def is_of_first_rows(reference: Reference) -> bool:
+    """Whether it was made here, and is no version's."""
+    return reference.model == MODEL
 
 
 def from_first_rows(table: Table, rows: int, meaning: Meaning, excluded: Collection[str]) -> tuple[Standard, Table]:
@@ -84,14 +91,15 @@ def _judged(first: Table, features: list[Feature], meaning: Meaning) -> tuple[Sc
     from perennial.runtime.trainer.metrics import Judged
 
     if _is_regression(first, meaning):
-        name = meaning.prediction or meaning.score
-        said = number_column(first, name) if name else np.zeros(len(first))
-        said = np.where(np.isnan(said), np.nanmean(said), said)
-        truth = number_column(first, meaning.label) if meaning.label and name else np.full(len(first), np.nan)
+        values = predicted_values(first, meaning)
+        said = np.zeros(len(first)) if values is None else np.where(np.isnan(values), np.nanmean(values), values)
+        truth = np.full(len(first), np.nan)
+        if meaning.label and values is not None:
+            truth = number_column(first, "--label", meaning.label)
         known = ~np.isnan(truth)
         schema = Schema("regression", meaning.label or "", features, "value")
         return schema, Judged(np.where(known, truth, said), said), known
-    scores = number_column(first, meaning.score) if meaning.score else None
+    scores = chances(first, meaning.score) if meaning.score else None
     labels = text_column(first, meaning.label) if meaning.label else np.full(len(first), "", object)
     stated = text_column(first, meaning.prediction) if meaning.prediction else None
     classes = sorted({*labels.tolist(), *(stated.tolist() if stated is not None else ())} - {""})
@@ -114,9 +122,10 @@ def _score(scores: NDArray[np.float64] | None, classes: Sequence[str]) -> Score:
 def _probabilities(scores: NDArray[np.float64] | None, classes: Sequence[str]) -> NDArray[np.float64] | None:
     if scores is None:
         return None
-    others = (1 - scores) / max(len(classes) - 1, 1)
-    # The second class has the score: the positive one of two, and of more the one that was predicted, whichever it is.
-    return np.column_stack([scores if place == 1 else others for place in range(max(len(classes), 2))])
+    # Of two classes the score is the second one's. Of more it is that of the predicted one, whichever it is: it has to
+    # be the greatest here, also where it is smaller than what is left for the others.
+    others = 1 - scores if len(classes) == 2 else np.zeros_like(scores)
+    return np.column_stack([others, scores])
 
 
 def _is_regression(first: Table, meaning: Meaning) -> bool:
@@ -125,14 +134,10 @@ def _is_regression(first: Table, meaning: Meaning) -> bool:
 
     name = meaning.prediction or (meaning.label if meaning.score else None)
     if name is None:
-        return meaning.score is None or not _are_chances(number_column(first, meaning.score))
+        return meaning.score is None
     column: Column = first.column(name)
     if common_kind(column) != "numeric":
         return False
-    distinct = np.unique(number_column(first, name))
+    distinct = np.unique(number_column(first, "--prediction" if meaning.prediction else "--label", name))
     distinct = distinct[~np.isnan(distinct)]
     return len(distinct) > _MOST_CLASSES or not np.array_equal(distinct, np.floor(distinct))
-
-
-def _are_chances(scores: NDArray[np.float64]) -> bool:
-    return bool(np.nanmin(scores) >= 0 and np.nanmax(scores) <= 1)

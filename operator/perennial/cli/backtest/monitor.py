@@ -11,10 +11,10 @@ import yaml
 
 from perennial.api.driftmonitor import DriftMonitorSpec
 from perennial.api.modeldeployment_status import PreviousVersion
-from perennial.api.resources import DRIFTMONITORS, MODELDEPLOYMENTS
+from perennial.api.resources import DRIFTMONITORS, GROUP, MODELDEPLOYMENTS
 from perennial.api.validation import InvalidSpecError, parse_spec, text_at, unknown_fields
 from perennial.cli.cluster import Cluster
-from perennial.cli.named import Named
+from perennial.cli.named import KINDS, Named
 from perennial.cli.problem import CannotDo
 from perennial.kube.plan import Manifest
 from perennial.monitoring.checkpoint import UnreadableCheckpointError, decode
@@ -42,6 +42,8 @@ def from_file(path: str, name: str | None) -> Monitor:
     Raises CannotDo.
     """
     documents = _documents(path)
+    for document in documents:
+        _refuse_another_type(document, path)
     monitors = [each for each in documents if each.get("kind") == DRIFTMONITORS.kind]
     names = [str(text_at(monitor, "metadata", "name")) for monitor in monitors]
     if name is None and len(monitors) > 1:
@@ -92,6 +94,17 @@ def _documents(path: str) -> list[Manifest]:
     for each in found:
         documents += each.get("items") or [each] if isinstance(each, dict) else []
     return documents
+
+
+def _refuse_another_type(document: Manifest, path: str) -> None:
+    """What kubectl refuses: of our group another version or kind, or a DriftMonitor of another one."""
+    version, kind = str(document.get("apiVersion")), str(document.get("kind"))
+    if version.partition("/")[0] != GROUP and kind != DRIFTMONITORS.kind:
+        return
+    if version != DRIFTMONITORS.api_version:
+        raise CannotDo(f"-f {path}: apiVersion must be {DRIFTMONITORS.api_version}, and is {version}")
+    if kind not in {resource.kind for resource in KINDS}:
+        raise CannotDo(f"-f {path}: kind must be {DRIFTMONITORS.kind}, and is {kind}")
 
 
 def _spec(manifest: Manifest, where: str) -> DriftMonitorSpec:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from perennial.runtime.trainer.columns import Column
 
 _BATCH = 10_000
+_NUMBERS = ("numeric", "boolean", "nothing")
 _AS_BOOLEANS = {"0": FALSE, "1": TRUE}
 
 Floats = NDArray[np.float64]
@@ -101,13 +102,16 @@ def _values(column: Column, feature: Feature) -> Floats | Texts:
     kind = common_kind(column)
     if feature.kind == "categorical":
         return _texts(column)
-    if kind in ("numeric", "boolean", "nothing"):
+    if kind in _NUMBERS:
         return np.asarray(values_of(column, feature), np.float64)
-    shown = next(iter(column.pieces[0].dropna()), "")
     raise CannotDo(
         f"{column.places[0][0]}: column {column.name!r} is {feature.kind} to the model, and here it is {kind}, "
-        f"such as {str(shown)[:60]!r}"
+        f"such as {_example(column)}"
     )
+
+
+def _example(column: Column) -> str:
+    return repr(str(next(iter(column.pieces[0].dropna()), ""))[:60])
 
 
 def _texts(column: Column) -> Texts:
@@ -144,13 +148,12 @@ def _stated(table: Table, standard: Standard, meaning: Meaning) -> _Said:
     """What the data say that the model said."""
     schema = standard.schema
     if schema.task == "regression":
-        name = meaning.prediction or meaning.score
-        values = number_column(table, name) if name else None
+        values = predicted_values(table, meaning)
         return _Said(values, values=values)
     labels = _classes(table, meaning.prediction, schema) if meaning.prediction else None
     if schema.score == "label":
         return _Said(None if labels is None else Scorer(schema, standard.reference)(Answers(labels)), labels)
-    scores = number_column(table, meaning.score) if meaning.score else None
+    scores = chances(table, meaning.score) if meaning.score else None
     if labels is None and scores is not None and schema.score == "positive" and schema.classes:
         low, high = (scoring.label_text(label) for label in schema.classes)
         labels = np.where(scores >= 0.5, high, low).astype(object)
@@ -164,7 +167,7 @@ def _previously(table: Table, standard: Standard, meaning: Meaning, previous: St
     if meaning.previous is None:
         return _Said()
     if standard.schema.task == "regression":
-        return _Said(values=number_column(table, meaning.previous))
+        return _Said(values=number_column(table, "--previous-prediction", meaning.previous))
     return _Said(labels=_classes(table, meaning.previous, standard.schema))
 
 
@@ -181,7 +184,7 @@ def _labels(table: Table, standard: Standard, meaning: Meaning, said: _Said, pre
         return None
     if standard.schema.task == "regression":
         assert said.values is not None
-        truth = number_column(table, name)
+        truth = number_column(table, "--label", name)
         known = np.flatnonzero(~np.isnan(truth) & ~np.isnan(said.values))
         losses = scoring.regression_loss(loss.scale, truth[known], said.values[known])
         positive = losses > loss.mean
@@ -219,9 +222,33 @@ def _score_cells(standard: Standard, scores: Floats | None, known: NDArray[np.in
     return numeric_cells(column, scores[known]) if isinstance(column, Numeric) else scores[known].astype(np.intp)
 
 
-def number_column(table: Table, name: str) -> Floats:
-    """A column of numbers, NaN is missing. Raises CannotDo where it holds something else."""
-    return np.asarray(_values(table.column(name), Feature(name, "numeric")), np.float64)
+def number_column(table: Table, option: str, name: str) -> Floats:
+    """A column of numbers, NaN is missing. Raises CannotDo, with the option that names it, where it holds something
+    else."""
+    from perennial.runtime.trainer.columns import common_kind, values_of
+
+    column = table.column(name)
+    if common_kind(column) not in _NUMBERS:
+        raise CannotDo(f"{option}: column {name!r} must be numbers, and has {_example(column)}")
+    return np.asarray(values_of(column, Feature(name, "numeric")), np.float64)
+
+
+def predicted_values(table: Table, meaning: Meaning) -> Floats | None:
+    """What a regressor said: its score is its value, so either option names it. Raises CannotDo."""
+    option, name = ("--prediction", meaning.prediction) if meaning.prediction else ("--score", meaning.score)
+    return number_column(table, option, name) if name else None
+
+
+def chances(table: Table, name: str) -> Floats:
+    """The column of --score as a classifier's probabilities, NaN is missing. Raises CannotDo."""
+    scores = number_column(table, "--score", name)
+    if len(strange := np.flatnonzero((scores < 0) | (scores > 1))):
+        row = int(strange[0])
+        raise CannotDo(
+            f"--score: column {name!r} has {scores[row]:.6g} in {table.where(row)}: give a probability, 0 to 1 "
+            "(--prediction is for what a model says in classes or values)"
+        )
+    return scores
 
 
 def text_column(table: Table, name: str) -> Texts:

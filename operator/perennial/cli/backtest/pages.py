@@ -42,7 +42,7 @@ def _explained(made: Replay, gravest: str) -> str:
     first = next((spell for spell in made.spells if spell.verdict.state == gravest), None)
     if first is None:
         return "" if made.learned is not None else "There was no whole baseline to compare with."
-    return f"First found at {at(first.found.found)}, after {first.rows:,} rows. {sentence(describe(first.found))}"
+    return f"First found at {at(first.found.found)}, row {first.row:,}. {sentence(describe(first.found))}"
 
 
 def _found(made: Replay, monitor: Monitor, spell: Spell) -> Found:

@@ -70,12 +70,12 @@ class Step:
 
 @dataclass(slots=True)
 class Spell:
-    """A verdict while it stood, as it was `found` after so many `rows` and as it was last known. `over` is None where
-    it still stands at the end."""
+    """A verdict while it stood, as it was `found` at this row of the data, counted in the order of time, and as it was
+    last known. `over` is None where it still stands at the end."""
 
     found: Verdict
     verdict: Verdict
-    rows: int
+    row: int
     over: float | None = None
 
 
@@ -99,6 +99,7 @@ class Waited:
 @dataclass
 class Replay:
     """What was found and done, in the order of time, up to the look `at` the end, whose are `checkpoint` and `status`.
+    `skipped` are the rows of the data before the first one that is watched, `rows` those that are.
     `after` are the labels since the rollback, as the judged version and the one before would have had them."""
 
     spec: DriftMonitorSpec
@@ -111,6 +112,7 @@ class Replay:
     requests: list[Request] = field(default_factory=list)
     after: Pairs = field(default_factory=Pairs)
     learned: float | None = None
+    skipped: int = 0
     rows: int = 0
     at: float = 0.0
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
@@ -122,9 +124,9 @@ class Replay:
         return next((request for request in self.requests if request.back), None)
 
 
-def replay(monitor: Monitor, reference: Reference, handed: Iterable[Handed]) -> Replay:
-    """Let the monitor look at everything that was handed over."""
-    made = Replay(monitor.spec, layout_of(reference))
+def replay(monitor: Monitor, reference: Reference, handed: Iterable[Handed], skipped: int = 0) -> Replay:
+    """Let the monitor look at everything that was handed over, after so many rows that it does not see."""
+    made = Replay(monitor.spec, layout_of(reference), skipped=skipped)
     observed = _beginning(monitor, reference)
     known: object = None
     decisions: Decisions = {}
@@ -273,7 +275,7 @@ def _note_spells(made: Replay, before: Checkpoint, after: Checkpoint, at: float)
         if verdict.id in standing:
             standing[verdict.id].verdict = verdict
         else:
-            made.spells.append(Spell(verdict, verdict, made.rows))
+            made.spells.append(Spell(verdict, verdict, made.skipped + made.rows))
     left = {verdict.id for verdict in after.triage.verdicts}
     for verdict in before.triage.verdicts:
         if verdict.id not in left:

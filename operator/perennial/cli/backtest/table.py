@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,15 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.cli.problem import CannotDo
+from perennial.runtime.store.errors import NoCredentialsError
+from perennial.runtime.trainer.columns import Column, kind_of, no_date, row_in
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from perennial.runtime.tables.reading import File
-    from perennial.runtime.trainer.columns import Column
 
 _WORDS = {"data.uri": "--data", "data.time": "--time", "data.target": "--label"}
 """The trainer's names of what is an option here."""
+_CREDENTIALS = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "gs": "GOOGLE_SERVICE_ACCOUNT_KEY",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+}
+"""Variables of the environment by the scheme of the URI."""
 _LATEST = 32_503_680_000.0
 """The year 3000: what is later was counted in something else than seconds."""
 
@@ -52,12 +59,14 @@ class Meaning:
 @dataclass(frozen=True)
 class Table:
     """Rows in the order of their time, `seconds` [rows] in Unix seconds (or numbers, as the file has them). `time` is
-    the column that they come from."""
+    the column that they come from. `places` [rows] are those of the rows in the `files`, which have so many each."""
 
     name: str
     frame: pd.DataFrame
     time: str
     seconds: NDArray[np.float64]
+    files: list[tuple[str, int]]
+    places: NDArray[np.intp]
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -66,12 +75,25 @@ class Table:
         return name in self.frame.columns
 
     def column(self, name: str) -> Column:
-        from perennial.runtime.trainer.columns import Column
+        return _Ordered(name, [self.frame[name]], [(self.name, len(self.frame))], self)
 
-        return Column(name, [self.frame[name]], [(self.name, len(self.frame))])
+    def where(self, row: int) -> str:
+        """The file and the row in it (from 1, without the header) of the `row`-th row of the table."""
+        return row_in(self.files, int(self.places[row]))
 
     def part(self, rows: slice) -> Table:
-        return Table(self.name, self.frame.iloc[rows].reset_index(drop=True), self.time, self.seconds[rows])
+        frame = self.frame.iloc[rows].reset_index(drop=True)
+        return replace(self, frame=frame, seconds=self.seconds[rows], places=self.places[rows])
+
+
+@dataclass(frozen=True)
+class _Ordered(Column):
+    """A column that names its rows as their files have them."""
+
+    table: Table
+
+    def where(self, row: int) -> str:
+        return self.table.where(row)
 
 
 Wanted = Callable[[Sequence[str]], Sequence[str]]
@@ -83,11 +105,12 @@ def read_table(place: str, meaning: Meaning, wanted: Wanted) -> Table:
     with told():
         import pandas as pd
 
-        pieces = list(_pieces(place, meaning, wanted))
+        read = list(_pieces(place, meaning, wanted))
+        files, pieces = [(name, len(piece)) for name, piece in read], [piece for _, piece in read]
         frame = pd.concat(pieces, ignore_index=True) if len(pieces) > 1 else pieces[0]
         if not len(frame):
             raise CannotDo(f"--data {place}: there are columns, but no rows")
-        return _in_order(place, frame, meaning.time)
+        return _in_order(Table(place, frame, "", np.empty(0), files, np.arange(len(frame))), meaning.time)
 
 
 def needed(option: str, column: str, there: Sequence[str], place: str) -> str:
@@ -109,12 +132,20 @@ def told() -> Iterator[None]:
     try:
         yield
     except RunError as problem:
+        if isinstance(problem.__cause__, NoCredentialsError):
+            raise without_credentials("--data", problem.__cause__) from None
         message = problem.message
         for theirs, ours in _WORDS.items():
             message = message.replace(theirs, ours)
         raise CannotDo(message) from None
     except ImportError as problem:
         raise _not_installed(problem) from None
+
+
+def without_credentials(option: str, problem: NoCredentialsError) -> CannotDo:
+    """Outside of a pod they are the environment's."""
+    variables = _CREDENTIALS[problem.uri.partition(":")[0]]
+    return CannotDo(f"{option}: {problem.uri}: there are no credentials: set {variables} (docs/data-and-stores.md)")
 
 
 def _not_installed(problem: ImportError) -> CannotDo:
@@ -124,7 +155,7 @@ def _not_installed(problem: ImportError) -> CannotDo:
     )
 
 
-def _pieces(place: str, meaning: Meaning, wanted: Wanted) -> Iterator[pd.DataFrame]:
+def _pieces(place: str, meaning: Meaning, wanted: Wanted) -> Iterator[tuple[str, pd.DataFrame]]:
     from perennial.runtime.tables.reading import read
 
     columns: list[str] = []
@@ -135,7 +166,7 @@ def _pieces(place: str, meaning: Meaning, wanted: Wanted) -> Iterator[pd.DataFra
             # Without --time the column is looked for among those that nobody named.
             rest = file.columns if meaning.time is None else []
             columns = list(dict.fromkeys([*wanted(file.columns), *meaning.named.values(), *rest]))
-        yield read(file, columns)
+        yield file.name, read(file, columns)
 
 
 def _files(place: str) -> Iterator[File]:
@@ -163,26 +194,33 @@ def _paths(path: Path) -> list[Path]:
     return [path]
 
 
-def _in_order(place: str, frame: pd.DataFrame, time: str | None) -> Table:
+def _in_order(table: Table, time: str | None) -> Table:
     from perennial.runtime.trainer.times import seconds_of
 
-    name = time or _the_date(place, frame)
-    seconds, _ = seconds_of(Table(place, frame, name, np.empty(0)).column(name))
+    name = time or _the_date(table)
+    seconds, _ = seconds_of(table.column(name))
     if seconds.min() < 0 or seconds.max() > _LATEST:
         raise CannotDo(f"--time: column {name!r} has numbers that are no Unix seconds, such as {seconds.max():.15g}")
     order = np.argsort(seconds, kind="stable")
-    if np.array_equal(order, np.arange(len(order))):
-        return Table(place, frame, name, seconds)
-    # Rows that something is wrong with are named by their places.
-    return Table(f"{place} in the order of time", frame.iloc[order].reset_index(drop=True), name, seconds[order])
+    frame = table.frame
+    if not np.array_equal(order, table.places):
+        frame = frame.iloc[order].reset_index(drop=True)
+    return replace(table, frame=frame, time=name, seconds=seconds[order], places=order)
 
 
-def _the_date(place: str, frame: pd.DataFrame) -> str:
+def _the_date(table: Table) -> str:
     """The only column of dates."""
-    from perennial.runtime.trainer.columns import kind_of
-
+    frame = table.frame
     dates = [str(name) for name in frame.columns if kind_of(frame[name]) == "date"]
     if len(dates) == 1:
         return dates[0]
-    found = f"the columns of dates are {', '.join(dates)}" if dates else "no column has dates"
-    raise CannotDo(f"--time: say which column of {place} has the time of each row; {found}")
+    found = f"the columns of dates are {', '.join(dates)}" if dates else f"no column has dates{_nearly_dates(table)}"
+    raise CannotDo(f"--time: say which column of {table.name} has the time of each row; {found}")
+
+
+def _nearly_dates(table: Table) -> str:
+    for name in table.frame.columns:
+        if (row := no_date(table.frame[name])) is not None:
+            strange = str(table.frame[name].iloc[row])[:60]
+            return f", but {str(name)!r} is nearly all dates; {table.where(row)} has {strange!r}"
+    return ""

@@ -8,7 +8,7 @@ from perennial.api.titles import model_title
 from perennial.cli.paint import Paint
 from perennial.monitoring.words import at, describe
 
-from .first_rows import MODEL as FIRST_ROWS
+from .first_rows import is_of_first_rows
 from .monitor import Monitor
 from .replay import Replay, Spell
 from .standard import Standard
@@ -52,7 +52,7 @@ def _span(made: Replay) -> str:
 
 
 def _against(standard: Standard) -> str:
-    if standard.reference.model == FIRST_ROWS:
+    if is_of_first_rows(standard.reference):
         return standard.words
     return f"{standard.words} ({standard.reference.rows:,} rows)"
 
@@ -88,7 +88,7 @@ def _found(made: Replay, paint: Paint) -> Iterator[str]:
 def _spell(spell: Spell, paint: Paint) -> Iterator[str]:
     verdict = spell.verdict
     colour = paint.bad if verdict.state in ("Harm", "DataFault") else paint.busy
-    yield f"  {at(verdict.found)}  row {spell.rows:,}  {colour(verdict.state)}"
+    yield f"  {at(verdict.found)}  row {spell.row:,}  {colour(verdict.state)}"
     yield f"      {describe(spell.found)}"
     last = describe(verdict)
     later = f": {last}" if last != describe(spell.found) else ""

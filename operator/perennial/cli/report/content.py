@@ -399,6 +399,9 @@ def _allowed(spec: DriftMonitorSpec, status: DriftMonitorStatus) -> list[tuple[s
         ("Waits for approval", f"{waiting.action} {waiting.id}, since {to_text(waiting.created_at)}")
         for waiting in status.proposals
     ]
+    if status.governor and status.governor.stopped_since:
+        since = to_text(status.governor.stopped_since)
+        told.append(("Stopped", f"since {since}: nothing more is done until a person releases it"))
     if status.governor and status.governor.cooldown_until:
         told.append(("Nothing before", to_text(status.governor.cooldown_until)))
     if status.governor and status.governor.retrains:

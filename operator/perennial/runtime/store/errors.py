@@ -15,6 +15,14 @@ class StoreRefusedError(StoreError):
     """Credentials or configuration are wrong: trying again does not help."""
 
 
+class NoCredentialsError(StoreRefusedError):
+    """There is nothing to say with who asks for `uri`."""
+
+    def __init__(self, uri: str, message: str) -> None:
+        super().__init__(f"{uri}: {message}")
+        self.uri = uri
+
+
 class NoBucketError(StoreRefusedError):
     """There is no bucket of that name, or none that these credentials see."""
 

@@ -10,7 +10,14 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .errors import NoBucketError, NotInStoreError, StoreError, StoreRefusedError, StoreUnreachableError
+from .errors import (
+    NoBucketError,
+    NoCredentialsError,
+    NotInStoreError,
+    StoreError,
+    StoreRefusedError,
+    StoreUnreachableError,
+)
 
 _STATUS = re.compile(r"non-2xx status code: (\d{3})")
 _CODE = re.compile(r"<Code>([^<]+)</Code>")
@@ -62,7 +69,7 @@ def _explanation(uri: str, error: Exception, otherwise: type[StoreError]) -> Sto
     if isinstance(error, theirs.UnknownConfigurationKeyError):
         return StoreRefusedError(f"{uri}: the Secret of secretRef has a key that means nothing: {said}")
     if _METADATA.search(said):
-        return StoreRefusedError(f"{uri}: {_NO_CREDENTIALS} ({said})")
+        return NoCredentialsError(uri, f"{_NO_CREDENTIALS} ({said})")
     status = _status(text)
     if status in (401, 403) or isinstance(error, theirs.PermissionDeniedError | theirs.UnauthenticatedError):
         return StoreRefusedError(f"{uri}: access denied; {_CREDENTIALS}: {said}")

@@ -6,6 +6,7 @@ form in which rows come to the server (`runtime/model_format.md`), so that there
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -40,11 +41,16 @@ class Column:
 
     def where(self, row: int) -> str:
         """The file and the row in it (from 1, without the header) of the `row`-th row of all."""
-        for name, rows in self.places:
-            if row < rows:
-                return f"{name}, row {row + 1}"
-            row -= rows
-        raise IndexError(row)
+        return row_in(self.places, row)
+
+
+def row_in(files: Iterable[tuple[str, int]], row: int) -> str:
+    """The file and the row in it (from 1) of the `row`-th row (from 0) of all. `files` have so many rows each."""
+    for name, rows in files:
+        if row < rows:
+            return f"{name}, row {row + 1}"
+        row -= rows
+    raise IndexError(row)
 
 
 def kind_of(series: pd.Series) -> Kind:
@@ -173,6 +179,19 @@ def _texts(column: Column) -> NDArray[np.object_]:
     return np.asarray(texts[codes])
 
 
+def no_date(series: pd.Series) -> int | None:
+    """The first row whose text is no date where nearly all are; None for any other column."""
+    import pandas as pd
+
+    if kind_of(series) != "text":
+        return None
+    texts = pd.Series(series.astype(object))
+    are_dates = texts.astype(str).str.match(_ISO_DATE) & _parsed(texts).notna()
+    present = texts.notna()
+    strange = np.flatnonzero(present & ~are_dates)
+    return int(strange[0]) if len(strange) and are_dates[present].mean() >= _MOSTLY else None
+
+
 def _refuse_nearly_numeric(column: Column, texts: NDArray[np.object_]) -> None:
     import pandas as pd
 
@@ -192,11 +211,15 @@ def _refuse_nearly_numeric(column: Column, texts: NDArray[np.object_]) -> None:
 
 
 def _are_dates(present: pd.Series) -> bool:
-    import pandas as pd
-
     if not present.iloc[:100].astype(str).str.match(_ISO_DATE).all():
         return False
-    return bool(pd.to_datetime(present.astype(str), errors="coerce", format="ISO8601", utc=True).notna().all())
+    return bool(_parsed(present.astype(str)).notna().all())
+
+
+def _parsed(texts: pd.Series) -> pd.Series:
+    import pandas as pd
+
+    return pd.to_datetime(texts, errors="coerce", format="ISO8601", utc=True)
 
 
 def _example(series: pd.Series) -> str:

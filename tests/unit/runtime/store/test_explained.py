@@ -10,10 +10,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from obstore.exceptions import GenericError
 
 from perennial.runtime.failures import InputError, RunError, TransientError
 from perennial.runtime.store import NotInStoreError, StoreError, StoreRefusedError, StoreUnreachableError, remote
-from perennial.runtime.store.errors import NoBucketError
+from perennial.runtime.store.errors import NoBucketError, NoCredentialsError
+from perennial.runtime.store.explained import explained
 from perennial.runtime.store.folders import open_folder
 from perennial.runtime.tables.sources import find
 
@@ -150,6 +152,14 @@ def test_a_place_that_does_not_answer_is_told_with_the_cause(tmp_path: Path, mon
     monkeypatch.setattr(remote, "_RETRY", {"max_retries": 0})
     with pytest.raises(TransientError, match="the connection is refused"):
         find("s3://lake/flights/*.csv", secret(tmp_path, "http://127.0.0.1:1"))
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "metadata.google.internal"])
+def test_nothing_to_ask_with_is_told_apart(host: str) -> None:
+    """Where there are no credentials it is the machine's own that are looked for."""
+    with pytest.raises(NoCredentialsError, match="there are no credentials") as refusal, explained("s3://lake/x"):
+        raise GenericError(f"Error performing PUT http://{host}/latest/api/token")
+    assert refusal.value.uri == "s3://lake/x"
 
 
 @pytest.mark.parametrize(
