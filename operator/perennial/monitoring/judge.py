@@ -27,6 +27,7 @@ from . import bets
 from .anchor import Anchor
 from .baseline import Baseline
 from .checkpoint import Checkpoint, Judged, Open, Tally
+from .clocks import clocks
 from .counts import fold
 from .course import Course, anew, close, cut
 from .dispersion import Dispersion
@@ -363,12 +364,15 @@ def _triaged(
     statistics = scan.statistics(summed, when, crowded)
     windows = lengths(history)
     wandering = on_their_way(checkpoint.triage, history, scan.layout, scan.normal.cells)
+    # While a baseline is learned its windows are those before; once it is whole it has none any more.
+    learned = checkpoint.baseline.recent if checkpoint.baseline else ()
+    ticking = clocks(checkpoint.triage, scan.layout, scan.normal.cells, history[1:] or learned)
 
     def at(peak: Peak) -> Finding:
         return finding(
             scan,
             peak,
-            Stretch(summed[peak.stretch], when[peak.stretch], float(crowded[peak.stretch]), wandering),
+            Stretch(summed[peak.stretch], when[peak.stretch], float(crowded[peak.stretch]), wandering, ticking),
             since=history[peak.stretch].opened,
             materiality=spec.materiality,
         )
