@@ -4,9 +4,9 @@ Where windows waver, the mean of a block varies by more than chance. By how much
 forgets at a steady rate (Ornstein and Uhlenbeck's, averaged over the block), whose size and memory are learned from
 differences of neighbouring blocks (`wire/differences.py`): a posterior over a grid of both, from a prior by which most
 likely there is no such thing. The units of a kind have one in common, so that they lend one another what little each
-has seen; a unit that this does not explain is judged by itself, and has no say in what is common. How likely that is
-comes from how many others are. What is rare wavers less than what half of the rows have, in relation to chance, and
-tells less of it.
+has seen, every column with one voice; a unit that this does not explain is judged by itself, and has no say in what is
+common. How likely that is comes from how many others are. What is rare wavers less than what half of the rows have, in
+relation to chance, and tells less of it.
 
 Neighbours of a few windows cannot show that nothing wavers for longer. All that was served after the baseline can: it
 lies close to the baseline in most units only then.
