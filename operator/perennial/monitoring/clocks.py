@@ -7,15 +7,12 @@ always as narrow is no clock: it shows in that windows differ from one another.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from perennial.wire.layout import Counts, Layout, bin_counts
 from perennial.wire.reference import Column, Numeric
 
 from .history import History
-from .triage import Triage
 
 NARROW = 1 / 4
 """Of how much the held-out rows vary: what values of one window do at most, of a clock."""
@@ -27,32 +24,22 @@ FEW = 4
 """The most windows of a bucket that tells what is within one."""
 
 
-def clocks(triage: Triage, layout: Layout, baseline: Counts, before: History) -> frozenset[str]:
-    """The columns that follow the clock, by the baseline's counts [cells], the windows `before` the newest and what was
-    found by then: what is broken may be as narrow, and remains it. Of a single window nobody knows whether the next
-    will differ: then all narrow ones may."""
-    fault = triage.of("DataFault")
-    broken = {feature.name for feature in fault.features} if fault else set()
+def follows_clock(layout: Layout, place: int, baseline: Counts, before: History) -> bool:
+    """Whether the column at a place follows the clock, by the baseline's counts [cells] and the windows `before` the
+    newest. Of a single window nobody knows whether the next will differ: then any narrow one may."""
+    if not narrow(layout, place, before):
+        return False
     alone = len(before) == 1 and before[0].windows == 1 and np.array_equal(before[0].cells, baseline)
-    return frozenset(
-        column.name
-        for place, column in _narrow(layout, before)
-        if column.name not in broken and (alone or _differ(column, layout.slice(place), baseline, before))
-    )
+    return alone or _differ(layout.columns[place], layout.slice(place), baseline, before)
 
 
-def narrow(layout: Layout, lately: History) -> frozenset[str]:
-    """The columns that hardly vary within the newest windows, where the held-out rows did."""
-    return frozenset(column.name for _, column in _narrow(layout, lately))
-
-
-def _narrow(layout: Layout, lately: History) -> Iterator[tuple[int, Column]]:
-    for place, column in enumerate(layout.columns):
-        usual = _spread(column, _shares(np.asarray(column.counts)))
-        if not lately or column.name in layout.joint or usual <= 0:
-            continue
-        if _within(column, layout.slice(place), lately) <= NARROW * usual:
-            yield place, column
+def narrow(layout: Layout, place: int, lately: History) -> bool:
+    """Whether the column at a place hardly varies within the newest windows, where the held-out rows did."""
+    column = layout.columns[place]
+    usual = _spread(column, _shares(np.asarray(column.counts)))
+    if not lately or column.name in layout.joint or usual <= 0:
+        return False
+    return _within(column, layout.slice(place), lately) <= NARROW * usual
 
 
 def _differ(column: Column, cells: slice, baseline: Counts, before: History) -> bool:

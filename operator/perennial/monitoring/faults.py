@@ -59,13 +59,13 @@ def meaning(found: Effect, statistic: float, materiality: float) -> FindingState
 @dataclass(frozen=True)
 class Stretch:
     """A stretch's counts [cells], the hours in which its rows came, and how many there are in a row's own window.
-    Columns `on_their_way` and `clocks` are as in these modules."""
+    Columns `on_their_way` are as in that module, and whether the peak's `is_clock` as in `clocks.py`."""
 
     cells: Ints
     hours: Hours = field(default_factory=dict)
     crowd: float = 1.0
     on_their_way: Collection[str] = ()
-    clocks: Collection[str] = ()
+    is_clock: bool = False
 
 
 def finding(scan: Scan, peak: Peak, stretch: Stretch, *, since: float, materiality: float) -> Finding:
@@ -80,7 +80,7 @@ def finding(scan: Scan, peak: Peak, stretch: Stretch, *, since: float, materiali
         expected,
         dispersion,
         on_its_way=name in stretch.on_their_way,
-        is_clock=name in stretch.clocks,
+        is_clock=stretch.is_clock,
     )
     if abs(peak.statistic) < scan.fault_bound:
         found = replace(found, broken=False)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -27,7 +28,7 @@ from . import bets
 from .anchor import Anchor
 from .baseline import Baseline
 from .checkpoint import Checkpoint, Judged, Open, Tally
-from .clocks import clocks
+from .clocks import follows_clock
 from .counts import fold
 from .course import Course, anew, close, cut
 from .dispersion import Dispersion
@@ -366,13 +367,23 @@ def _triaged(
     wandering = on_their_way(checkpoint.triage, history, scan.layout, scan.normal.cells)
     # While a baseline is learned its windows are those before; once it is whole it has none any more.
     learned = checkpoint.baseline.recent if checkpoint.baseline else ()
-    ticking = clocks(checkpoint.triage, scan.layout, scan.normal.cells, history[1:] or learned)
+    earlier = history[1:] or learned
+    fault = checkpoint.triage.of("DataFault")
+    # What is broken may be as narrow as a clock, and remains it.
+    broken = {feature.name for feature in fault.features} if fault else set()
+
+    @cache
+    def is_clock(place: int) -> bool:
+        name = scan.layout.columns[place].name
+        return name not in broken and follows_clock(scan.layout, place, scan.normal.cells, earlier)
 
     def at(peak: Peak) -> Finding:
         return finding(
             scan,
             peak,
-            Stretch(summed[peak.stretch], when[peak.stretch], float(crowded[peak.stretch]), wandering, ticking),
+            Stretch(
+                summed[peak.stretch], when[peak.stretch], float(crowded[peak.stretch]), wandering, is_clock(peak.column)
+            ),
             since=history[peak.stretch].opened,
             materiality=spec.materiality,
         )

@@ -95,8 +95,13 @@ def _clocks(verdict: Verdict, checkpoint: Checkpoint) -> str | None:
     baseline, reference = checkpoint.baseline, checkpoint.reference
     if verdict.state not in _OF_THE_TIME or baseline is None or baseline.season or reference is None:
         return None
-    steady = narrow(layout_of(reference), checkpoint.history)
-    names = [feature.name for feature in verdict.features if feature.name in steady]
+    layout = layout_of(reference)
+    places = {column.name: place for place, column in enumerate(layout.columns)}
+    names = [
+        feature.name
+        for feature in verdict.features
+        if feature.name in places and narrow(layout, places[feature.name], checkpoint.history)
+    ]
     if not names:
         return None
     shown = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
