@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from perennial.wire.counts import Epoch, Epochs, Labels, ModelCounts, summed
-from perennial.wire.season import HOUR, hour, pack, spread, unpack
+from perennial.wire.season import pack, spread, unpack
 from perennial.wire.stats import Pairs
 
 from .checkpoint import Checkpoint, Judged, Mark, Open, Tally
@@ -152,9 +152,9 @@ def _outlived(tallies: Mapping[str, Tally], model: Judged | None) -> str:
 
 def _filled(checkpoint: Checkpoint, epoch: Epoch, counts: ModelCounts) -> Open:
     window = checkpoint.open or Open(max(epoch.opened, checkpoint.closed), epoch.closed, 0, [0] * len(counts.cells))
-    # Of a longer one nobody knows which rows came when.
-    one = hour((epoch.opened + epoch.closed) / 2) if epoch.closed - epoch.opened <= HOUR else None
-    hours = spread(epoch.opened, epoch.closed, counts.rows) if one is None else {one: counts.rows}
+    hours = spread(epoch.opened, epoch.closed, counts.rows)
+    # Of one that is of several hours nobody knows which rows are of which: what follows the clock would mix them.
+    one = next(iter(hours)) if len(hours) == 1 else None
     is_learned = checkpoint.baseline is not None and not checkpoint.baseline.complete
     return Open(
         opened=window.opened,

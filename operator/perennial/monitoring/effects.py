@@ -60,10 +60,18 @@ class Effect:
 
 
 def effect(
-    layout: Layout, peak: Peak, now: Ints, before: Counts, dispersion: float = 1.0, *, on_its_way: bool = False
+    layout: Layout,
+    peak: Peak,
+    now: Ints,
+    before: Counts,
+    dispersion: float = 1.0,
+    *,
+    on_its_way: bool = False,
+    is_clock: bool = False,
 ) -> Effect:
     """The effect behind a peak. `now` are the counts of its stretch and `before` the baseline's, all columns of
-    both; `dispersion` is that of so long a stretch at the peak's cut. `on_its_way` is as in `on_their_way.py`."""
+    both; `dispersion` is that of so long a stretch at the peak's cut. `on_its_way` is as in `on_their_way.py`,
+    `is_clock` as in `clocks.py`."""
     column = layout.columns[peak.column]
     cells = layout.slice(peak.column)
     kind = CutKind(int(layout.kind[peak.cut]))
@@ -74,12 +82,14 @@ def effect(
     if isinstance(column, Categorical):
         told = _unseen if kind is CutKind.UNSEEN else _categorical
         changed = told(column, values, values_before)
-        return replace(changed, broken=False) if on_its_way and changed.kind == "Unseen" else changed
+        return replace(changed, broken=False) if (on_its_way or is_clock) and changed.kind == "Unseen" else changed
     found = _numeric(column, values, values_before)
     if column.name in layout.joint:
         return _joint(layout.joint[column.name], found)
     if forbidden := _forbidden(column, values, values_before, found):
         return forbidden
+    if is_clock:
+        return found
     words = changed_unit(column, now[cells], before[cells], dispersion, on_its_way=on_its_way)
     return found if words is None else replace(found, kind="Unit", rises=True, broken=True, words=words)
 

@@ -29,12 +29,13 @@ _ALL = -1
 @dataclass(frozen=True)
 class Expected:
     """Of blocks of rows: `cells` [blocks, cells] as a baseline would have counted them, `inside` and `n` [blocks, cuts]
-    at the cuts, and of how many rows a week that baseline is [blocks]. `traffic` [blocks] is how many rows an hour the
-    baseline had in those hours, relative to all."""
+    at the cuts, where a row has the `variance` [blocks, cuts], and of how many rows a week that baseline is [blocks].
+    `traffic` [blocks] is how many rows an hour the baseline had in those hours, relative to all."""
 
     cells: Floats
     inside: Floats
     n: Floats
+    variance: Floats
     weekly: Floats
     traffic: Floats
 
@@ -58,9 +59,11 @@ class Expectation:
         rows = 1 / (weights**2 @ (1 / strata.rows))
         cells = (weights @ strata.shares) * rows[:, None]
         inside, n = self._layout.cut_counts(cells)
-        fewer = self._fewer(strata, weights, inside, n)
+        # Of counts that belong together: at each cut they are then worth so many rows as its own error says.
+        variance = self._layout.variance(inside, n)
+        fewer = self._fewer(strata, weights, variance / np.maximum(n, _LITTLE))
         traffic = 1 / (weights @ (1 / strata.traffic))
-        return Expected(cells, inside * fewer, n * fewer, rows / (weights @ strata.weeks), traffic)
+        return Expected(cells, inside * fewer, n * fewer, variance, rows / (weights @ strata.weeks), traffic)
 
     def normally(self, earlier: Sequence[Hours], later: Sequence[Hours]) -> Normally:
         """How pairs of blocks of these hours differ. What both have in common has no error in their difference."""
@@ -87,12 +90,11 @@ class Expectation:
             self._unpacked[hour] = unpack(self._season[hour].packed)
         return self._unpacked[hour]
 
-    def _fewer(self, strata: _Strata, weights: Floats, inside: Floats, n: Floats) -> Floats:
-        """Which part of `n` the error is worth: it takes all hours to vary alike, and those of fewest rows may vary
-        most."""
+    def _fewer(self, strata: _Strata, weights: Floats, alike: Floats) -> Floats:
+        """Which part of the rows the error is worth, where that is `alike` if all hours vary alike: those of fewest
+        rows may vary most."""
         known, varying = self._each(strata)
         error = weights**2 @ varying / np.maximum(weights @ known, _LITTLE) ** 2
-        alike = self._layout.variance(inside, n) / np.maximum(n, _LITTLE)
         fewer: Floats = np.minimum(np.divide(alike, error, out=np.ones_like(error), where=error > 0), 1.0)
         return fewer
 

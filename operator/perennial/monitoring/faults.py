@@ -59,12 +59,13 @@ def meaning(found: Effect, statistic: float, materiality: float) -> FindingState
 @dataclass(frozen=True)
 class Stretch:
     """A stretch's counts [cells], the hours in which its rows came, and how many there are in a row's own window.
-    Columns `on_their_way` are as in that module."""
+    Columns `on_their_way` are as in that module, and whether the peak's `is_clock` as in `clocks.py`."""
 
     cells: Ints
     hours: Hours = field(default_factory=dict)
     crowd: float = 1.0
     on_their_way: Collection[str] = ()
+    is_clock: bool = False
 
 
 def finding(scan: Scan, peak: Peak, stretch: Stretch, *, since: float, materiality: float) -> Finding:
@@ -72,7 +73,15 @@ def finding(scan: Scan, peak: Peak, stretch: Stretch, *, since: float, materiali
     dispersion = scan.dispersion(peak, stretch.cells, stretch.crowd)
     name = scan.layout.columns[peak.column].name
     expected = scan.expected(stretch.hours)
-    found = effect(scan.layout, peak, stretch.cells, expected, dispersion, on_its_way=name in stretch.on_their_way)
+    found = effect(
+        scan.layout,
+        peak,
+        stretch.cells,
+        expected,
+        dispersion,
+        on_its_way=name in stretch.on_their_way,
+        is_clock=stretch.is_clock,
+    )
     if abs(peak.statistic) < scan.fault_bound:
         found = replace(found, broken=False)
     return Finding(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -27,11 +28,12 @@ from . import bets
 from .anchor import Anchor
 from .baseline import Baseline
 from .checkpoint import Checkpoint, Judged, Open, Tally
+from .clocks import follows_clock
 from .counts import fold
 from .course import Course, anew, close, cut
 from .dispersion import Dispersion
 from .faults import Finding, Stretch, finding, unexplained
-from .history import Bucket, crowds, hours, lengths, pushed, rows, stretches
+from .history import Bucket, crowds, hours, lengths, opened_since, pushed, rows, stretches
 from .on_their_way import on_their_way
 from .scan import Normal, Peak, Scan, looks_in
 from .sight import sight
@@ -272,6 +274,8 @@ def _scan(
         settled = max(found.quiet.values(), default=0.0)
         fresh = [pair for pair in pairs if pair[0].opened >= settled]
         baseline = baselines.compare(baseline, layout, fresh, scan.normal)
+        if not found.of("MinorDrift"):
+            baseline = baselines.look_back(baseline, layout, opened_since(history, settled))
     baseline = baselines.weighed(baseline, layout, scan.normal.dispersion, bucket.rows)
     looked = msgspec.structs.replace(checkpoint, history=history, triage=found, baseline=baseline)
     scanned = _mended(looked, checkpoint.triage)
@@ -361,12 +365,25 @@ def _triaged(
     statistics = scan.statistics(summed, when, crowded)
     windows = lengths(history)
     wandering = on_their_way(checkpoint.triage, history, scan.layout, scan.normal.cells)
+    # While a baseline is learned its windows are those before; once it is whole it has none any more.
+    learned = checkpoint.baseline.recent if checkpoint.baseline else ()
+    earlier = history[1:] or learned
+    fault = checkpoint.triage.of("DataFault")
+    # What is broken may be as narrow as a clock, and remains it.
+    broken = {feature.name for feature in fault.features} if fault else set()
+
+    @cache
+    def is_clock(place: int) -> bool:
+        name = scan.layout.columns[place].name
+        return name not in broken and follows_clock(scan.layout, place, scan.normal.cells, earlier)
 
     def at(peak: Peak) -> Finding:
         return finding(
             scan,
             peak,
-            Stretch(summed[peak.stretch], when[peak.stretch], float(crowded[peak.stretch]), wandering),
+            Stretch(
+                summed[peak.stretch], when[peak.stretch], float(crowded[peak.stretch]), wandering, is_clock(peak.column)
+            ),
             since=history[peak.stretch].opened,
             materiality=spec.materiality,
         )

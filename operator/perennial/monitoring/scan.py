@@ -151,7 +151,8 @@ class Scan:
         rows = np.array([float(layout.rows(normal.cells))])
         crowds = None if normal.crowd is None else np.array([normal.crowd])
         inside, self.asked = layout.cut_counts(normal.cells)
-        self._always = self._against(inside, self.asked, normal.dispersion.of(rows, crowds))
+        variance = layout.variance(inside, self.asked)
+        self._always = self._against(inside, self.asked, variance, normal.dispersion.of(rows, crowds))
 
     def statistics(self, stretches: Ints, hours: Sequence[Hours] = (), crowds: Floats | None = None) -> Floats:
         """Signed roots of shape (stretches, cuts) for counts of shape (stretches, cells). `hours` [stretches] say when
@@ -161,7 +162,7 @@ class Scan:
         if self.normal.season:
             expected = self.normal.season.expected(hours)
             wavering = self.normal.dispersion.when_busy(expected.weekly, expected.traffic)
-            against = self._against(expected.inside, expected.n, wavering)
+            against = self._against(expected.inside, expected.n, expected.variance, wavering)
         return self.compared(inside, n, self.dispersions(self.layout.rows(stretches), against, crowds), against)
 
     def compared(self, inside: Floats, n: Floats, dispersions: Floats, against: Against | None = None) -> Floats:
@@ -192,14 +193,15 @@ class Scan:
         rows = np.array([float(self.layout.rows(stretch))])
         return float(self.normal.dispersion.of(rows, np.array([crowd]))[0, peak.cut])
 
-    def _against(self, inside: Floats, n: Floats, wavering: Floats) -> Against:
-        """To compare with counts at cuts of shape (..., cuts), whose rows tell so much less than independent ones."""
+    def _against(self, inside: Floats, n: Floats, variance: Floats, wavering: Floats) -> Against:
+        """To compare with counts at cuts of shape (..., cuts), of rows of such a variance, that tell so much less than
+        independent ones."""
         layout = self.layout
         share = inside / np.maximum(n, 1.0)
         # A row that lies on the first side in part tells more of a share than one that does wholly or not.
         chance = share * (1 - share)
         varies = layout.is_whole & (chance > _HARDLY)
-        parts = np.divide(layout.variance(inside, n), chance, out=np.ones_like(chance), where=varies)
+        parts = np.divide(variance, chance, out=np.ones_like(chance), where=varies)
         parts[parts <= 0] = 1.0
         dispersion = wavering * parts
         # The reference's smallest and greatest row made the outermost edges: counted as one row on the far side, or

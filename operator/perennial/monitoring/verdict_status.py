@@ -5,19 +5,24 @@ from __future__ import annotations
 from perennial.api.driftmonitor import DriftMonitorSpec
 from perennial.api.driftmonitor_status import FeatureDrift, LossChange, PreviousLoss
 from perennial.api.driftmonitor_status import Verdict as VerdictStatus
+from perennial.wire.layout import layout_of
 from perennial.wire.stats import Pairs
 
 from .before import wins
 from .checkpoint import Checkpoint
+from .clocks import narrow
 from .faults import Finding
 from .objections import Decision
 from .observed import Observed
 from .triage import CLEAN
 from .verdict import State, Verdict
-from .words import at, digits, moment, span
+from .words import NAMED, at, digits, moment, span
 
 _TIMES = {"Cooldown": " at", "Stale": " at", "Braked": "; one is possible at"}
 """How a decision's time is said; of all others it is until when they hold."""
+
+_OF_THE_TIME = ("TrainServeSkew", "MinorDrift", "Drift")
+"""What a feature that follows the clock may bring about."""
 
 _OF_LOSS = ("HarmSuspected", "Harm")
 """Measured against the version's own loss, whatever is served."""
@@ -31,6 +36,8 @@ def verdict_status(
 ) -> VerdictStatus:
     """`decisions` are what the governor has decided about it."""
     action, following = _course(verdict, decisions, checkpoint, observed.spec)
+    if told := _clocks(verdict, checkpoint):
+        following = f"{following}; {told}"
     previous = _previous(observed, checkpoint, verdict)
     loss = verdict.loss
     return VerdictStatus(
@@ -81,6 +88,28 @@ def _course(
     if verdict.state == "HarmSuspected":
         return None, f"labels prove or clear it: send them to the feedback endpoint; {over}"
     return None, f"nothing is asked for in spec.actions; {over}"
+
+
+def _clocks(verdict: Verdict, checkpoint: Checkpoint) -> str | None:
+    """What to do about features that may be the time itself, where a baseline does not know the hours of the week."""
+    baseline, reference = checkpoint.baseline, checkpoint.reference
+    if verdict.state not in _OF_THE_TIME or baseline is None or baseline.season or reference is None:
+        return None
+    layout = layout_of(reference)
+    places = {column.name: place for place, column in enumerate(layout.columns)}
+    names = [
+        feature.name
+        for feature in verdict.features
+        if feature.name in places and narrow(layout, places[feature.name], checkpoint.history)
+    ]
+    if not names:
+        return None
+    shown = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+    vary, tell = ("varies", "it tells") if len(names) == 1 else ("vary", "they tell")
+    return (
+        f"{shown} hardly {vary} within a window: if {tell} the time, leave that out (spec.features.exclude) or have "
+        "the hours of the week learned (spec.baseline: {from: Serving, period: 14d})"
+    )
 
 
 def _over(verdict: Verdict, checkpoint: Checkpoint, spec: DriftMonitorSpec | None) -> str:

@@ -282,6 +282,17 @@ def test_no_harm_is_claimed_only_with_labels_of_what_is_judged(
     assert words in harmful.message
 
 
+@pytest.mark.parametrize(("narrow", "says"), [(True, True), (False, False)])
+def test_a_feature_that_may_be_the_time_is_told_what_to_do_about(narrow: bool, says: bool) -> None:
+    cells = [cell for column in COLUMNS for cell in worlds.draw(column, RNG, 500)]
+    if narrow:
+        cells[: COLUMNS[0].cells] = [500 * (place == 5) for place in range(COLUMNS[0].cells)]
+    memory = msgspec.structs.replace(with_verdicts("Drift"), history=(Bucket(1, 500, 0.0, 300.0, cells),))
+    (found,) = told(plan(observed(memory), (), NOW)).verdicts
+    advice = "x hardly varies within a window: if it tells the time, leave that out (spec.features.exclude) or have the"
+    assert (advice in (found.next or "")) is says
+
+
 def test_what_happened_to_a_feature_is_told_alike_in_status_and_events() -> None:
     wanted = plan(observed(with_verdicts("TrainServeSkew")), (), NOW)
     (skewed,) = told(wanted).verdicts

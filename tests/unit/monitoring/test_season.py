@@ -81,7 +81,7 @@ def test_history_loses_no_hour(windows: list[dict[int, int]]) -> None:
 
 @pytest.mark.parametrize("learned", [True, False])
 def test_an_open_window_knows_when_its_rows_came(rng: np.random.Generator, learned: bool) -> None:
-    """Counts by hour are for a baseline that is learned; of an epoch of many hours nobody knows which came when."""
+    """Counts by hour are for a baseline that is learned; of an epoch of several hours nobody knows which came when."""
     reference = worlds.reference([X, worlds.numeric("(score)", rng)])
     layout = Layout(reference.columns)
     baseline = baselines.from_serving(layout, 0.0)
@@ -96,10 +96,10 @@ def test_an_open_window_knows_when_its_rows_came(rng: np.random.Generator, learn
     ]
     window = fold(checkpoint, {"pod": Epochs("one", worlds.MODEL, epochs)}, cells=layout.cells, now=0.0).open
     assert window is not None
-    assert window.hours == {0: 100, 1: 100, 2: 50, 3: 50}
+    assert window.hours == {0: 120, 1: 80, 2: 50, 3: 50}
     assert sum(window.hours.values()) == window.rows
     assert {each: unpack(cells).tolist() for each, cells in window.by_hour.items()} == (
-        {0: drawn[0], 1: drawn[1]} if learned else {}
+        {0: drawn[0]} if learned else {}
     )
 
 
@@ -122,6 +122,23 @@ def test_what_is_expected_is_the_stratified_sample(by_hour: dict[int, list[int]]
     known = n > 1e-9
     assert (expected.inside[known] / expected.n[known]) == pytest.approx(inside[known] / n[known])
     assert (expected.n <= n * (1 + 1e-9)).all()
+
+
+def test_a_mixture_of_hours_that_spread_unlike_varies_by_chance(rng: np.random.Generator) -> None:
+    """As a product with the hour does. Its error is another one at each cut, and its variance is one of all cuts."""
+    x = worlds.numeric("x", rng)
+    layout = Layout([x])
+
+    def drawn(wide: int, narrow: int) -> Ints:
+        values = np.concatenate([rng.normal(size=wide), rng.normal(scale=0.5, size=narrow)])
+        return np.bincount(np.searchsorted(x.edges, values, side="right"), minlength=x.cells)
+
+    season, total = season_of({0: drawn(120_000, 0).tolist(), 1: drawn(0, 120_000).tolist()})
+    scan = Scan(
+        layout, Normal(total, Dispersion(layout), Expectation(layout, season, total)), drift_looks=1, fault_looks=1
+    )
+    stretches = [scan.statistics(drawn(400, 100)[None], [{0: 400, 1: 100}])[0] for _ in range(200)]
+    assert np.std(stretches, axis=0)[layout.is_whole] == pytest.approx(1.0, abs=0.2)
 
 
 @given(BY_HOUR)
@@ -243,6 +260,12 @@ def test_a_season_is_survived_by_the_checkpoint(rng: np.random.Generator) -> Non
     for windows in (200, 336):
         checkpoint = Checkpoint(baseline=Swings(rng).learned(windows, period=SPAN))
         assert decode({"metadata": {"name": "x"}, "binaryData": encode(checkpoint)}) == checkpoint
+
+
+def test_what_came_after_a_season_is_of_other_hours_than_all_of_it(rng: np.random.Generator) -> None:
+    swings = Swings(rng)
+    learned = swings.learned(336, period=SPAN)
+    assert baselines.look_back(learned, swings.layout, (swings.window(),)) == learned
 
 
 def test_small_changes_are_seen_through_the_swing(rng: np.random.Generator) -> None:
