@@ -28,8 +28,8 @@ from scipy.stats import ks_2samp, norm
 from perennial.api.driftmonitor import DriftMonitorSpec
 from perennial.monitoring import judge
 from perennial.monitoring.checkpoint import Checkpoint, Judged, decode, encode
-from perennial.monitoring.dispersion import Dispersion
-from perennial.monitoring.history import Bucket, History, push, stretches
+from perennial.monitoring.dispersion import Block, Contrast, Dispersion
+from perennial.monitoring.history import LONGEST, Bucket, History, push, stretches
 from perennial.monitoring.scan import Normal, Scan
 from perennial.runtime.server.counts import slot as slots
 from perennial.runtime.server.counts.epochs import Book
@@ -39,7 +39,7 @@ from perennial.runtime.server.counts.tally import Tally
 from perennial.runtime.trainer import reference as trainer
 from perennial.runtime.trainer.metrics import Judged as Answers
 from perennial.wire.counts import Epoch, Epochs, Labels, ModelCounts, Take
-from perennial.wire.differences import of_blocks
+from perennial.wire.differences import between, of_blocks
 from perennial.wire.layout import Layout, reference_cells
 from perennial.wire.reference import Column, Loss, Numeric, Reference
 from perennial.wire.schema import Feature, Schema
@@ -112,8 +112,11 @@ def cost(repeats: int = 500) -> None:
     whole = _median_of(repeats, lambda: scan.excess(scan.statistics(stretches(push(history, window_of(history))))))
     layout = scan.layout
     blocks = np.array([window(rng, probabilities, 500).cells for _ in range(64)])
-    served = of_blocks(layout, blocks)
-    learning = _median_of(repeats, lambda: scan_with(layout, Dispersion(layout, served), reference))
+    served, known = of_blocks(layout, blocks), reference_cells(reference.columns)
+    later = Block(rows=LONGEST * 500, windows=LONGEST)
+    apart = between(layout, known[None], blocks[:LONGEST].sum(axis=0)[None], np.array([later.rows]))
+    after = Contrast(Block(REFERENCE_ROWS, windows=None), later, apart)
+    learning = _median_of(repeats, lambda: scan_with(layout, Dispersion(layout, served, after=after), reference))
     print(
         f"\nScan of {FEATURES} features, 12 joint columns and the score, {len(history)} stretches,"
         f" {len(scan.layout.cuts)} cuts (target 0.25 ms)"

@@ -158,6 +158,7 @@ def stream(kind: Kind, windows: int, seed: int) -> tuple[int, dict[float, list[i
             history, found = (), found + 1
         else:
             baseline = baselines.compare(baseline, drawn.layout, pairs, normal)
+            baseline = baselines.look_back(baseline, drawn.layout, history)
     return found, {by: [_delay(drawn, scan, by, 16 + 7 * each) for each in range(3)] for by in (0.2, 0.5)}
 
 

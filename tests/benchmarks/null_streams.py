@@ -15,7 +15,7 @@ and either scan is also asked what it would say if it were told that rows are in
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -177,9 +177,9 @@ def alarms(drawn: Counts, n: int, count: int, knobs: Sequence[float], *, alone: 
     found = [Alarms.none(knobs) for _ in (SCANS[:1] if alone else SCANS)]
     history: History = ()
     summed = Summed(layout)
-    for at in range(0, count, AT_ONCE):
-        windows = range(at, min(at + AT_ONCE, count))
-        summed.add(drawn.windows(n, len(windows)))
+    for windows in _at_once(count):
+        if windows.start % AT_ONCE == 0:
+            summed.add(drawn.windows(n, min(AT_ONCE, count - windows.start)))
         steps = _walk(history, windows, n)
         history = steps[-1][0]
         begins, ends = _stretches(steps)
@@ -191,8 +191,20 @@ def alarms(drawn: Counts, n: int, count: int, knobs: Sequence[float], *, alone: 
         quiet = [pairs for newest, pairs in steps if int(newest[0].closed) not in ends[beyond[0]]]
         merged = [(_filled(older, summed), _filled(newer, summed)) for pairs in quiet for older, newer in pairs]
         baseline = baselines.compare(baseline, layout, merged, normal)
+        if not beyond[0].any():
+            baseline = baselines.look_back(baseline, layout, tuple(_filled(bucket, summed) for bucket in history))
         normal = baselines.normal(baseline, layout)
     return np.array([each.found for each in found])
+
+
+def _at_once(count: int) -> Iterator[range]:
+    """Windows after which is learned: sixteen at a time, of the first ones as many as there were before, since all of
+    them are looked back on then."""
+    at = 0
+    while at < count:
+        windows = range(at, min(at + min(max(at, 1), AT_ONCE), count))
+        yield windows
+        at = windows.stop
 
 
 def plain_scan(layout: Layout, chunks: Ints) -> PlainScan:
@@ -229,6 +241,7 @@ def until_found(drawn: Counts, n: int, *, shift: float, before: int, most: int, 
         if scan.excess(scan.statistics(stretches(history))) > 1.0:
             return window + 1 - before if window >= before else np.nan
         baseline = baselines.compare(baseline, drawn.layout, pairs, normal)
+        baseline = baselines.look_back(baseline, drawn.layout, history)
     return np.inf
 
 

@@ -18,9 +18,9 @@ from perennial.wire.differences import between
 from perennial.wire.layout import Ints, Layout, reference_cells
 from perennial.wire.reference import Differences, Reference
 
-from .dispersion import Dispersion
+from .dispersion import Block, Contrast, Dispersion
 from .expectation import Expectation
-from .history import LONGEST, Bucket, History, Pair, adjoining, evened, pushed, unevenness
+from .history import LONGEST, Bucket, History, Pair, adjoining, evened, pushed, stretches, unevenness
 from .scan import Normal
 from .season import SPAN, Making, Season, week
 
@@ -38,7 +38,8 @@ class Baseline(msgspec.Struct, frozen=True):
     stretches doubled. `recent` are the windows of a baseline in the making, and `making` what their hours were like;
     where that came to a `season` once it was whole, `served` is of what the season leaves. `closed` is when the last
     window did that was learned from. `worth` is how many independent rows those of the last window that was judged and
-    of the longest stretch tell as much as, `of` how many they were. `uneven` is as in `history.py`.
+    of the longest stretch tell as much as, `of` how many they were. `uneven` is as in `history.py`. `after` is how far
+    all that was served since lay from it when that last had doubled.
     """
 
     source: Literal["Serving", "Training"]
@@ -56,6 +57,7 @@ class Baseline(msgspec.Struct, frozen=True):
     of: list[int] = []
     worth: list[int] = []
     uneven: float = 1.0
+    after: Contrast | None = None
 
     @property
     def crowd(self) -> float | None:
@@ -126,6 +128,29 @@ def compare(baseline: Baseline, layout: Layout, pairs: Sequence[Pair], normal: N
         pairs = [pair for pair in pairs if season.knows(pair[0].hours) and season.knows(pair[1].hours)]
     served = _compared(baseline.served, layout, pairs, normal.dispersion, season)
     return msgspec.structs.replace(baseline, served=served)
+
+
+def look_back(baseline: Baseline, layout: Layout, history: History) -> Baseline:
+    """The whole baseline after it was compared with all that was served since, which is this history.
+
+    That is done when it has doubled, a last time at 32 windows, since no longer history is kept: a change that has just
+    begun is then a small part of it. By what neighbours show, no difference counts for much more than is to be
+    expected. A season has seen two weeks, and has no need of it.
+    """
+    windows = sum(bucket.windows for bucket in history)
+    known = (baseline.after.later.windows or 0) if baseline.after else 0
+    if baseline.season or windows <= known or windows.bit_count() > 1:
+        return baseline
+    cells = np.asarray(baseline.cells, dtype=np.int64)
+    here = Block(baseline.rows, baseline.windows or None, baseline.uneven)
+    uneven = unevenness([(bucket.windows, bucket.rows, bucket.uneven) for bucket in history])
+    later = Block(sum(bucket.rows for bucket in history), windows, uneven)
+    expected = Dispersion(layout, baseline.served, baseline.trained, cells).across(here, later)
+    if expected is None:
+        return baseline
+    most = SURPRISING * expected[None]
+    differences = between(layout, cells[None], stretches(history)[-1:], np.array([later.rows]), most)
+    return msgspec.structs.replace(baseline, after=Contrast(here, later, differences))
 
 
 def _differed(baseline: Baseline, layout: Layout, pairs: Sequence[Pair], number: int) -> Baseline:
@@ -200,4 +225,6 @@ def normal(baseline: Baseline, layout: Layout) -> Normal:
     """What the scan compares with."""
     cells = np.asarray(baseline.cells, dtype=np.int64)
     season = Expectation(layout, baseline.season, cells) if baseline.season else None
-    return Normal(cells, Dispersion(layout, baseline.served, baseline.trained, cells), season, baseline.crowd)
+    return Normal(
+        cells, Dispersion(layout, baseline.served, baseline.trained, cells, baseline.after), season, baseline.crowd
+    )

@@ -4,9 +4,12 @@ Where windows waver, the mean of a block varies by more than chance. By how much
 forgets at a steady rate (Ornstein and Uhlenbeck's, averaged over the block), whose size and memory are learned from
 differences of neighbouring blocks (`wire/differences.py`): a posterior over a grid of both, from a prior by which most
 likely there is no such thing. The units of a kind have one in common, so that they lend one another what little each
-has seen; a unit that this does not explain is judged by itself, and has no say in what is common. How likely that is
-comes from how many others are. What is rare wavers less than what half of the rows have, in relation to chance, and
-tells less of it.
+has seen, every column with one voice; a unit that this does not explain is judged by itself, and has no say in what is
+common. How likely that is comes from how many others are. What is rare wavers less than what half of the rows have, in
+relation to chance, and tells less of it.
+
+Neighbours of a few windows cannot show that nothing wavers for longer. All that was served after the baseline can: it
+lies close to the baseline in most units only then.
 
 What wavers does so with the time: where windows are not alike in size, the more so the more rows come in one.
 
@@ -20,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -65,6 +69,10 @@ TOGETHER = 1 / 30
 """How far units are taken to depend on one another: any number of them is worth fewer than thirty for what is
 common."""
 
+AHEAD = 1 / 4
+"""The same of how far what came after the baseline lies from it: it is one pair, and what features have in common may
+have come back by chance. Any number of them is worth fewer than four."""
+
 ROUNDS = 3
 """Of sorting out who shares what is common."""
 
@@ -75,10 +83,27 @@ _TINY = np.finfo(np.float64).tiny
 Bools = NDArray[np.bool_]
 
 
+class Block(msgspec.Struct, frozen=True):
+    """Rows in a row, of so many `windows`, and how `uneven` these are (`history.py`). None windows have those that the
+    run held out: nobody knows when they came, and how long that took."""
+
+    rows: int
+    windows: int | None
+    uneven: float = 1.0
+
+
+class Contrast(msgspec.Struct, frozen=True):
+    """The baseline and all that came after it: how far they lie apart is one pair."""
+
+    baseline: Block
+    later: Block
+    differences: Differences
+
+
 class Dispersion:
-    """The overdispersion of each cut of a layout, learned from differences of windows `served` and of the rows that
-    the run held out (`trained`); 1 everywhere without any. `normal` [cells] are the baseline's counts, the reference's
-    unless given."""
+    """The overdispersion of each cut of a layout, learned from differences of windows `served`, of the rows that the
+    run held out (`trained`) and of the baseline to what came `after` it; 1 everywhere without any of the first two.
+    `normal` [cells] are the baseline's counts, the reference's unless given."""
 
     def __init__(
         self,
@@ -86,6 +111,7 @@ class Dispersion:
         served: Sequence[Differences] = (),
         trained: Sequence[Differences] = (),
         normal: Ints | None = None,
+        after: Contrast | None = None,
     ) -> None:
         self._cuts = len(layout.cuts)
         learned = [each for each in (*served, *trained) if each.rows]
@@ -98,13 +124,16 @@ class Dispersion:
         self._both, self._of_cuts = _saying(layout, chosen)
         rows = np.array([each.rows / each.pairs for each in learned])
         self._shortest = rows[0]
-        squares = np.array([each.squares for each in learned])
-        told = np.array([each.told for each in learned], dtype=np.float64)
         doublings = [place for place, each in enumerate(served) if each.rows]
         # Nobody knows how long it took for rows to come that the run held out.
         lengths = np.append(rows[0] * 2.0 ** np.array(doublings), rows[len(doublings) :])
-        variances = _variances(self._apart(rows, lengths))
-        likelihood = -(told.T @ np.log(variances).T + squares.T @ (1 / variances).T) / 2
+        squares = np.array([each.squares for each in learned])
+        told = np.array([each.told for each in learned], dtype=np.float64)
+        likelihood = _likelihood(self._apart(rows, lengths), squares, told)
+        ahead = np.zeros_like(likelihood)
+        if after:
+            apart = np.array([after.differences.squares]), np.array([after.differences.told], dtype=np.float64)
+            ahead = _likelihood(self._ahead(after.baseline, after.later), *apart)
         squares, told = squares.sum(axis=0), told.sum(axis=0)
         fainter = _fainter(layout, chosen, reference_cells(layout.columns) if normal is None else normal)
         own, relative = _processes(fainter), _STEP**-fainter
@@ -116,8 +145,10 @@ class Dispersion:
             if not len(of_kind):
                 continue
             processes = of_kind[:, None], own[of_kind]
-            seen = _Seen(squares[of_kind], told[of_kind], relative[of_kind], kinds[of_kind] == kind)
-            self._posterior[processes] = _posterior(likelihood[processes], seen)
+            speaking = kinds[of_kind] == kind
+            voice = _voices(layout.column[chosen[of_kind]], relative[of_kind] * speaking)
+            seen = _Seen(squares[of_kind], told[of_kind], relative[of_kind], voice, speaking)
+            self._posterior[processes] = _posterior(likelihood[processes], ahead[processes], seen)
 
     def of(self, rows: Floats, crowds: Floats | None) -> Floats:
         """Of blocks of so many rows [blocks], whose windows hold `crowds` of them where that is known: shape (blocks,
@@ -155,6 +186,40 @@ class Dispersion:
         lengths = rows if self.window is None else np.full(len(rows), self.window * windows)
         expected: Floats = (self._posterior @ _variances(self._apart(rows, lengths))).T
         return expected
+
+    def across(self, baseline: Block, later: Block) -> Floats | None:
+        """The squared difference to be expected of a baseline and all that came after it [units]."""
+        if not self._learned:
+            return None
+        expected: Floats = (self._posterior @ _variances(self._ahead(baseline, later)))[:, 0]
+        return expected
+
+    def _ahead(self, baseline: Block, later: Block) -> Floats:
+        """How the excess of the difference of a baseline and all that came after it grows, as that of neighbours does:
+        shape (memories, 1).
+
+        The variance of the difference of two neighbouring means of a process, of lengths s and t, is W(s) + W(t) - 2 C,
+        and C follows from the variance of both together. Rows that the run held out are taken to waver by chance alone:
+        any wavering of theirs would only make it likelier that there is some.
+        """
+        apart = self._mean(later)
+        if baseline.windows is not None:
+            lengths = np.array([self._length(block) for block in (baseline, later)])
+            both = self._wavering(lengths.sum(keepdims=True))[:, 0] * lengths.sum() ** 2
+            common = (both - self._wavering(lengths) @ lengths**2) / (2 * lengths.prod())
+            apart = apart + self._mean(baseline) - 2 * common
+        grown: Floats = apart[:, None] / (self._once * (1 / baseline.rows + 1 / later.rows))
+        return grown
+
+    def _mean(self, block: Block) -> Floats:
+        """The variance of a process's mean over a block, relative to the process's [memories]. Windows with most of the
+        rows count for so few; no mean varies by more than what it is of."""
+        variance: Floats = np.minimum(self._wavering(np.array([self._length(block)]))[:, 0] * block.uneven, 1.0)
+        return variance
+
+    def _length(self, block: Block) -> float:
+        """In rows, as many in a window as in those that were learned from."""
+        return float(block.rows) if self.window is None or block.windows is None else self.window * block.windows
 
     def _apart(self, rows: Floats, lengths: Floats) -> Floats:
         """How the excess of the difference of two neighbouring blocks grows with their rows and their lengths, which
@@ -202,20 +267,33 @@ def _processes(fainter: NDArray[np.intp]) -> NDArray[np.intp]:
 @dataclass(frozen=True)
 class _Seen:
     """Of units, all of shape [units]: the sum of their squares, of how many pairs it is, how far they waver in relation
-    to others, and which of them say what is common."""
+    to others, their share in what their column says, and which of them say what is common."""
 
     squares: Floats
     told: Floats
     relative: Floats
+    voice: Floats
     speaking: Bools
 
 
-def _posterior(likelihood: Floats, seen: _Seen) -> Floats:
-    """The chance of each process for each unit of a kind, by logarithms of shape (units, processes).
+def _likelihood(grown: Floats, squares: Floats, told: Floats) -> Floats:
+    """The logarithm of each process's likelihood for each unit, by sums [blocks, units] of so many squares whose excess
+    has grown so [memories, blocks]: shape (units, processes)."""
+    variances = _variances(grown)
+    likelihood: Floats = -(told.T @ np.log(variances).T + squares.T @ (1 / variances).T) / 2
+    return likelihood
+
+
+def _posterior(likelihood: Floats, ahead: Floats, seen: _Seen) -> Floats:
+    """The chance of each process for each unit of a kind, by logarithms of shape (units, processes): of what neighbours
+    show, and of how far what came after the baseline lies from it (`ahead`).
 
     What is common is first that of the half with the least squares among those that tell most of it: in most of the
     pairs, and of shares that waver the most. The more units it does not explain, the more likely it is not what
     explains the others. Where no unit told anything nothing wavers.
+
+    What lies ahead speaks of what is common, and never for wavering: where much has moved away from the baseline, that
+    is what the scan is there to tell.
     """
     likely = np.exp(likelihood - likelihood.max(axis=1, keepdims=True))
     prior = _prior(likelihood.shape[1])
@@ -227,16 +305,19 @@ def _posterior(likelihood: Floats, seen: _Seen) -> Floats:
     evidence = alone.sum(axis=1)
     excess = (seen.squares / np.maximum(seen.told, 1) - 1) / seen.relative
     says = seen.told * seen.relative**2
-    most = heard & (says >= np.median(says[heard]))
-    sharing = most & (excess <= np.median(excess[most]))
+    most = heard & (says >= -_half(-says[heard], seen.voice[heard]))
+    sharing = most & (excess <= _half(excess[most], seen.voice[most]))
     own = np.zeros(len(likelihood))
+    voices = seen.voice * heard
     for _ in range(ROUNDS):
-        many = says[sharing].sum() / says[sharing].max()
-        worth = 1 / (1 + TOGETHER * (many - 1))
-        common = _normalised(np.log(prior) + worth * likelihood[sharing].sum(axis=0))
+        voice, said = seen.voice[sharing], (seen.voice * says)[sharing]
+        many = said.sum() / said.max()
+        shown = voice @ likelihood[sharing] / (1 + TOGETHER * (many - 1))
+        against = voice @ (ahead - ahead[:, :1])[sharing] / (1 + AHEAD * (many - 1))
+        common = _normalised(np.log(prior) + shown + np.minimum(against, 0.0))
         better = np.minimum(evidence / np.maximum(likely @ common, _TINY), MOST)
-        others = (own * heard).sum() - own * heard
-        odds = (BY_THEMSELVES + others) / np.maximum(heard.sum() - 1 - others, 1.0) * better
+        others = (own * voices).sum() - own * voices
+        odds = (BY_THEMSELVES + others) / np.maximum(voices.sum() - 1 - others, 1.0) * better
         own = np.where(better < OWN, 0.0, odds / (1 + odds))
         sharing = heard & (own < 1 / 2)
         if not sharing.any():
@@ -245,6 +326,24 @@ def _posterior(likelihood: Floats, seen: _Seen) -> Floats:
     posterior: Floats = (1 - own)[:, None] * common
     posterior += alone * (own / evidence)[:, None]
     return posterior
+
+
+def _voices(column: NDArray[np.intp], relative: Floats) -> Floats:
+    """How much of what its column says each unit does [units]: a text of a hundred categories is one column that may
+    waver, and its common ones show it."""
+    weight = relative**2
+    of_column = np.bincount(column, weight)[column]
+    voices: Floats = np.divide(weight, of_column, out=np.zeros_like(weight), where=of_column > 0)
+    return voices
+
+
+def _half(values: Floats, voice: Floats) -> float:
+    """The least value up to which half of the voices lie."""
+    order = np.argsort(values)
+    voice = voice[order]
+    before = np.cumsum(voice) - voice
+    last = np.flatnonzero(before < voice.sum() / 2)[-1]
+    return float(values[order[last]])
 
 
 def _prior(processes: int) -> Floats:

@@ -128,6 +128,11 @@ def newest(history: History, windows: int) -> History:
     return tuple(kept)
 
 
+def opened_since(history: History, moment: float) -> History:
+    """What lies after a moment (Unix seconds); a bucket that reaches beyond it goes."""
+    return tuple(bucket for bucket in history if bucket.opened >= moment)
+
+
 def rows(buckets: Sequence[Bucket]) -> int:
     return sum(bucket.rows for bucket in buckets)
 

@@ -33,7 +33,7 @@ from .counts import fold
 from .course import Course, anew, close, cut
 from .dispersion import Dispersion
 from .faults import Finding, Stretch, finding, unexplained
-from .history import Bucket, crowds, hours, lengths, pushed, rows, stretches
+from .history import Bucket, crowds, hours, lengths, opened_since, pushed, rows, stretches
 from .on_their_way import on_their_way
 from .scan import Normal, Peak, Scan, looks_in
 from .sight import sight
@@ -274,6 +274,8 @@ def _scan(
         settled = max(found.quiet.values(), default=0.0)
         fresh = [pair for pair in pairs if pair[0].opened >= settled]
         baseline = baselines.compare(baseline, layout, fresh, scan.normal)
+        if not found.of("MinorDrift"):
+            baseline = baselines.look_back(baseline, layout, opened_since(history, settled))
     baseline = baselines.weighed(baseline, layout, scan.normal.dispersion, bucket.rows)
     looked = msgspec.structs.replace(checkpoint, history=history, triage=found, baseline=baseline)
     scanned = _mended(looked, checkpoint.triage)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from perennial.monitoring import baseline as baselines
-from perennial.monitoring.dispersion import Dispersion
+from perennial.monitoring.dispersion import Block, Contrast, Dispersion
 from perennial.monitoring.history import Bucket, History, crowds, lengths, push
 from perennial.wire.differences import between, of_blocks, units
 from perennial.wire.layout import CutKind, Floats, Ints, Layout
@@ -59,6 +59,30 @@ def _true(length: int, size: float, persistence: float) -> float:
     lags = np.arange(1, length)
     alike = 1 + 2 * ((1 - lags / length) * persistence**lags).sum()
     return float(1 + 3 / np.pi * ROWS * size**2 * alike)
+
+
+def _served(layout: Layout, rng: np.random.Generator, means: Floats) -> Dispersion:
+    """That windows of such means teach: one stretch of it is a thousand rows."""
+    return Dispersion(layout, of_blocks(layout, _windows(layout, rng, means)))
+
+
+def _across(dispersion: Dispersion, baseline: Block, later: Block) -> Floats:
+    found = dispersion.across(baseline, later)
+    assert found is not None
+    return found
+
+
+def _before_and_after(layout: Layout, rng: np.random.Generator, means: Floats) -> tuple[float, float]:
+    """Of sixteen windows, by what the ten windows of a baseline have shown and by how far what came after it lies from
+    it besides."""
+    windows = _windows(layout, rng, means)
+    baseline, later = windows[:10], windows[10:]
+    apart = between(layout, baseline.sum(axis=0)[None], later.sum(axis=0)[None], np.array([len(later) * ROWS]))
+    served = of_blocks(layout, baseline)
+    contrast = Contrast(Block(10 * ROWS, 10), Block(len(later) * ROWS, len(later)), apart)
+    learned = Dispersion(layout, served), Dispersion(layout, served, after=contrast)
+    before, after = (float(np.median(_level(layout, each)[2])) for each in learned)
+    return before, after
 
 
 def test_independent_rows_tell_as_much_as_they_are(layout: Layout, rng: np.random.Generator) -> None:
@@ -131,6 +155,90 @@ def test_columns_that_have_shown_to_be_each_of_its_own_are_judged_so(layout: Lay
     assert _level(layout, Dispersion(layout, longer))[0, :4] == pytest.approx([1.2, 2.0, 4.0, 4.0], rel=0.2)
 
 
+@pytest.mark.parametrize("windows", [1, 2, 8])
+def test_neighbours_of_one_length_are_a_contrast_as_any_other(
+    layout: Layout, rng: np.random.Generator, windows: int
+) -> None:
+    dispersion = _served(layout, rng, _wavering(rng, 10, 20, 0.05, 0.6))
+    block = Block(windows * ROWS, windows)
+    neighbours = dispersion.between(np.array([float(windows * ROWS)]), windows)
+    assert neighbours is not None
+    assert _across(dispersion, block, block) == pytest.approx(neighbours[0])
+
+
+@pytest.mark.parametrize(("earlier", "later"), [(10, 30), (30, 10), (4, 32)])
+def test_blocks_of_any_length_differ_as_means_do_that_hang_together(
+    layout: Layout, rng: np.random.Generator, earlier: int, later: int
+) -> None:
+    """In relation to neighbours of sixteen, as many streams show it."""
+    size, persistence = 0.1, 0.8
+    dispersion = _served(layout, rng, _wavering(rng, 600, 20, size, persistence))
+    levels = np.flatnonzero(layout.kind[units(layout)[0]] == CutKind.LEVEL)
+    true, found = [], []
+    for one, other in ((earlier, later), (16, 16)):
+        means = _wavering(rng, one + other, 10_000, size, persistence)
+        differ = means[:one].mean(axis=0) - means[one:].mean(axis=0)
+        true.append(1 + differ.var() / (np.pi / 3 * (1 / one + 1 / other) / ROWS))
+        blocks = Block(one * ROWS, one), Block(other * ROWS, other)
+        found.append(np.median(_across(dispersion, *blocks)[levels]))
+    assert found[0] / found[1] == pytest.approx(true[0] / true[1], rel=0.15)
+
+
+def test_held_out_rows_are_taken_to_waver_by_chance_alone(layout: Layout, rng: np.random.Generator) -> None:
+    """They may be of an hour or of a year: so a baseline of them is never taken for closer than it should be."""
+    dispersion = _served(layout, rng, _wavering(rng, 64, 20, 0.05, 0.9))
+    later = Block(8 * ROWS, 8)
+    levels = np.flatnonzero(layout.kind[units(layout)[0]] == CutKind.LEVEL)
+    held_out = _across(dispersion, Block(10 * ROWS, None), later)
+    served_long_before = _across(dispersion, Block(10 * ROWS, 10_000_000), later)
+    assert held_out[levels] == pytest.approx(served_long_before[levels], rel=0.01)
+
+
+def test_a_few_windows_with_most_of_the_rows_are_worth_as_few(layout: Layout, rng: np.random.Generator) -> None:
+    dispersion = _served(layout, rng, _wavering(rng, 64, 20, 0.05, 0.0))
+    held_out = Block(10**9, None)
+    levels = np.flatnonzero(layout.kind[units(layout)[0]] == CutKind.LEVEL)
+    even = _across(dispersion, held_out, Block(8 * ROWS, 8))[levels]
+    uneven = _across(dispersion, held_out, Block(8 * ROWS, 8, 4.0))[levels]
+    assert np.median((uneven - 1) / (even - 1)) == pytest.approx(4, rel=0.3)
+
+
+def test_a_baseline_that_all_is_alike_to_shows_that_nothing_wavers(layout: Layout, rng: np.random.Generator) -> None:
+    """Ten windows by themselves are far from showing it."""
+    before, after = zip(*(_before_and_after(layout, rng, np.zeros((26, 20))) for _ in range(10)), strict=True)
+    assert np.median(after) - 1 < 0.5 * (np.median(before) - 1)
+
+
+@pytest.mark.parametrize("persistence", [0.6, 0.9])
+def test_windows_that_waver_do_not_show_that_they_do_not(
+    layout: Layout, rng: np.random.Generator, persistence: float
+) -> None:
+    for _ in range(10):
+        means = _wavering(rng, 26, 20, 0.05, persistence)
+        before, after = _before_and_after(layout, rng, means)
+        assert after > 0.7 * min(before, _true(16, 0.05, persistence))
+
+
+def test_all_columns_may_have_come_back_with_one_weather(layout: Layout, rng: np.random.Generator) -> None:
+    """Twenty columns as close to the baseline as can be are no twenty times as much as one."""
+    kinds = len(units(layout)[0])
+    close = Differences(1, 16.0 * ROWS, [0.0] * kinds, [1] * kinds)
+    contrast = Contrast(Block(10 * ROWS, 10), Block(16 * ROWS, 16), close)
+    for _ in range(10):
+        served = of_blocks(layout, _windows(layout, rng, _wavering(rng, 10, 20, 0.05, 0.6)))
+        before, after = (_level(layout, Dispersion(layout, served, after=each))[2] for each in (None, contrast))
+        assert np.median(after) > 0.5 * min(np.median(before), _true(16, 0.05, 0.6))
+
+
+def test_a_change_of_all_columns_does_not_pass_for_wavering(layout: Layout, rng: np.random.Generator) -> None:
+    """What lies between the baseline and what came after it speaks against wavering alone."""
+    for shift in (0.05, 0.1, 1.0):
+        means = np.zeros((26, 20))
+        means[10:] = shift
+        before, after = _before_and_after(layout, rng, means)
+        assert after <= before + 1e-9
+
+
 @given(st.lists(st.lists(st.integers(0, 3000), min_size=12, max_size=12), min_size=2, max_size=12))
 @settings(max_examples=60, deadline=None)
 def test_any_counts_give_a_dispersion(drawn: list[list[int]]) -> None:
@@ -184,6 +292,29 @@ def test_rare_categories_do_not_hide_that_others_waver(rng: np.random.Generator)
     alone = Dispersion(numbers, of_blocks(numbers, windows))
     beside = Dispersion(layout, of_blocks(layout, both))
     assert _level(layout, beside) == pytest.approx(_level(numbers, alone), rel=0.05)
+
+
+@pytest.mark.parametrize("seed", [1, 3])
+def test_long_texts_do_not_outvote_what_else_wavers(seed: int) -> None:
+    """All waver by one rule, of which a hundred rare categories show next to nothing: they are two columns."""
+    rng = np.random.default_rng(seed)
+    few = {"a": 0.4, "b": 0.3, "c": 0.15, "d": 0.1, "e": 0.05}
+    many = {f"code {place}": 1 / (place + 3) for place in range(64)}
+    shares = [{"yes": 0.3, "no": 0.7}] * 2 + [few] * 2 + [many] * 2
+    columns = [worlds.categorical(f"c{place}", share, rows=50_000) for place, share in enumerate(shares)]
+    means = _wavering(rng, 200, len(columns), 0.05, 0.6)
+    cells = []
+    for column, share, mean in zip(columns, shares, means.T, strict=True):
+        ends = norm.ppf(np.cumsum([*share.values()])[:-1] / sum(share.values()))
+        below = norm.cdf(ends - mean[:, None])
+        counts = rng.multinomial(ROWS, np.diff(below, axis=1, prepend=0.0, append=1.0))
+        cells += [counts, np.zeros((len(counts), column.cells - len(share)), np.int64)]
+    lengths = np.array(LENGTHS) * float(ROWS)
+    short, whole = Layout(columns[:4]), Layout(columns)
+    counted = np.concatenate(cells, axis=1)
+    alone = Dispersion(short, of_blocks(short, np.concatenate(cells[:8], axis=1))).at(lengths)
+    beside = Dispersion(whole, of_blocks(whole, counted)).at(lengths)
+    assert beside[:, : alone.shape[1]] == pytest.approx(alone, rel=0.1)
 
 
 def test_a_share_wavers_the_less_the_rarer_it_is(rng: np.random.Generator) -> None:

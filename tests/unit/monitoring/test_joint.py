@@ -115,7 +115,7 @@ def test_an_excluded_feature_takes_no_part(rng: np.random.Generator) -> None:
 def test_a_weak_change_of_how_features_go_together_is_minor(rng: np.random.Generator) -> None:
     served = Served(rng)
     served.serve(10)
-    states = {verdict.state for verdict in served.serve(40, correlation=0.5)}
+    states = {verdict.state for verdict in served.serve(40, correlation=0.52)}
     assert states == {"MinorDrift"}
 
 

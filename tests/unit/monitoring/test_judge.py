@@ -9,7 +9,7 @@ import pytest
 
 from perennial.api.driftmonitor import DriftMonitorSpec
 from perennial.monitoring import judge
-from perennial.monitoring.checkpoint import Checkpoint, Judged, Tally, encode
+from perennial.monitoring.checkpoint import Checkpoint, Judged, Tally, decode, encode
 from perennial.monitoring.triage import CLEAN
 from perennial.wire.counts import Epochs
 from perennial.wire.reference import Column
@@ -229,6 +229,44 @@ def test_what_broke_while_learning_is_not_learned(rng: np.random.Generator) -> N
     assert learned is not None
     assert learned.complete
     assert max(max(each.squares) / each.pairs for each in learned.served) < 8
+
+
+def _looked_back(traffic: Traffic) -> int | None:
+    """With how many windows after it the baseline was compared."""
+    baseline = traffic.checkpoint.baseline
+    return baseline.after.later.windows if baseline and baseline.after else None
+
+
+def test_what_came_after_the_baseline_is_compared_with_it(rng: np.random.Generator) -> None:
+    traffic = Traffic(rng, {"baseline": {"from": "Serving", "rows": 8000}}).run(10)
+    assert _looked_back(traffic) is None
+    assert _looked_back(traffic.run(9)) == 8
+    assert decode({"metadata": {"name": "x"}, "binaryData": encode(traffic.checkpoint)}) == traffic.checkpoint
+    assert _looked_back(traffic.run(40)) == 32
+    traffic.checkpoint = judge.release(traffic.checkpoint, "1")
+    assert _looked_back(traffic.run(3)) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "state"), [({"missing": 0.5}, "DataFault"), ({"shift": 0.5}, "Drift"), ({"shift": 0.12}, "MinorDrift")]
+)
+def test_what_is_found_is_not_taken_for_what_is_usual(
+    rng: np.random.Generator, change: dict[str, float], state: str
+) -> None:
+    traffic = Traffic(rng, {"baseline": {"from": "Serving", "rows": 20_000}}).run(25)
+    assert _looked_back(traffic) == 4
+    assert list(traffic.run(40, **change).found) == [state]
+    assert (_looked_back(traffic) or 0) <= 16
+
+
+def test_what_came_after_the_baseline_is_what_came_after_a_fault(rng: np.random.Generator) -> None:
+    traffic = Traffic(rng, {"baseline": {"from": "Serving", "rows": 8000}}).run(13)
+    assert _looked_back(traffic) == 2
+    traffic.run(4, missing=1.0).run(CLEAN["DataFault"])
+    assert traffic.found == {}
+    looked = [_looked_back(traffic.run(1)) for _ in range(16)]
+    assert 16 not in looked[:4]
+    assert looked[-1] == 16
 
 
 def test_a_window_never_closes_with_too_few_rows_or_too_soon(rng: np.random.Generator) -> None:

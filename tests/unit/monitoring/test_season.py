@@ -262,6 +262,12 @@ def test_a_season_is_survived_by_the_checkpoint(rng: np.random.Generator) -> Non
         assert decode({"metadata": {"name": "x"}, "binaryData": encode(checkpoint)}) == checkpoint
 
 
+def test_what_came_after_a_season_is_of_other_hours_than_all_of_it(rng: np.random.Generator) -> None:
+    swings = Swings(rng)
+    learned = swings.learned(336, period=SPAN)
+    assert baselines.look_back(learned, swings.layout, (swings.window(),)) == learned
+
+
 def test_small_changes_are_seen_through_the_swing(rng: np.random.Generator) -> None:
     """Of the column that swings, and of the other: with the season taken out either is as still."""
     swings = Swings(rng)
