@@ -200,7 +200,7 @@ class Scan:
         share = inside / np.maximum(n, 1.0)
         # A row that lies on the first side in part tells more of a share than one that does wholly or not.
         chance = share * (1 - share)
-        varies = layout.is_whole & (chance > _HARDLY)
+        varies = layout.is_whole & (np.minimum(chance, variance) > _HARDLY)
         parts = np.divide(variance, chance, out=np.ones_like(chance), where=varies)
         parts[parts <= 0] = 1.0
         dispersion = wavering * parts

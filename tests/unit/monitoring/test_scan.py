@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
+from perennial.monitoring.dispersion import Dispersion
 from perennial.monitoring.history import STRETCHES, Bucket, History, push, stretches
 from perennial.monitoring.scan import NOTABLE, Normal, Scan, bound, signed_root, standardised
 from perennial.wire.layout import SCORE, CutKind, Layout, layout_of, reference_cells
@@ -237,3 +238,13 @@ def test_a_layout_is_made_once_for_what_is_in_a_reference() -> None:
     assert (layout.columns[-1].name, reference.score.name) == (SCORE, SCORE)
     again.features[0].counts[0] += 1
     assert layout_of(again) is not layout
+
+
+@pytest.mark.parametrize("place", range(1, 33))
+def test_rows_that_are_all_alike_are_no_more_than_certain(rng: np.random.Generator, place: int) -> None:
+    """Their variance is nothing but rounding, whatever their level is."""
+    layout = Layout([worlds.numeric("x", rng)])
+    before, now = np.zeros((2, layout.cells), dtype=np.int64)
+    before[place], now[17 if place != 17 else 18] = 10_000, 500
+    scan = Scan(layout, Normal(before, Dispersion(layout)), drift_looks=1000, fault_looks=1000)
+    assert np.abs(scan.statistics(now[None])).max() < 100
