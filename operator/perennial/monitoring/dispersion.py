@@ -44,6 +44,17 @@ RARITY = 2 / 3
 """By which power of p (1 - p) a share wavers, relative to what chance makes of it: 1 if its log-odds waver, and about
 this where a cut of something normal does."""
 
+_SPEAKING = (
+    # How features go together wavers as they do or less, and has no say in how they do.
+    ((UnitKind.VALUES, UnitKind.TOGETHER), (UnitKind.VALUES,)),
+    ((UnitKind.SPREAD,), (UnitKind.SPREAD,)),
+    # Texts are few, and their rare categories show little: they are taken to waver as numbers do, of which they say
+    # nothing themselves, since they may be as they are where numbers waver.
+    ((UnitKind.CATEGORY,), (UnitKind.VALUES, UnitKind.CATEGORY)),
+    ((UnitKind.FAULT,), (UnitKind.FAULT,)),
+)
+"""Of which kinds of units something is learned, and from which."""
+
 _STEP = EXCESSES[1] / EXCESSES[0]
 _FAINT = np.geomspace(EXCESSES[0] / _STEP**FAINTER, EXCESSES[-1], len(EXCESSES) + FAINTER)
 """All excesses that units of any share may have."""
@@ -138,17 +149,17 @@ class Dispersion:
         fainter = _fainter(layout, chosen, reference_cells(layout.columns) if normal is None else normal)
         own, relative = _processes(fainter), _STEP**-fainter
         self._posterior = np.zeros_like(likelihood)
-        for kind in (UnitKind.VALUES, UnitKind.SPREAD, UnitKind.CATEGORY, UnitKind.FAULT):
-            # How features go together wavers as they do or less, and has no say in how they do.
-            taught = kind == UnitKind.VALUES and kinds == UnitKind.TOGETHER
-            of_kind = np.flatnonzero((kinds == kind) | taught)
-            if not len(of_kind):
+        for told_of, speaking in _SPEAKING:
+            group = np.flatnonzero(np.isin(kinds, [*told_of, *speaking]))
+            wanted = np.isin(kinds[group], told_of)
+            if not wanted.any():
                 continue
-            processes = of_kind[:, None], own[of_kind]
-            speaking = kinds[of_kind] == kind
-            voice = _voices(layout.column[chosen[of_kind]], relative[of_kind] * speaking)
-            seen = _Seen(squares[of_kind], told[of_kind], relative[of_kind], voice, speaking)
-            self._posterior[processes] = _posterior(likelihood[processes], ahead[processes], seen)
+            processes = group[:, None], own[group]
+            speaks = np.isin(kinds[group], speaking)
+            voice = _voices(layout.column[chosen[group]], relative[group] * speaks)
+            seen = _Seen(squares[group], told[group], relative[group], voice, speaks)
+            found = _posterior(likelihood[processes], ahead[processes], seen)
+            self._posterior[group[wanted, None], own[group[wanted]]] = found[wanted]
 
     def of(self, rows: Floats, crowds: Floats | None) -> Floats:
         """Of blocks of so many rows [blocks], whose windows hold `crowds` of them where that is known: shape (blocks,

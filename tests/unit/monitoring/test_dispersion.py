@@ -294,6 +294,22 @@ def test_rare_categories_do_not_hide_that_others_waver(rng: np.random.Generator)
     assert _level(layout, beside) == pytest.approx(_level(numbers, alone), rel=0.05)
 
 
+def test_a_text_is_taken_to_waver_as_numbers_do(layout: Layout, rng: np.random.Generator) -> None:
+    """Few windows of one text cannot show that it does not; and numbers do not learn from it."""
+    windows = 32
+    text = Layout([worlds.categorical("text", {"yes": 0.5, "no": 0.5})])
+    both = Layout([*layout.columns, *text.columns])
+    numbers = _windows(layout, rng, _wavering(rng, windows, 20, 0.05, 0.9))
+    texts = rng.multinomial(ROWS, [0.5, 0.5, 0.0, 0.0, 0.0], size=windows)
+    rows = np.array([16.0 * ROWS])
+    alone = Dispersion(text, of_blocks(text, texts)).at(rows)
+    beside = Dispersion(both, of_blocks(both, np.concatenate([numbers, texts], axis=1))).at(rows)
+    of_text = both.column == len(layout.columns)
+    assert beside[:, of_text].max() > 5 * alone.max()
+    unaware = Dispersion(layout, of_blocks(layout, numbers)).at(rows)
+    assert beside[:, ~of_text] == pytest.approx(unaware)
+
+
 @pytest.mark.parametrize("seed", [1, 3])
 def test_long_texts_do_not_outvote_what_else_wavers(seed: int) -> None:
     """All waver by one rule, of which a hundred rare categories show next to nothing: they are two columns."""
