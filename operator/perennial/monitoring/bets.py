@@ -19,25 +19,21 @@ from .suspicion import bet_on_scores, why_not
 from .triage import Triage, triage_harm
 
 
-def on_labels(checkpoint: Checkpoint, spec: DriftMonitorSpec, *, steps: float) -> Checkpoint:
-    """One step of the bet for each model whose labels have waited for a window's period: the allowance is in
-    windows."""
+def on_labels(checkpoint: Checkpoint, spec: DriftMonitorSpec, now: float, *, steps: float) -> Checkpoint:
+    """One step of the bet at `now` (Unix seconds) for each model whose labels have waited for a window's period: the
+    allowance is in windows. It needs no more to be served: labels may be the last that comes."""
     for digest, tally in checkpoint.tallies.items():
         if _proves_nothing(checkpoint, digest):
             tally = msgspec.structs.replace(tally, waiting=[], harm=None)
             checkpoint = msgspec.structs.replace(checkpoint, tallies={**checkpoint.tallies, digest: tally})
-        if (
-            tally.loss is None
-            or not sum(tally.waiting)
-            or checkpoint.newest - tally.stepped < spec.window.period.seconds
-        ):
+        if tally.loss is None or not sum(tally.waiting) or 0 <= now - tally.stepped < spec.window.period.seconds:
             continue
         rules = game(tally.loss, spec.harm.margin.fraction)
         harm = tally.harm
         if harm is None or harm.tolerated != rules.tolerated:
             harm = Harm(rules.tolerated)
         harm = step(harm, rules, tally.waiting, steps=steps)
-        stepped = msgspec.structs.replace(tally, harm=harm, waiting=[], stepped=checkpoint.newest)
+        stepped = msgspec.structs.replace(tally, harm=harm, waiting=[], stepped=now)
         found = checkpoint.triage
         if checkpoint.model and digest == checkpoint.model.sha256:
             found = triage_harm(found, harm, rules, tally.losses, model=digest, closed=checkpoint.newest)

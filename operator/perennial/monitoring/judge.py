@@ -143,7 +143,7 @@ def advance(checkpoint: Checkpoint, spec: DriftMonitorSpec, answers: Mapping[str
     window = checkpoint.open
     if window and _is_full(window, spec):
         checkpoint = _judge(checkpoint, window, reference, spec)
-    return bets.on_labels(checkpoint, spec, steps=looks(spec, HARM_SHARE))
+    return bets.on_labels(checkpoint, spec, now, steps=looks(spec, HARM_SHARE))
 
 
 def helped(checkpoint: Checkpoint, spec: DriftMonitorSpec) -> bool:

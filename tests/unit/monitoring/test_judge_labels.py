@@ -160,3 +160,17 @@ def test_a_pod_that_ends_is_heard_though_it_was_sent_labels_of_the_version_that_
     after = judge.advance(after, SPEC, {"pod": worlds.answer(last)}, last.closed)
     assert after.tallies[worlds.MODEL].rows == 2 * ROWS + 70
     assert (after.tally.labels, after.tally.waiting) == (5, [3, 2])
+
+
+def test_the_last_labels_are_judged_though_nothing_is_served_any_more(served: Served) -> None:
+    served.minutes(3).labels(of=2, wrong=60, number=100)
+    told = served.harm
+    assert told
+    closed = START + MINUTE * (served.minute + 0.5)
+    more = worlds.epoch(served.minute + 1, [], 0, losses=[100, 700], made=told.since + 1, start=START)
+    answer = worlds.answer(msgspec.structs.replace(more, closed=closed))
+    checkpoint = judge.advance(served.checkpoint, SPEC, {"pod": answer}, closed)
+    assert checkpoint.triage.of("Harm") == told, "a step is a window's period"
+    found = judge.advance(checkpoint, SPEC, {}, closed + MINUTE).triage.of("Harm")
+    assert found
+    assert found.n == told.n + 800
