@@ -21,19 +21,21 @@ from .triage import Triage, triage_harm
 
 def on_labels(checkpoint: Checkpoint, spec: DriftMonitorSpec, now: float, *, steps: float) -> Checkpoint:
     """One step of the bet at `now` (Unix seconds) for each model whose labels have waited for a window's period: the
-    allowance is in windows. It needs no more to be served: labels may be the last that comes."""
+    allowance is in windows. So have the last ones before nothing more is handed over for as long."""
+    period = spec.window.period.seconds
+    silent = now - checkpoint.newest >= period
     for digest, tally in checkpoint.tallies.items():
         if _proves_nothing(checkpoint, digest):
             tally = msgspec.structs.replace(tally, waiting=[], harm=None)
             checkpoint = msgspec.structs.replace(checkpoint, tallies={**checkpoint.tallies, digest: tally})
-        if tally.loss is None or not sum(tally.waiting) or 0 <= now - tally.stepped < spec.window.period.seconds:
+        if tally.loss is None or not sum(tally.waiting) or not (silent or checkpoint.newest - tally.stepped >= period):
             continue
         rules = game(tally.loss, spec.harm.margin.fraction)
         harm = tally.harm
         if harm is None or harm.tolerated != rules.tolerated:
             harm = Harm(rules.tolerated)
         harm = step(harm, rules, tally.waiting, steps=steps)
-        stepped = msgspec.structs.replace(tally, harm=harm, waiting=[], stepped=now)
+        stepped = msgspec.structs.replace(tally, harm=harm, waiting=[], stepped=checkpoint.newest)
         found = checkpoint.triage
         if checkpoint.model and digest == checkpoint.model.sha256:
             found = triage_harm(found, harm, rules, tally.losses, model=digest, closed=checkpoint.newest)
