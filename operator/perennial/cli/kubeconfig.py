@@ -51,7 +51,7 @@ class Chosen:
 def choose(context: str | None) -> Chosen:
     """The context, or else the current one. Raises CannotDo."""
     given = os.environ.get("KUBECONFIG") or _DEFAULT
-    paths = [path for each in given.split(os.pathsep) if each and (path := Path(each).expanduser()).exists()]
+    paths = [path for each in given.split(os.pathsep) if each and (path := _place(each))]
     if not paths:
         raise CannotDo(f"no cluster: there is no kubeconfig {given}; set KUBECONFIG")
     files = [_read(path) for path in paths]
@@ -67,6 +67,14 @@ def choose(context: str | None) -> Chosen:
     return Chosen(shown, wanted, (own and own.namespace) or "default")
 
 
+def _place(given: str) -> Path | None:
+    try:
+        path = Path(given).expanduser()
+        return path if path.exists() else None
+    except (OSError, RuntimeError) as problem:
+        raise CannotDo(f"{given}: {problem}") from None
+
+
 def _read(path: Path) -> _File:
     try:
         return msgspec.convert(yaml.safe_load(path.read_text(encoding="utf-8")) or {}, _File)
@@ -75,5 +83,5 @@ def _read(path: Path) -> _File:
     except yaml.MarkedYAMLError as problem:
         line = f"line {problem.problem_mark.line + 1}: " if problem.problem_mark else ""
         raise CannotDo(f"{path} is no kubeconfig: {line}{problem.problem}") from None
-    except (UnicodeDecodeError, yaml.YAMLError, msgspec.ValidationError) as problem:
+    except (ValueError, yaml.YAMLError, msgspec.ValidationError) as problem:
         raise CannotDo(f"{path} is no kubeconfig: {problem}") from None

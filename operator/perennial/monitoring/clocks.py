@@ -20,8 +20,14 @@ NARROW = 1 / 4
 APART = 1 / 2
 """Of how much windows and baseline vary together: what is within windows at most, where these differ."""
 
+VARYING = 1 / 100
+"""Of how much the held-out rows vary: what windows and baseline vary together at least, or they do not differ."""
+
 FEW = 4
 """The most windows of a bucket that tells what is within one."""
+
+TELLING = 10
+"""The fewest values of a bucket that tells it: one alone never varies."""
 
 
 def follows_clock(layout: Layout, place: int, baseline: Counts, before: History) -> bool:
@@ -36,7 +42,7 @@ def follows_clock(layout: Layout, place: int, baseline: Counts, before: History)
 def narrow(layout: Layout, place: int, lately: History) -> bool:
     """Whether the column at a place hardly varies within the newest windows, where the held-out rows did."""
     column = layout.columns[place]
-    usual = _spread(column, _shares(np.asarray(column.counts)))
+    usual = _usual(column)
     if not lately or column.name in layout.joint or usual <= 0:
         return False
     return _within(column, layout.slice(place), lately) <= NARROW * usual
@@ -44,14 +50,21 @@ def narrow(layout: Layout, place: int, lately: History) -> bool:
 
 def _differ(column: Column, cells: slice, baseline: Counts, before: History) -> bool:
     each = [_shares(np.asarray(bucket.cells)[cells]) for bucket in before]
-    together = (np.mean(each, axis=0) + _shares(baseline[cells])) / 2
-    return _within(column, cells, before) <= APART * _spread(column, together)
+    together = _spread(column, (np.mean(each, axis=0) + _shares(baseline[cells])) / 2)
+    return together > VARYING * _usual(column) and _within(column, cells, before) <= APART * together
+
+
+def _usual(column: Column) -> float:
+    return _spread(column, _shares(np.asarray(column.counts)))
 
 
 def _within(column: Column, cells: slice, lately: History) -> float:
     """How much values vary within a window. The widest is left out: a clock that begins anew has both ends in one."""
-    few = [bucket for bucket in lately if bucket.windows <= FEW]
-    spreads = sorted(_spread(column, _shares(np.asarray(bucket.cells)[cells])) for bucket in few or lately)
+    telling = [bucket for bucket in lately if sum(bucket.cells[cells][:-1]) >= TELLING]
+    if not telling:
+        return np.inf
+    few = [bucket for bucket in telling if bucket.windows <= FEW]
+    spreads = sorted(_spread(column, _shares(np.asarray(bucket.cells)[cells])) for bucket in few or telling)
     return float(np.mean(spreads[:-1] or spreads))
 
 

@@ -30,8 +30,9 @@ def spread(opened: float, closed: float, rows: int) -> dict[int, int]:
     while given < rows:
         until = (place + 1) * HOUR
         passed = 1.0 if until >= closed else (until - opened) / (closed - opened)
-        found[int(place) % WEEK] = found.get(int(place) % WEEK, 0) + round(rows * passed) - given
-        given, place = round(rows * passed), place + 1
+        if more := round(rows * passed) - given:
+            found[int(place) % WEEK] = found.get(int(place) % WEEK, 0) + more
+        given, place = given + more, place + 1
     return found
 
 

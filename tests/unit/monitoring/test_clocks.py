@@ -11,7 +11,8 @@ import pytest
 from perennial.api.driftmonitor import DriftMonitorSpec
 from perennial.monitoring import judge
 from perennial.monitoring.checkpoint import Checkpoint, Judged
-from perennial.monitoring.clocks import narrow
+from perennial.monitoring.clocks import follows_clock, narrow
+from perennial.monitoring.history import Bucket
 from perennial.wire.layout import Layout
 from perennial.wire.reference import Categorical, Numeric
 from perennial.wire.season import HOUR
@@ -83,3 +84,21 @@ def test_without_a_season_a_clock_drifts_and_is_not_broken(rng: np.random.Genera
     assert reference is not None
     layout, history = Layout(reference.columns), served.checkpoint.history
     assert [narrow(layout, place, history) for place in range(4)] == [True, True, False, False]
+
+
+def test_what_never_changes_is_no_clock() -> None:
+    """Else what breaks in it would be a change."""
+    currency = Categorical("currency", ["EUR", "USD", "GBP"], [1600, 1700, 1700, 0, 0, 0])
+    layout = Layout([currency])
+    euros = [500, 0, 0, 0, 0, 0]
+    windows = tuple(Bucket(1, 500, float(at), at + 1.0, euros) for at in range(4))
+    assert narrow(layout, 0, windows)
+    assert not follows_clock(layout, 0, np.array(euros), windows)
+    dollars = Bucket(1, 500, 4.0, 5.0, [0, 500, 0, 0, 0, 0])
+    assert follows_clock(layout, 0, np.array(euros), (dollars, *windows[:1]))
+
+
+@pytest.mark.parametrize("cells", [[0, 0, 0, 0, 0, 500], [1, 0, 0, 0, 0, 499]])
+def test_of_hardly_any_values_nobody_knows_that_they_are_a_clock(cells: list[int]) -> None:
+    layout = Layout([Categorical("currency", ["EUR", "USD", "GBP"], [1600, 1700, 1700, 0, 0, 0])])
+    assert not narrow(layout, 0, tuple(Bucket(1, 500, float(at), at + 1.0, cells) for at in range(4)))
