@@ -36,6 +36,7 @@ from perennial.runtime.binning import count_cells, numeric_cells
 from perennial.runtime.store import folders
 from perennial.runtime.store.errors import NoCredentialsError
 from perennial.runtime.tables import sources
+from perennial.wire.counts import Epochs, Labels, ModelCounts
 from perennial.wire.layout import SCORE
 from perennial.wire.reference import Numeric
 from perennial.wire.stats import Pairs
@@ -283,9 +284,19 @@ def test_saved_counts_find_the_same(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["backtest", "-f", policy, "--data", counts]) == 1
     assert "baseline-rows" not in (asked := capsys.readouterr().err)
     assert "what is normal? give --reference" in asked
+    epoch = handed[-1].answers[next(iter(handed[-1].answers))].epochs[-1]
+    late = msgspec.structs.replace(
+        epoch, models={"c" * 64: ModelCounts(0, [], Labels(loss={int(epoch.opened): [1, 0]}))}
+    )
+    with Path(counts).open("ab") as file:
+        file.write(msgspec.json.encode(Epochs("another", "first-rows", [late])) + b"\n")
+    assert main([*data, "--data", counts]) == 0
+    assert "delay: higher" in capsys.readouterr().out
     reference.write_bytes(msgspec.json.encode(msgspec.structs.replace(standard.reference, model="b" * 64)))
     assert main([*data, "--data", counts]) == 1
-    another = "line 1: counts are of first-rows, the reference is of bbbbbbbbbbbb: give that version's reference"
+    another = (
+        "counts are of cccccccccccc and first-rows, the reference is of bbbbbbbbbbbb: give that version's reference"
+    )
     assert another in capsys.readouterr().err
 
 

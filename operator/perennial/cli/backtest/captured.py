@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from perennial.cli.problem import CannotDo
-from perennial.wire.counts import Epochs
+from perennial.wire.counts import Epoch, Epochs
 from perennial.wire.reference import Reference
 
 from .replay import Handed
@@ -35,13 +35,21 @@ def captured(place: str, reference: Reference) -> list[Handed]:
     handed = [_handed(place, number, line, reference) for number, line in _lines(place)]
     if not handed:
         raise CannotDo(f"--data {place}: no line has an epoch")
+    # Late labels of the version before stand in epochs of their own.
+    models = {model for epoch in _epochs(handed) for model in epoch.models}
+    if reference.model not in models:
+        named = " and ".join(sorted(model[:12] for model in models)) or "no model"
+        raise CannotDo(
+            f"--data {place}: counts are of {named}, the reference is of {reference.model[:12]}: give that version's "
+            "reference"
+        )
     return sorted(handed, key=lambda each: each.at)
 
 
 def compared(handed: Iterable[Handed], model: str) -> str | None:
     """The digest of the version before that pods scored rows by too: of several the one with the most labels."""
     labelled: Counter[str] = Counter()
-    for each in (epoch for answers in handed for answer in answers.answers.values() for epoch in answer.epochs):
+    for each in _epochs(handed):
         labels = each.models[model].labels if model in each.models else None
         for digest, pairs in labels.pairs.items() if labels else ():
             labelled[digest] += sum(each.labelled for each in pairs.values())
@@ -50,9 +58,9 @@ def compared(handed: Iterable[Handed], model: str) -> str | None:
 
 def is_scored(handed: Iterable[Handed], reference: Reference) -> bool:
     """Whether what the model said is counted of any row."""
-    epochs = (epoch for answers in handed for answer in answers.answers.values() for epoch in answer.epochs)
+    counted = (epoch.models[reference.model] for epoch in _epochs(handed) if reference.model in epoch.models)
     # The score's cells are the last ones, and its missing values the last of them.
-    return any(any(epoch.models[reference.model].cells[-reference.score.cells : -1]) for epoch in epochs)
+    return any(any(each.cells[-reference.score.cells : -1]) for each in counted)
 
 
 def write(place: str, handed: Iterable[Handed]) -> Iterator[Handed]:
@@ -64,6 +72,10 @@ def write(place: str, handed: Iterable[Handed]) -> Iterator[Handed]:
                 yield each
     except OSError as problem:
         raise CannotDo(f"--save-counts {place}: {problem.strerror}") from None
+
+
+def _epochs(handed: Iterable[Handed]) -> Iterator[Epoch]:
+    return (epoch for each in handed for answer in each.answers.values() for epoch in answer.epochs)
 
 
 def _lines(place: str) -> Iterator[tuple[int, bytes]]:
@@ -82,13 +94,7 @@ def _handed(place: str, number: int, line: bytes, reference: Reference) -> Hande
     cells = sum(column.cells for column in reference.columns)
     for epoch in answer.epochs:
         counted = epoch.models.get(reference.model)
-        if counted is None:
-            models = " and ".join(sorted(model[:12] for model in epoch.models)) or "no model"
-            raise CannotDo(
-                f"{where}: counts are of {models}, the reference is of {reference.model[:12]}: give that version's "
-                "reference"
-            )
-        if counted.cells and len(counted.cells) != cells:
+        if counted and counted.cells and len(counted.cells) != cells:
             raise CannotDo(
                 f"{where}: counts have {len(counted.cells)} cells, the reference has {cells}: it is another's"
             )

@@ -69,13 +69,13 @@ def run(options: Namespace) -> int:
     if made.windows:
         print()
         print("\n".join(drawing.drawn(made, shutil.get_terminal_size((100, 40)).columns, paint)))
+    if options.save_counts and is_of_first_rows(prepared.standard.reference):
+        reference = msgspec.json.encode(prepared.standard.reference).decode()
+        write(str(Path(options.save_counts).with_suffix(".reference.json")), reference)
     if options.picture:
         if not made.windows:
             raise CannotDo("--picture: there is nothing to draw, as no window was closed")
         write(options.picture, picture(made, prepared.monitor))
-    if options.save_counts and is_of_first_rows(prepared.standard.reference):
-        reference = msgspec.json.encode(prepared.standard.reference).decode()
-        write(str(Path(options.save_counts).with_suffix(".reference.json")), reference)
     if options.html:
         told = told_as_page(made, prepared.monitor, options.data, prepared.notes)
         write(options.html, page(told, datetime.now(UTC)))
