@@ -45,7 +45,8 @@ class Reached:
         config: Any = kubernetes.config
         try:
             config.load_kube_config(chosen.files, chosen.context)
-        except config.ConfigException as problem:
+        # Certificates may be no base64.
+        except (config.ConfigException, ValueError) as problem:
             raise CannotDo(f"no cluster: context {chosen.context}: {problem}") from None
         self.namespace = namespace or chosen.namespace
         self._context = chosen.context

@@ -101,7 +101,7 @@ def _marked(mark: Mark, epoch: Epoch) -> Mark:
 def _taken_by_others(checkpoint: Checkpoint, mark: Mark, answer: Epochs, fresh: list[Epoch]) -> int:
     """Rows of epochs that the pod has forgotten, since somebody else acknowledged them: another monitor, or this one
     before its checkpoint was put back to an older one."""
-    if answer.counted is None or mark.rows is None or mark.seen < checkpoint.begun:
+    if mark.rows is None or mark.seen < checkpoint.begun:
         return 0
     return max(answer.counted - mark.rows - sum(map(_rows, fresh)), 0)
 

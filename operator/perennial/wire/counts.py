@@ -67,9 +67,9 @@ class Epochs(msgspec.Struct):
     last: bool = False
     """Nothing is counted after these: the pod has answered its last request, waits (at most 5 s) for them to be
     acknowledged, and goes. One that is ending and still answers requests does not say so yet."""
-    counted: int | None = None
+    counted: int = 0
     """Rows that the pod had counted in all when the last of these closed: a reader sees by it what another one has
-    taken. A pod of an earlier release does not say."""
+    taken."""
     key: str | None = None
     """What predictions are remembered by (see `wire/journal.py`)."""
 

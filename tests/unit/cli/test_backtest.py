@@ -99,6 +99,7 @@ def test_nothing_changed_nothing_is_found(tmp_path: Path) -> None:
     assert made.requests == []
     assert len(made.windows) > 10
     assert len(made.steps) > 20
+    assert sum(step.labels for step in made.steps) == made.rows
 
 
 def test_a_season_is_learned_from_the_times_of_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -352,6 +353,33 @@ def test_of_many_classes_the_score_is_that_of_the_predicted_one(tmp_path: Path) 
     cells = numeric_cells(column, flights()["score"].to_numpy()[:FIRST])
     assert standard.schema.score == "confidence"
     assert column.counts == count_cells(cells, column.cells).tolist()
+
+
+def test_counts_without_what_the_model_said_let_expect_no_loss(tmp_path: Path) -> None:
+    """Though the reference knows what scores let expect."""
+    standard, _ = from_first_rows(read_table(write(tmp_path), MEANING, list), FIRST, MEANING, ())
+    assert standard.reference.expected is not None
+    rows = read_table(write(tmp_path, flights().drop(columns=["score", "late"])), Meaning(), list)
+    policy = monitor(tmp_path, baseline={"from": "Training"})
+    handed = epochs(observe(rows, standard, Meaning(), ()), standard, from_file(policy, None).spec.window)
+    counts, reference, page = (str(tmp_path / name) for name in ("counts.jsonl", "reference.json", "out.html"))
+    assert len(list(captured.write(counts, handed))) > 0
+    Path(reference).write_bytes(msgspec.json.encode(standard.reference))
+    assert main(["backtest", "-f", policy, "--data", counts, "--reference", reference, "--html", page]) == 0
+    assert "Loss that scores let expect" not in Path(page).read_text()
+
+
+def test_what_is_said_in_the_data_is_not_read_where_there_is_a_model(tmp_path: Path) -> None:
+    models.binary(tmp_path / "v1")
+    small = {"a": [0.9, 0.1], "b": [0.0, 0.0], "said": [0.1, 0.9]}
+    table = pd.DataFrame({"at": pd.date_range("2026-01-01", periods=2, freq="1s"), **small})
+    meaning = Meaning(score="said")
+    rows = read_table(write(tmp_path, table), meaning, lambda columns: ["a", "b"])
+    observations = observe(rows, opened(str(tmp_path / "v1")), meaning, ())
+    assert observations.scores is not None
+    assert observations.scores[0] > observations.scores[1]
+    (note,) = observations.notes
+    assert note.startswith("--score: not read, since the model of version 1 of ")
 
 
 def test_without_what_the_model_said_the_score_is_not_watched(

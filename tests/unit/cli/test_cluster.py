@@ -91,6 +91,13 @@ def test_what_is_not_in_it_is_told_with_what_is(tmp_path: Path, monkeypatch: pyt
         choose(None)
 
 
+def test_certificates_that_are_no_base64(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"server": NOWHERE, "certificate-authority-data": "abc"}
+    kubeconfig(tmp_path, monkeypatch, "c", clusters=[{"name": "c", "cluster": told}])
+    with pytest.raises(CannotDo, match=r"^no cluster: context c: .*padding"):
+        cluster.Reached(None, None)
+
+
 def test_a_server_that_does_not_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -116,7 +116,7 @@ def _of_counts(options: Namespace, monitor: Monitor) -> Prepared:
     handed = captured.captured(options.data, standard.reference)
     notes: tuple[str, ...] = ()
     if not captured.is_scored(handed, standard.reference):
-        monitor, notes = replace(monitor, spec=_without_score(monitor.spec)), (_NO_SCORE,)
+        monitor, standard, notes = *_without_score(monitor, standard), (_NO_SCORE,)
     digest = captured.compared(handed, standard.reference.model)
     previous = PreviousVersion(sha256=digest, compared=True) if digest else None
     return _with_previous(Prepared(monitor, standard, handed, notes), previous)
@@ -146,8 +146,7 @@ def _of_rows(options: Namespace, monitor: Monitor) -> Prepared:
         standard, table = from_first_rows(table, options.baseline_rows, meaning, excluded)
     observations = observe(table, standard, meaning, excluded, before)
     if observations.scores is None:
-        monitor = replace(monitor, spec=_without_score(monitor.spec))
-        standard = replace(standard, reference=msgspec.structs.replace(standard.reference, expected=None))
+        monitor, standard = _without_score(monitor, standard)
     monitor = replace(monitor, version=standard.version)
     previous = _previous(before, meaning)
     handed = epochs(observations, standard, monitor.spec.window, previous.sha256 if previous else None)
@@ -197,6 +196,9 @@ def _from_first_rows(spec: DriftMonitorSpec) -> DriftMonitorSpec:
     return spec.model_copy(update={"baseline": spec.baseline.model_copy(update={"source": "Training"})})
 
 
-def _without_score(spec: DriftMonitorSpec) -> DriftMonitorSpec:
-    features = spec.features.model_copy(update={"exclude": (*spec.features.exclude, SCORE)})
-    return spec.model_copy(update={"features": features})
+def _without_score(monitor: Monitor, standard: Standard) -> tuple[Monitor, Standard]:
+    """Neither drift of what the model said nor a loss that this lets expect is looked for."""
+    features = monitor.spec.features.model_copy(update={"exclude": (*monitor.spec.features.exclude, SCORE)})
+    spec = monitor.spec.model_copy(update={"features": features})
+    reference = msgspec.structs.replace(standard.reference, expected=None)
+    return replace(monitor, spec=spec), replace(standard, reference=reference)

@@ -79,6 +79,9 @@ def observe(
         rows = _rows(table, standard.schema, excluded)
         said = _answered(rows, standard) if standard.engine else _stated(table, standard, meaning)
         labels = _labels(table, standard, meaning, said, _previously(table, standard, meaning, previous))
+    idle = [option for option, name in (("--prediction", meaning.prediction), ("--score", meaning.score)) if name]
+    if standard.engine and idle:
+        said.notes.append(f"{' and '.join(idle)}: not read, since the model of {standard.words} was asked itself")
     if said.scores is None:
         said.notes.append("what the model said is not in the data: its score is not watched (--score, --prediction)")
     return Observations(table.seconds, rows, said.scores, labels, tuple(said.notes))

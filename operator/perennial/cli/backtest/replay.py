@@ -7,7 +7,7 @@ rollback ends what is done: another version would serve from then on, of which t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import reduce
 
@@ -131,7 +131,7 @@ def replay(monitor: Monitor, reference: Reference, handed: Iterable[Handed], ski
     known: object = None
     decisions: Decisions = {}
     standing: dict[str, Waited] = {}
-    for each in handed:
+    for each in _then_nothing(handed, monitor.spec):
         before = observed.checkpoint
         observed = replace(observed, look=replace(observed.look, answers=each.answers))
         checkpoint, decisions = consider(observed, monitor.spec, moment(each.at))
@@ -150,6 +150,16 @@ def replay(monitor: Monitor, reference: Reference, handed: Iterable[Handed], ski
     made.checkpoint = observed.checkpoint
     made.status = status(observed, observed.checkpoint, decisions, moment(made.at))
     return made
+
+
+def _then_nothing(handed: Iterable[Handed], spec: DriftMonitorSpec) -> Iterator[Handed]:
+    """And one look after the data's end: by then the last labels have waited long enough to be judged."""
+    last = None
+    for each in handed:
+        yield each
+        last = each.at
+    if last is not None:
+        yield Handed(last + spec.window.period.seconds, {})
 
 
 def _beginning(monitor: Monitor, reference: Reference) -> Observed:
