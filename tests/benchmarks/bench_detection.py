@@ -148,7 +148,7 @@ def starts(baselines: int, n: int = 1000, windows: int = 64, most: int = 60) -> 
 
 @dataclass(frozen=True)
 class Changed:
-    """A change of rows, the columns that a right answer may name, and the delay that the design notes."""
+    """A change of rows, and the columns that a right answer may name."""
 
     name: str
     change: Change
@@ -169,24 +169,35 @@ def _scale(column: str, by: float) -> Change:
     return change
 
 
-def _tail(rows: pd.DataFrame, rng: np.random.Generator) -> None:
-    rows.loc[rng.random(len(rows)) < 0.02, "x7"] = 6.0
+def _outliers(column: str, share: float) -> Change:
+    def change(rows: pd.DataFrame, rng: np.random.Generator) -> None:
+        rows.loc[rng.random(len(rows)) < share, column] = 6.0
+
+    return change
 
 
-def _category(rows: pd.DataFrame, rng: np.random.Generator) -> None:
-    rows.loc[(rows["kind"] == "ash") & (rng.random(len(rows)) < 0.3), "kind"] = "oak"
+def _category(share: float) -> Change:
+    def change(rows: pd.DataFrame, rng: np.random.Generator) -> None:
+        rows.loc[(rows["kind"] == "ash") & (rng.random(len(rows)) < share), "kind"] = "oak"
+
+    return change
 
 
-def _flip(rows: pd.DataFrame, _: np.random.Generator) -> None:
-    rows["x1"] -= 1.4 * rows["x0"]
+def _correlation(to: float) -> Change:
+    """Of x0 and x1, which are correlated at 0.7."""
+
+    def change(rows: pd.DataFrame, _: np.random.Generator) -> None:
+        own = (rows["x1"] - 0.7 * rows["x0"]) / np.sqrt(1 - 0.7**2)
+        rows["x1"] = to * rows["x0"] + np.sqrt(1 - to**2) * own
+
+    return change
 
 
-def _loosen(rows: pd.DataFrame, rng: np.random.Generator) -> None:
-    rows["x1"] = rng.normal(size=len(rows))
+def _missing(column: str, share: float) -> Change:
+    def change(rows: pd.DataFrame, rng: np.random.Generator) -> None:
+        rows.loc[rng.random(len(rows)) < share, column] = np.nan
 
-
-def _missing(rows: pd.DataFrame, rng: np.random.Generator) -> None:
-    rows.loc[rng.random(len(rows)) < 0.05, "x7"] = np.nan
+    return change
 
 
 NORMAL = tuple(f"x{place}" for place in range(15))
@@ -195,12 +206,17 @@ CHANGES = (
     Changed("mean +0.2 sd, one of 20", _shift("x7", by=0.2), ("x7",)),
     Changed("mean +0.5 sd, one of 20", _shift("x7", by=0.5), ("x7",)),
     Changed("mean +0.1 sd, fifteen of 20", _shift(*NORMAL, by=0.1), NORMAL),
+    Changed("sd x 1.1, one of 20", _scale("x7", by=1.1), ("x7",)),
     Changed("sd x 1.2, one of 20", _scale("x7", by=1.2), ("x7",)),
-    Changed("2% far out in the tail, one of 20", _tail, ("x7",)),
-    Changed("a category 40% -> 28%", _category, ("kind",)),
-    Changed("a correlation 0.7 -> -0.7", _flip, ("x0", "x1")),
-    Changed("a correlation 0.7 -> 0", _loosen, ("x0", "x1")),
-    Changed("5% missing, one of 20", _missing, ("x7",)),
+    Changed("1% far out in the tail, one of 20", _outliers("x7", 0.01), ("x7",)),
+    Changed("2% far out in the tail, one of 20", _outliers("x7", 0.02), ("x7",)),
+    Changed("a category 40% -> 36%", _category(0.1), ("kind",)),
+    Changed("a category 40% -> 28%", _category(0.3), ("kind",)),
+    Changed("a correlation 0.7 -> 0.5", _correlation(0.5), ("x0", "x1")),
+    Changed("a correlation 0.7 -> 0", _correlation(0.0), ("x0", "x1")),
+    Changed("a correlation 0.7 -> -0.7", _correlation(-0.7), ("x0", "x1")),
+    Changed("2% missing, one of 20", _missing("x7", 0.02), ("x7",)),
+    Changed("5% missing, one of 20", _missing("x7", 0.05), ("x7",)),
 )
 
 

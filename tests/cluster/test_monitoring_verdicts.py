@@ -49,10 +49,8 @@ def scene(cluster: Harness, namespace: str, operator: OperatorProcess) -> Scene:
 
 
 def test_verdicts_on_live_traffic(scene: Scene, on_call: OnCall) -> None:
-    acting = driftmonitor(
-        actions=[{"state": "Harm", "action": "Retrain"}], governor={"cooldown": "10s", "approval": "Required"}
-    )
-    scene.apply(acting)
+    limits = {"cooldown": "10s", "approval": "Required", "stopAfter": 1}
+    scene.apply(driftmonitor(actions=[{"state": "Harm", "action": "Retrain"}], governor=limits))
     with Traffic(scene.pods, labelled=True) as traffic:
         scene.wait_for_condition("Ready", "True")
         scene.wait_for_windows(12)
@@ -112,11 +110,24 @@ def test_verdicts_on_live_traffic(scene: Scene, on_call: OnCall) -> None:
         assert "action" not in moved
         assert [(anchor["version"], anchor["promotions"]) for anchor in scene.status["anchors"]] == [(1, 1)]
         on_call.wait_for(partial(on_call.told, "firing", "PerennialAnchorDrift"), "a person hears of it")
+
+        # The one retrain that was allowed brought no long calm: the world turns back.
+        traffic.become(flipped=False)
+        scene.wait_for(lambda: "stoppedSince" in scene.status["governor"], "the governor stops")
+        assert scene.condition("Harmful")["status"] == "True"
+        assert "perennial.dev/release" in scene.verdict("Harm")["next"]
+        on_call.wait_for(partial(on_call.told, "firing", "PerennialGovernorStopped"), "a person is called")
+        assert scene.status.get("proposals", []) == []
+        traffic.become(flipped=True)
+        scene.wait_for_windows(1)
+        scene.release("3")
+        assert "stoppedSince" not in scene.status["governor"]
+        on_call.wait_for(partial(on_call.told, "resolved", "PerennialGovernorStopped"), "the call is over")
     assert {"Drift", "MissingValues", "Harm", "RetrainProposed", "RetrainRequested", "AnchorDrift"} <= scene.events()
     assert scene.get("trainingjob")["status"]["latestVersion"] == 2
     for alert in ("PerennialDrift", "PerennialDataFault", "PerennialHarm"):
         on_call.wait_for(partial(on_call.told, "resolved", alert), f"{alert} is over")
-    verdicts = [labels["verdict"] for status, labels in on_call.heard if status == "firing"]
+    verdicts = [labels["verdict"] for status, labels in on_call.heard if status == "firing" and "verdict" in labels]
     assert len(verdicts) == len(set(verdicts)), "a verdict was told twice"
     assert "Version 3 is" in scene.perennial("run", "tj/flights", "--wait")
 
