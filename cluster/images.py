@@ -30,6 +30,8 @@ EXTENDED = {"runtime-boosters": ("runtime", "lightgbm xgboost")}
 BASE_RELEASE = "bookworm"
 BASE_PACKAGES = "python3,python3-venv,ca-certificates"
 RUNTIME_ROOT = Path("/run/perennial-buildah")
+_ALONE = ("unshare", "--mount")
+"""The storage mounts itself upon itself, and a build what it works in: nothing of that stays on the host."""
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
@@ -83,11 +85,11 @@ def layout(name: str) -> ImageLayout:
     packages.ensure(packages.BUILD)
     folder = cache_home() / "images" / "layouts" / hashlib.sha256(full_name(name).encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
-    if not succeeds(*_storage(), "inspect", full_name(name)):
+    if not succeeds(*storage(), "inspect", full_name(name)):
         raise ClusterError(f"image {name} is not built: `python -m cluster images --no-load` builds the project's")
     # Uncompressed, a layer keeps its digest, and those that are in the folder are not even read.
     source = f"containers-storage:[overlay@{_root()}+{RUNTIME_ROOT}]{full_name(name)}"
-    run("skopeo", "copy", "--quiet", "--dest-oci-accept-uncompressed-layers", source, f"oci:{folder}:image")
+    run(*_ALONE, "skopeo", "copy", "--quiet", "--dest-oci-accept-uncompressed-layers", source, f"oci:{folder}:image")
     return ImageLayout(folder, full_name(name))
 
 
@@ -95,7 +97,7 @@ def ensure_base() -> str:
     """The name of the base image in buildah's storage, made on first use."""
     recipe = hashlib.sha256(f"{BASE_RELEASE} {BASE_PACKAGES}".encode()).hexdigest()[:12]
     name = f"docker.io/perennial/base:{BASE_RELEASE}-{recipe}"
-    if succeeds(*_storage(), "inspect", name):
+    if succeeds(*storage(), "inspect", name):
         return name
     packages.ensure(packages.BUILD)
     folder = cache_home() / "images" / "base"
@@ -105,7 +107,7 @@ def ensure_base() -> str:
         lean = "--dpkgopt=path-exclude=/usr/share/{doc,man,locale,info}/*"
         run("mmdebstrap", "--variant=minbase", f"--include={BASE_PACKAGES}", lean, BASE_RELEASE, archive)
         (folder / "Dockerfile").write_text(f"FROM scratch\nADD {archive.name} /\n")
-        run(*_storage(), "build", "--isolation=chroot", "--tag", name, folder)
+        run(*storage(), "build", "--isolation=chroot", "--tag", name, folder)
         archive.unlink()
     return name
 
@@ -132,24 +134,25 @@ def _buildah(target: str) -> None:
         network += [f"--build-arg=PIP_INDEX_URL={index}"]
     named = ["--layers", f"--build-arg=BASE_IMAGE={base}", f"--tag={full_name(reference(target))}"]
     before = _identifier(target)
-    run(*_storage(), "build", *network, *named, *_what(target))
+    run(*storage(), "build", *network, *named, *_what(target))
     if before and before != _identifier(target):
         _prune()
 
 
 def _identifier(target: str) -> str:
     name = full_name(reference(target))
-    return run(*_storage(), "images", "--quiet", name).strip() if succeeds(*_storage(), "inspect", name) else ""
+    return run(*storage(), "images", "--quiet", name).strip() if succeeds(*storage(), "inspect", name) else ""
 
 
 def _prune() -> None:
     """Forgets earlier builds, and what builds that were killed left: half a gigabyte each."""
     for command in (("rm", "--all"), ("rmi", "--prune")):
-        succeeds(*_storage(), *command)
+        succeeds(*storage(), *command)
 
 
-def _storage() -> list[str]:
-    return ["buildah", f"--root={_root()}", f"--runroot={RUNTIME_ROOT}", "--storage-driver=overlay"]
+def storage() -> list[str]:
+    """The start of every command to the images' storage."""
+    return [*_ALONE, "buildah", f"--root={_root()}", f"--runroot={RUNTIME_ROOT}", "--storage-driver=overlay"]
 
 
 def _root() -> Path:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster import cgroups, embedded, layout, providers
+from cluster import cgroups, embedded, images, layout, providers
 from cluster.embedded import EmbeddedCluster
 from cluster.errors import ClusterError
 from cluster.harness import Harness, serving
@@ -59,6 +59,17 @@ def gone_afterwards(prefix: str) -> Iterator[tuple[str, str]]:
     for name in pair:
         embedded.down(name)
     assert host_tables() == before
+
+
+def test_reading_an_image_leaves_no_mount_on_the_host(
+    built: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The storage mounts itself upon itself to be read."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    run(*images.storage(), "build", "--tag", images.full_name("tiny"), tmp_path)
+    assert images.layout("tiny").manifest["digest"]
+    assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
 
 
 def host_tables() -> dict[str, str]:
