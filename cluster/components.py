@@ -160,6 +160,8 @@ def kubelet(layout: Layout, number: int) -> dict[str, Any]:
         "imageGCHighThresholdPercent": 100,
         "serializeImagePulls": False,
         "maxPods": 240,
+        # What ends again and again is on again soon: nobody waits five minutes for it here.
+        "crashLoopBackOff": {"maxContainerRestartPeriod": "10s"},
         "kubeAPIQPS": QPS,
         "kubeAPIBurst": BURST,
         "eventRecordQPS": 0,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from . import flights, narrator, scene, stage
@@ -68,6 +69,20 @@ class Watcher(threading.Thread):
         self.look()
 
 
+def telling(is_at_work: Callable[[], bool], story: Story) -> Callable[[], bool]:
+    """The same question, with a line whenever the answer is another one."""
+    known = True
+
+    def asked() -> bool:
+        nonlocal known
+        if (now := is_at_work()) != known:
+            story.tell("operator", "is at work again" if now else "has ended, and is started anew by the kubelet")
+        known = now
+        return now
+
+    return asked
+
+
 def play(story: Story) -> Report:
     prepared = stage.prepare(lambda line: story.tell("stage", line))
     kubectl = Kubectl(prepared.cluster.kubectl, prepared.cluster.kubeconfig, scene.NAMESPACE)
@@ -85,7 +100,7 @@ def play(story: Story) -> Report:
     scene.wait_until_served(kubectl)
 
     report = Report(kubectl)
-    for week in scene.fly(kubectl, scene.calendar(kubectl)):
+    for week in scene.fly(kubectl, scene.calendar(kubectl, telling(prepared.is_at_work, story))):
         report.add(week)
         story.tell("airport", report.line(week))
     watcher.finish()

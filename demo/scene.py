@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ STREAMED_WEEKS = range(4, 37)
 """The seasons' change is in them."""
 AGAIN = 60
 """So many times in all a week is flown again: what goes on for ever is not waited for."""
+AWAY = 120
+"""The same while no operator is at work: one that ends again and again is started anew after five minutes at most."""
 PACE_SECONDS = 4.5
 
 
@@ -89,15 +91,18 @@ def _status(kubectl: Kubectl, kind: str) -> dict[str, Any]:
     return dict(found.get("status", {}))
 
 
-def calendar(kubectl: Kubectl) -> Iterator[int]:
-    """The year from February on. A week is flown again while a run or a rollout is under way: weeks pass in seconds
-    here and rollouts do not, so that a slow machine would else see another year.
+def calendar(kubectl: Kubectl, is_at_work: Callable[[], bool]) -> Iterator[int]:
+    """The year from February on. A week is flown again while a run or a rollout is under way, and while no operator is
+    at work: weeks pass in seconds here, and these do not, so that a slow machine would else see another year.
     """
-    left = AGAIN
+    under_way, away = AGAIN, AWAY
     for week in STREAMED_WEEKS:
         yield week
-        while left and not has_settled(kubectl):
-            left -= 1
+        while away and not is_at_work():
+            away -= 1
+            yield week
+        while under_way and not has_settled(kubectl):
+            under_way -= 1
             yield week
 
 

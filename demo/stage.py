@@ -30,6 +30,11 @@ class Stage:
     cluster: Cluster
     runtime: str
 
+    def is_at_work(self) -> bool:
+        """Whether an operator is ready; taken for granted where the API server does not answer just now."""
+        found = _system(self.cluster).get("deployment", "perennial")
+        return found is None or bool(found["status"].get("readyReplicas"))
+
 
 def prepare(tell: Callable[[str], None]) -> Stage:
     """Raises CommandFailed with what is missing, or where a Perennial is installed that is not the demo's."""
@@ -40,7 +45,7 @@ def prepare(tell: Callable[[str], None]) -> Stage:
         if provider.name != "current":
             tell("bringing a Kubernetes up (the first time it is compiled: about ten minutes on two cores)")
         cluster = provider.up(NAME)
-        system = Kubectl(cluster.kubectl, cluster.kubeconfig, NAMESPACE)
+        system = _system(cluster)
         if not scene.is_left_over(system):
             system.apply(scene.MANIFESTS / "system.yaml")
         tell("loading the two images")
@@ -66,13 +71,18 @@ def clear_away() -> str:
     except ClusterError as problem:
         raise CommandFailed(str(problem)) from problem
     scene.clear(Kubectl(cluster.kubectl, cluster.kubeconfig, scene.NAMESPACE))
-    system = Kubectl(cluster.kubectl, cluster.kubeconfig, NAMESPACE)
+    system = _system(cluster)
     if scene.is_left_over(system):
         run([*_helm(cluster), "uninstall", "perennial", "--ignore-not-found", "--wait"])
         scene.clear(system)
     return (
         "the demo's namespaces and its operator are gone; the definitions of the three kinds stay, as charts leave them"
     )
+
+
+def _system(cluster: Cluster) -> Kubectl:
+    """Where the operator is."""
+    return Kubectl(cluster.kubectl, cluster.kubeconfig, NAMESPACE)
 
 
 def _helm(cluster: Cluster) -> list[str]:

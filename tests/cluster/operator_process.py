@@ -51,6 +51,9 @@ class OperatorProcess:
             command = [sys.executable, "-m", "perennial.main"]
             self._process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
 
+    def is_at_work(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def kill(self) -> None:
         """As a node's death does it: at once, with nothing put in order."""
         self._end(signal.SIGKILL)

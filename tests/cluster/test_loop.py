@@ -101,7 +101,7 @@ def loop(cluster: Harness, images: list[str], crds: None, tmp_path_factory: pyte
         killer.start()
         scene.apply_resources(kubectl)
         scene.wait_until_served(kubectl)
-        for week in scene.fly(kubectl, scene.calendar(kubectl), PACE_SECONDS):
+        for week in scene.fly(kubectl, scene.calendar(kubectl, operator.is_at_work), PACE_SECONDS):
             played.weeks.append(week)
             if not killer.is_alive() and cured(played) and scene.has_settled(kubectl):
                 break
