@@ -136,6 +136,7 @@ def _started(target: Target, s: Situation) -> Record:
         # A person who retries with `promote` wants it whole; what is gone back to was judged before.
         step=len(s.steps) if s.verb == "promote" or s.goes_back_to(target.model) else 0,
         since=s.now,
+        begun=s.now,
     )
     fixed = target.name in s.groups
     companion = record.companion if fixed else _companion(target, s)

@@ -13,7 +13,7 @@ from perennial.api.requests import waiting
 from perennial.kube.plan import Child, Deletion, Plan, Problem
 from perennial.kube.resources import CONTROLLERREVISIONS, DEPLOYMENTS
 
-from .analysis import analyse, total
+from .analysis import Totals, analyse, elsewhere, total
 from .builders.controllerrevision import controller_revision
 from .builders.deployment import deployment
 from .builders.disruptionbudget import disruption_budget
@@ -90,12 +90,22 @@ def _situation(
     )
     if candidate is None:
         return situation
-    totals = total(observed.readings.stats.get(candidate.name, ()), stable.model.sha256 if stable else None)
+    totals = _totals(observed, stable, candidate)
     same = stable is not None and stable.model.sha256 == candidate.model.sha256
     is_cure = candidate.model.cure or situation.goes_back_to(candidate.model)
     found = analyse(spec.rollout.analysis, totals, is_cure=is_cure, same_model=same) if stable else ()
     measured = candidate.name not in observed.readings.silent
     return replace(situation, totals=totals, findings=found, measured=measured)
+
+
+def _totals(observed: Observed, stable: Revision | None, candidate: Revision) -> Totals:
+    stats = observed.readings.stats
+    totals = total(stats.get(candidate.name, ()), stable.model.sha256 if stable else None)
+    if stable is None or candidate.record.progress is None:
+        return totals
+    others = (each for name, found in stats.items() if name != candidate.name for each in found)
+    came = elsewhere(others, candidate.model.sha256, stable.model.sha256, candidate.record.progress.begun)
+    return replace(totals, pairs=totals.pairs + came)
 
 
 def _adopted(observed: Observed) -> Mapping[str, Revision]:

@@ -47,7 +47,7 @@ class ModelRef(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How far a candidate is. `number` orders rollouts.
+    """How far a candidate is. `number` orders rollouts, `begun` is when this one did, `since` when the step did.
 
     `reached` is when the step's pods were all ready, `requests` how many its pods had answered then. `blocked`: no
     number of replicas gives the step's weight.
@@ -56,6 +56,7 @@ class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
     number: int
     step: int
     since: datetime
+    begun: datetime
     reached: datetime | None = None
     requests: int = 0
     blocked: bool = False

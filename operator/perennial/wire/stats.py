@@ -17,6 +17,10 @@ LATENCY_BOUNDS = (
 """Upper ends in seconds of the latency histogram's cells; one more cell counts what is slower."""
 
 
+MOMENT_SECONDS = 60
+"""How finely challengers' labels are told apart by when their rows were predicted."""
+
+
 class Pairs(msgspec.Struct, frozen=True, omit_defaults=True):
     """Labelled rows that a model and its companion both scored, and the summed losses of the two."""
 
@@ -50,6 +54,10 @@ class Stats(msgspec.Struct):
 
     `busy_seconds` is the integral of requests in flight over time: its difference over a span, by the span, is the mean
     concurrency. `clock` is the pod's monotonic seconds, the span's measure.
+
+    A client sends a label to any pod. So `challengers` has labels that came here of rows that other models answered and
+    this pod's model scored as their companion: by the other's digest and by the Unix second that begins the moment of
+    the prediction.
     """
 
     incarnation: str
@@ -65,3 +73,4 @@ class Stats(msgspec.Struct):
     labels: int = 0
     loss: float = 0.0
     comparison: Comparison | None = None
+    challengers: dict[str, dict[int, Pairs]] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from perennial.serving.analysis import (
     Finding,
     Totals,
     analyse,
+    elsewhere,
     is_failed,
     is_inconclusive,
     total,
@@ -161,6 +163,19 @@ def stats(requests: int, companion: str | None) -> Stats:
 def test_totals_take_only_comparisons_with_the_stable_model() -> None:
     added = total([stats(100, "stable"), stats(50, "older"), stats(7, None)], "stable")
     assert (added.requests, added.errors, added.compared, added.pairs.labelled) == (157, 3, 10, 4)
+
+
+def test_labels_that_came_to_the_stable_models_pods_count_from_the_rollouts_beginning_on() -> None:
+    began = datetime(2026, 3, 1, 12, 0, 30, tzinfo=UTC)
+    minute = int(began.timestamp()) // 60 * 60
+    challenged = {"new": {minute - 60: Pairs(8), minute: Pairs(4), minute + 60: Pairs(2)}, "older": {minute: Pairs(1)}}
+    samples = [
+        Stats("i", "stable", 0.0, challengers=challenged),
+        Stats("j", "stable", 0.0, challengers={"new": {minute: Pairs(16)}}),
+        Stats("k", "another", 0.0, challengers=challenged),
+    ]
+    assert elsewhere(samples, "new", "stable", began) == Pairs(22)
+    assert elsewhere(samples, "unheard of", "stable", began) == Pairs()
 
 
 @given(n=st.integers(0, 10**6), share=st.floats(0, 1), rate=st.floats(0, 1))

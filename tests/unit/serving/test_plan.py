@@ -13,6 +13,7 @@ import pytest
 from perennial.kube.plan import Problem
 from perennial.serving.revision import ModelRef, Quarantine, Record, Revision, revision_for
 from perennial.settings import Settings
+from perennial.wire.stats import Pairs
 from tests.unit.serving.world import World, sha
 
 CANARY: dict[str, Any] = {
@@ -439,6 +440,23 @@ def test_a_worse_loss_rolls_back() -> None:
     world.serve(world.candidate(), 600, labelled=400, loss=100, companion_loss=40, loss_difference_squares=80)
     world.run()
     assert "loss" in world.status["quarantined"][0]["reason"]
+
+
+def test_a_worse_loss_rolls_back_though_its_labels_came_to_other_pods() -> None:
+    """What they said before the rollout began was about another one."""
+    world = canary(analysis={"loss": {"margin": "2%"}})
+    stable = world.pods[0].revision
+    world.accept(2)
+    world.run()
+    candidate = world.status["candidate"]["sha256"]
+    began = int(world.now.timestamp())
+    worse = Pairs(400, 100, 40, 80)
+    world.challenge(stable, candidate, {began - 120: worse})
+    world.run()
+    assert not world.status.get("quarantined")
+    world.challenge(stable, candidate, {began - 120: worse, began: worse})
+    world.run()
+    assert "the loss on 400 labelled rows is 150% above" in world.status["quarantined"][0]["reason"]
 
 
 def test_a_new_version_waits_for_the_one_that_rolls_out() -> None:

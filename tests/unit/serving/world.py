@@ -23,7 +23,7 @@ from perennial.serving.plan import is_measured, plan
 from perennial.serving.readings import Readings
 from perennial.serving.scaling import remembered
 from perennial.settings import Settings
-from perennial.wire.stats import Comparison, Stats
+from perennial.wire.stats import Comparison, Pairs, Stats
 
 NAMESPACE = "team"
 STORE = "pvc://perennial-models"
@@ -174,6 +174,12 @@ class World:
             errors=pod.stats.errors + errors,
             comparison=compared if pairs or pod.stats.comparison else None,
         )
+
+    def challenge(self, revision: str, challenger: str, moments: dict[int, Pairs]) -> None:
+        """Labels of another model's that came to the first pod of a stable revision."""
+        pod = next(pod for pod in self.pods if pod.revision == revision)
+        stable = self.status["stable"]["sha256"]
+        pod.stats = msgspec.structs.replace(pod.stats, model=stable, challengers={challenger: moments})
 
     # ---- what Kubernetes does ----
 

@@ -43,6 +43,7 @@ def stats(predictor: Predictor, counting: Counting, meter: Meter) -> Stats:
         labels=labels.labels,
         loss=labels.loss,
         comparison=_comparison(predictor, counting, totals),
+        challengers=labels.challengers,
     )
 
 

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from perennial.runtime.server.counts import epochs as module
 from perennial.runtime.server.counts import labels as ledgers
 from perennial.runtime.server.counts import slot as slots
-from perennial.runtime.server.counts.epochs import KEPT, Book
+from perennial.runtime.server.counts.epochs import CHALLENGERS, KEPT, MOMENTS, Book
 from perennial.runtime.server.counts.labels import Label
 from perennial.runtime.server.counts.mapped import Layout, open_counts
 from perennial.runtime.server.counts.tally import Tally
@@ -29,7 +29,7 @@ from perennial.wire.reference import Numeric, Reference
 from perennial.wire.schema import Feature, Schema
 from perennial.wire.stats import Pairs
 
-OWN, RETIRED, COMPANION = "ab" * 32, "cd" * 32, "ef" * 32
+OWN, RETIRED, COMPANION, CANDIDATE = "ab" * 32, "cd" * 32, "ef" * 32, "12" * 32
 REFERENCE = Reference(
     model=OWN,
     task="classification",
@@ -362,6 +362,35 @@ def test_paired_losses_are_of_this_companion_only(pod: Pod) -> None:
         COMPANION: totals.pairs,
         RETIRED: Pairs(1),
     }
+
+
+def test_labels_of_a_challenger_are_summed_by_when_their_rows_were_predicted(pod: Pod) -> None:
+    """Their pod is another one: this one's model is the one that the challenger is held against."""
+    theirs = dataclasses.replace(label(1, companion=OWN), model=CANDIDATE, issued=120)
+    pod.book.label(theirs)
+    pod.book.label(dataclasses.replace(theirs, id=2, issued=179, loss=1.0, companion_loss=0.25))
+    pod.book.take(Take())
+    pod.kill()
+    pod.book.label(dataclasses.replace(theirs, id=3, issued=180))
+    pod.book.label(dataclasses.replace(theirs, id=4, companion=RETIRED))
+    pod.kill()
+    totals = pod.book.totals
+    assert (totals.labels, totals.pairs) == (0, Pairs())
+    one = theirs.pair
+    assert totals.challengers == {CANDIDATE: {120: one + Pairs(1, 1.0, 0.25, 0.75**2), 180: one}}
+
+
+def test_only_so_many_challengers_and_moments_are_kept(pod: Pod) -> None:
+    theirs = dataclasses.replace(label(1, companion=OWN), model=CANDIDATE)
+    for number in range(3 * MOMENTS):
+        pod.book.label(dataclasses.replace(theirs, id=number, issued=60 * number))
+    kept = pod.book.totals.challengers[CANDIDATE]
+    assert sorted(kept) == [0, *range(60 * (2 * MOMENTS + 1), 60 * 3 * MOMENTS, 60)]
+    assert sum(pairs.labelled for pairs in kept.values()) == 3 * MOMENTS
+    others = [f"{number:064x}" for number in range(CHALLENGERS)]
+    for number, model in enumerate(others):
+        pod.book.label(dataclasses.replace(theirs, id=1000 + number, model=model))
+    assert list(pod.book.totals.challengers) == others
 
 
 def test_a_reader_is_waited_for_only_when_it_came_lately(pod: Pod) -> None:

@@ -19,7 +19,7 @@ from perennial.runtime.server.counts.labels import Label, Ledger
 from perennial.runtime.server.counts.mapped import LABELS, Mapped
 from perennial.runtime.server.counts.totals import unread_rows
 from perennial.wire.counts import Epoch, Epochs, Labels, ModelCounts, Take, summed
-from perennial.wire.stats import Pairs
+from perennial.wire.stats import MOMENT_SECONDS, Pairs
 
 KEPT = 8
 """Epochs kept unacknowledged. With so many waiting no further one is closed: the open one goes on."""
@@ -29,19 +29,41 @@ KEPT_MOMENTS = 4 * labels.MOMENTS
 
 READER_GONE_SECONDS = 600.0
 
+CHALLENGERS = 4
+"""Other models of which labels are summed up, the newest ones."""
+
+MOMENTS = 16
+"""Moments of predictions by which they are; the oldest two become one."""
+
 
 class LabelTotals(msgspec.Struct):
-    """Sums over all labels of the pod's own model; the paired ones are those that its companion had scored too."""
+    """Sums over all labels of the pod's own model; the paired ones are those that its companion had scored too.
+    `challengers` are as in `Stats`."""
 
     labels: int = 0
     loss: float = 0.0
     pairs: Pairs = Pairs()
+    challengers: dict[str, dict[int, Pairs]] = {}
 
     def add(self, label: Label, companion: str | None) -> None:
         self.labels += 1
         self.loss += label.loss
         if companion is not None and label.companion == companion:
             self.pairs += label.pair
+
+    def challenge(self, label: Label) -> None:
+        moment = label.issued // MOMENT_SECONDS * MOMENT_SECONDS
+        moments = self.challengers.setdefault(label.model, {})
+        moments[moment] = moments.get(moment, Pairs()) + label.pair
+        if len(moments) > MOMENTS:
+            first, second = sorted(moments)[:2]
+            moments[first] += moments.pop(second)
+        if len(self.challengers) > CHALLENGERS:
+            del self.challengers[next(iter(self.challengers))]
+
+    def copy(self) -> LabelTotals:
+        challengers = {model: dict(moments) for model, moments in self.challengers.items()}
+        return msgspec.structs.replace(self, challengers=challengers)
 
 
 class _Waiting(msgspec.Struct):
@@ -85,7 +107,7 @@ class Book:
         self._ledger = Ledger(mapped)
         self._state = _load(self._path, mapped.incarnation) or _State(mapped.incarnation, opened=clock())
         self._open_labels: dict[str, Labels] = {}
-        self._totals = msgspec.structs.replace(self._state.totals)
+        self._totals = self._state.totals.copy()
         for label in self._ledger.since(self._state.labelled):
             self._count(label)
 
@@ -161,7 +183,7 @@ class Book:
         state.counted = counted.tobytes()
         state.unread = unread
         state.labelled = self._ledger.written
-        state.totals = msgspec.structs.replace(self._totals)
+        state.totals = self._totals.copy()
         self._open_labels = {}
 
     def _has_room(self) -> bool:
@@ -189,6 +211,8 @@ class Book:
         labels.add(self._open_labels.setdefault(label.model, Labels()), label)
         if label.model == self._mapped.model:
             self._totals.add(label, self._companion)
+        elif label.companion == self._mapped.model:
+            self._totals.challenge(label)
 
     def _forget(self, acknowledged: int) -> None:
         """Only what was sent can be acknowledged: a number from elsewhere must not lose an epoch."""
