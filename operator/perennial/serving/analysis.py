@@ -38,7 +38,8 @@ this; a loss's is this many points of the mean: to tell a model from one that is
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What a revision's pods counted, added up since they started. `compared` are rows that both models scored."""
+    """What a revision's pods counted, added up since they started. `compared` are rows that both models scored,
+    `pairs` those of them with a label, wherever that came to."""
 
     requests: int = 0
     errors: int = 0
