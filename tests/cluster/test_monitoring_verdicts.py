@@ -121,7 +121,7 @@ def test_verdicts_on_live_traffic(scene: Scene, on_call: OnCall) -> None:
         traffic.become(flipped=True)
         scene.wait_for_windows(1)
         scene.release("3")
-        assert "stoppedSince" not in scene.status["governor"]
+        assert "governor" not in scene.status, "it starts anew"
         on_call.wait_for(partial(on_call.told, "resolved", "PerennialGovernorStopped"), "the call is over")
     assert {"Drift", "MissingValues", "Harm", "RetrainProposed", "RetrainRequested", "AnchorDrift"} <= scene.events()
     assert scene.get("trainingjob")["status"]["latestVersion"] == 2
