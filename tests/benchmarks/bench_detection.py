@@ -37,7 +37,7 @@ from tests.benchmarks.null_streams import (
     SCANS,
     Counts,
     alarms,
-    keep_memory,
+    settle,
     until_found,
 )
 
@@ -66,7 +66,6 @@ class Stream:
 
     def alarms(self) -> Ints:
         """By each of SCANS, or the first of them, and of KNOBS."""
-        keep_memory()
         return alarms(self.counts(), self.n, self.windows, KNOBS, alone=self.alone)
 
 
@@ -102,7 +101,7 @@ def false_alarms(null: Null, processes: int) -> None:
     print(f"| --- |{' ---: |' * (3 + len(columns))}")
     total = dict.fromkeys(null.features, np.zeros((len(scans), len(KNOBS)), dtype=np.int64))
     every = null.windows // null.streams * null.streams
-    with ProcessPoolExecutor(processes) as pool:
+    with ProcessPoolExecutor(processes, initializer=settle) as pool:
         found = pool.map(Stream.alarms, null.drawn)
         for features, kind, n in null.rows:
             counts = np.array([*islice(found, null.streams)]).sum(axis=0)
@@ -232,7 +231,7 @@ def delays(wanted: Delays, processes: int) -> None:
     scans = " | ".join(f"{scan:>{WIDEST}}" for scan in SCANS)
     print(f"| {'change':<34} | {scans} | names only what changed | beginning off by, windows |")
     print(f"| --- |{' ---: |' * (len(SCANS) + 2)}")
-    with ProcessPoolExecutor(processes) as pool:
+    with ProcessPoolExecutor(processes, initializer=settle) as pool:
         found = [*pool.map(_delays_of, range(wanted.streams), [wanted] * wanted.streams)]
     for changed, of_streams in zip(CHANGES, zip(*found, strict=True), strict=True):
         ours, *others = zip(*of_streams, strict=True)
@@ -314,6 +313,7 @@ def main() -> None:
     if unknown := set(arguments.parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
     share = 10 if arguments.quick else 1
+    settle()
     print(
         f"{FEATURES} features, {JOINT_COLUMNS} joint columns and the score; {STRETCHES} stretches of up to 46 windows"
     )

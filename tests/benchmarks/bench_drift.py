@@ -44,6 +44,7 @@ from perennial.wire.layout import Layout, reference_cells
 from perennial.wire.reference import Column, Loss, Numeric, Reference
 from perennial.wire.schema import Feature, Schema
 from tests.benchmarks import peers_drift
+from tests.benchmarks.null_streams import settle
 
 FEATURES = 20
 REFERENCE_ROWS = 10_000
@@ -253,6 +254,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000, help="of which a verdict is reached")
     parser.add_argument("--alone", action="store_true", help="do not ask others about these rows")
     arguments = parser.parse_args()
+    settle()
     cost()
     look_cost()
     rows_to_verdict(arguments.rows, alone=arguments.alone)

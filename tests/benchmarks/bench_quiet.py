@@ -21,6 +21,7 @@ from perennial.api.driftmonitor import DriftMonitorSpec
 from perennial.monitoring import judge
 from tests.benchmarks.bench_detection import poisson_upper
 from tests.benchmarks.mixed_streams import COLUMNS, GAPS, KINDS, MISSING, Said, Stream
+from tests.benchmarks.null_streams import settle
 
 STATES = ("MinorDrift", "Drift", "DataFault", "HarmSuspected", "Harm")
 
@@ -39,7 +40,7 @@ def quiet(rows: Sequence[tuple[str, int]], arguments: argparse.Namespace) -> Non
         for seed in range(arguments.first, arguments.first + arguments.streams)
     ]
     total, started = Said(), time.monotonic()
-    with ProcessPoolExecutor(arguments.processes) as pool:
+    with ProcessPoolExecutor(arguments.processes, initializer=settle) as pool:
         streams = pool.map(Stream.said, made)
         for kind, n in rows:
             said = reduce(add, islice(streams, arguments.streams))

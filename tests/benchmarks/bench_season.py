@@ -43,7 +43,7 @@ from perennial.monitoring.season import SPAN
 from perennial.wire.layout import SCORE, Layout
 from perennial.wire.reference import Categorical
 from perennial.wire.season import HOUR, WEEK, hour, pack
-from tests.benchmarks.null_streams import BASELINE_ROWS, Counts, Floats
+from tests.benchmarks.null_streams import BASELINE_ROWS, Counts, Floats, settle
 
 KNOB = 90 * 24
 """falseAlarmEvery: 90d with windows of an hour."""
@@ -191,7 +191,7 @@ def streams(windows: int, count: int, processes: int) -> None:
     print("| windows are | swing, sd | baseline | windows | alarms | per 1,000 | at most (95%) | +0.2 sd | +0.5 sd |")
     print("| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for kind in KINDS:
-        with ProcessPoolExecutor(processes) as pool:
+        with ProcessPoolExecutor(processes, initializer=settle) as pool:
             made = list(pool.map(stream, *zip(*((kind, windows // count, seed) for seed in range(count)), strict=True)))
         alarms = sum(found for found, _ in made)
         most = float(chi2.ppf(0.95, 2 * alarms + 2) / 2)

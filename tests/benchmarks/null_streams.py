@@ -23,6 +23,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
+from threadpoolctl import threadpool_limits
 
 from perennial.monitoring import baseline as baselines
 from perennial.monitoring import judge
@@ -295,8 +296,10 @@ def _learned(drawn: Counts, n: int) -> tuple[Baseline, Ints]:
     return learned, np.array(seen)
 
 
-def keep_memory() -> None:
-    """Have this process keep what it frees: half of the time went to the kernel's clearing it again."""
+def settle() -> None:
+    """Have this process keep what it frees: half of the time went to the kernel's clearing it again. And have it
+    multiply on one thread, as the operator does."""
+    threadpool_limits(1)
     trim, mapped, much = -1, -3, 1 << 28
     for option in (trim, mapped):
         ctypes.CDLL(None).mallopt(option, much)

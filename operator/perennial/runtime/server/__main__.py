@@ -12,7 +12,6 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from perennial.runtime.server.lifecycle import CannotServe, Ports, run
 from perennial.wire.places import CONTROL_PORT, COUNTS, GRPC_PORT, INFERENCE_PORT, SERVE_ENV
 from perennial.wire.serve import Serve
 
@@ -23,6 +22,10 @@ def main() -> int:
     """The process's exit code: 0 after a drain, 64 for a configuration that cannot be, 1 for a model that cannot be
     had.
     """
+    # More than one wait for one another, spinning, while requests wait for them. Asked for when numpy is imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from perennial.runtime.server.lifecycle import CannotServe, Ports, run
+
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     options = _options()
     try:
