@@ -73,6 +73,7 @@ def test_the_run_that_was_started_is_named(cluster: Namespace) -> None:
     assert await_taken(cluster, "run", Named(TRAININGJOBS, "flights"), "one", 5).endswith("Version 4 is Running")
 
 
+@pytest.mark.process
 def test_help_comes_at_once() -> None:
     """It imports nothing that takes long."""
     slow = ("numpy", "pydantic", "kubernetes", "pandas", "msgspec")

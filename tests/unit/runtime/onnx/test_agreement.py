@@ -65,6 +65,7 @@ def test_a_file_that_does_not_load_is_told() -> None:
         agree(b"no model", ROWS, Answers(None, np.zeros(3)))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("command", "seconds", "says"),
     [("import os; os.abort()", 60.0, "ended with -6"), ("import time; time.sleep(60)", 0.1, "did not answer")],

@@ -227,6 +227,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.001)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("sizes", [(1,), (1, 3, 40)], ids=["rows", "batches"])
 def test_killed_at_random_nothing_is_lost_or_doubled(
     tmp_path: Path, reference: Reference, spawn: Callable[[Callable[[], None]], int], sizes: tuple[int, ...]
@@ -250,6 +251,7 @@ def test_killed_at_random_nothing_is_lost_or_doubled(
     assert min(reached) > RING
 
 
+@pytest.mark.process
 def test_a_reader_never_sees_half_a_flush(
     tmp_path: Path, reference: Reference, spawn: Callable[[Callable[[], None]], int]
 ) -> None:
