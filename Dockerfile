@@ -44,7 +44,7 @@ RUN python3 -m venv /tmp/pip && python3 -m venv --without-pip /opt/perennial \
         -r /opt/perennial/operator.txt -c /opt/perennial/constraints.txt \
     && rm -rf /tmp/pip
 COPY --from=code /opt/perennial/source /opt/perennial/source
-# What monitors multiply is small: a thread for each of the node's cores takes three times the time, most of it spinning.
+# What monitors multiply is small: a thread for each of the node's cores takes processor time, spinning, and saves none.
 ENV OPENBLAS_NUM_THREADS=1
 USER 65532:65532
 WORKDIR /tmp
