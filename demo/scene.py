@@ -98,11 +98,13 @@ def calendar(kubectl: Kubectl, is_at_work: Callable[[], bool]) -> Iterator[int]:
     under_way, away = AGAIN, AWAY
     for week in STREAMED_WEEKS:
         yield week
-        while away and not is_at_work():
-            away -= 1
-            yield week
-        while under_way and not has_settled(kubectl):
-            under_way -= 1
+        while True:
+            if away and not is_at_work():
+                away -= 1
+            elif under_way and not has_settled(kubectl):
+                under_way -= 1
+            else:
+                break
             yield week
 
 

@@ -22,7 +22,7 @@ from perennial.evidence import (
     log_evidence_rate_above,
     log_evidence_rate_below,
 )
-from perennial.wire.stats import MOMENT_SECONDS, Comparison, Pairs, Stats
+from perennial.wire.stats import Comparison, Pairs, Stats
 
 Verdict = Literal["Pass", "Fail", "Inconclusive", "Reported"]
 
@@ -92,10 +92,10 @@ def total(samples: Iterable[Stats], companion: str | None) -> Totals:
 
 def elsewhere(samples: Iterable[Stats], candidate: str, companion: str, since: datetime) -> Pairs:
     """The candidate's labels that came to pods of its companion, of rows that were predicted since its rollout began.
-    What the pods count by begins before, so up to a moment of an earlier rollout of the same model is in it."""
-    first = since.timestamp() - MOMENT_SECONDS
-    challenges = (stats.challengers.get(candidate, {}) for stats in samples if stats.model == companion)
-    return sum((pairs for each in challenges for moment, pairs in each.items() if moment > first), Pairs())
+    Of an earlier rollout of the same model there may be a stretch: of the same two models, and no label of it goes
+    again while this one is judged."""
+    challengers = (stats.challengers.get(candidate) for stats in samples if stats.model == companion)
+    return sum((each.since(since.timestamp()) for each in challengers if each), Pairs())
 
 
 def analyse(analysis: Analysis | None, totals: Totals, *, is_cure: bool, same_model: bool) -> tuple[Finding, ...]:

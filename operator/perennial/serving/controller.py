@@ -110,7 +110,9 @@ class ServingController:
         memory = self._memories.get(key)
         if memory is None or memory.uid != uid:
             memory = self._memories[key] = _Memory(uid)
-        keep = [revision.name for revision in (observed.candidate,) if revision]
+        # What the stable pods that gave way counted of the candidate's labels is part of its judgement.
+        judging = (observed.stable, observed.candidate) if observed.candidate else ()
+        keep = [revision.name for revision in judging if revision]
         readings = await memory.meter.read(self._pods, observed.pods, keep, self._monotonic())
         assert observed.spec is not None
         memory.scaling_log = remembered(observed, observed.spec, memory.scaling_log, readings, self._clock())

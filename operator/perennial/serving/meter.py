@@ -73,9 +73,11 @@ class Meter:
     def _readings(self, ready: Sequence[ServerPod], now: float) -> Readings:
         stats: dict[str, list[Stats]] = {}
         requests: dict[str, int] = {}
-        for counter in self._counters.values():
+        living = {pod.uid for pod in ready}
+        for uid, counter in self._counters.items():
             if counter.readings:
                 stats.setdefault(counter.revision, []).append(counter.readings[-1][1])
+            if counter.readings and uid in living:
                 answered = counter.readings[-1][1].requests - counter.readings[0][1].requests
                 requests[counter.revision] = requests.get(counter.revision, 0) + answered
         recent = {pod.uid: self._counters[pod.uid] for pod in ready if self._is_recent(pod.uid, now)}

@@ -17,10 +17,6 @@ LATENCY_BOUNDS = (
 """Upper ends in seconds of the latency histogram's cells; one more cell counts what is slower."""
 
 
-MOMENT_SECONDS = 60
-"""How finely challengers' labels are told apart by when their rows were predicted."""
-
-
 class Pairs(msgspec.Struct, frozen=True, omit_defaults=True):
     """Labelled rows that a model and its companion both scored, and the summed losses of the two."""
 
@@ -37,6 +33,19 @@ class Pairs(msgspec.Struct, frozen=True, omit_defaults=True):
             self.companion_loss + other.companion_loss,
             self.loss_difference_squares + other.loss_difference_squares,
         )
+
+
+class Challenger(msgspec.Struct):
+    """A model's labels that came to a pod of its companion, by the Unix second that begins the stretch of `grain`
+    seconds in which their rows were predicted."""
+
+    grain: int = 60
+    moments: dict[int, Pairs] = {}
+
+    def since(self, began: float) -> Pairs:
+        """Of the rows that were predicted since then (Unix seconds), and in the stretch that then was. It never
+        shrinks."""
+        return sum((pairs for moment, pairs in self.moments.items() if moment + self.grain > began), Pairs())
 
 
 class Comparison(Pairs, frozen=True, kw_only=True, omit_defaults=False):
@@ -56,8 +65,7 @@ class Stats(msgspec.Struct):
     concurrency. `clock` is the pod's monotonic seconds, the span's measure.
 
     A client sends a label to any pod. So `challengers` has labels that came here of rows that other models answered and
-    this pod's model scored as their companion: by the other's digest and by the Unix second that begins the moment of
-    the prediction.
+    this pod's model scored as their companion, by the other's digest.
     """
 
     incarnation: str
@@ -73,4 +81,4 @@ class Stats(msgspec.Struct):
     labels: int = 0
     loss: float = 0.0
     comparison: Comparison | None = None
-    challengers: dict[str, dict[int, Pairs]] = {}
+    challengers: dict[str, Challenger] = {}

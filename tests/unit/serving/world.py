@@ -23,7 +23,7 @@ from perennial.serving.plan import is_measured, plan
 from perennial.serving.readings import Readings
 from perennial.serving.scaling import remembered
 from perennial.settings import Settings
-from perennial.wire.stats import Comparison, Pairs, Stats
+from perennial.wire.stats import Challenger, Comparison, Pairs, Stats
 
 NAMESPACE = "team"
 STORE = "pvc://perennial-models"
@@ -179,7 +179,7 @@ class World:
         """Labels of another model's that came to the first pod of a stable revision."""
         pod = next(pod for pod in self.pods if pod.revision == revision)
         stable = self.status["stable"]["sha256"]
-        pod.stats = msgspec.structs.replace(pod.stats, model=stable, challengers={challenger: moments})
+        pod.stats = msgspec.structs.replace(pod.stats, model=stable, challengers={challenger: Challenger(60, moments)})
 
     # ---- what Kubernetes does ----
 

@@ -159,7 +159,8 @@ def _then_nothing(handed: Iterable[Handed], spec: DriftMonitorSpec) -> Iterator[
         yield each
         last = each.at
     if last is not None:
-        yield Handed(last + spec.window.period.seconds, {})
+        # A second more: what is rounded must not be too early.
+        yield Handed(last + spec.window.period.seconds + 1, {})
 
 
 def _beginning(monitor: Monitor, reference: Reference) -> Observed:

@@ -27,7 +27,7 @@ from perennial.runtime.server.counts.totals import Totals
 from perennial.wire.counts import Epoch, Epochs, ModelCounts, Take
 from perennial.wire.reference import Numeric, Reference
 from perennial.wire.schema import Feature, Schema
-from perennial.wire.stats import Pairs
+from perennial.wire.stats import Challenger, Pairs
 
 OWN, RETIRED, COMPANION, CANDIDATE = "ab" * 32, "cd" * 32, "ef" * 32, "12" * 32
 REFERENCE = Reference(
@@ -377,20 +377,31 @@ def test_labels_of_a_challenger_are_summed_by_when_their_rows_were_predicted(pod
     totals = pod.book.totals
     assert (totals.labels, totals.pairs) == (0, Pairs())
     one = theirs.pair
-    assert totals.challengers == {CANDIDATE: {120: one + Pairs(1, 1.0, 0.25, 0.75**2), 180: one}}
+    moments = {120: one + Pairs(1, 1.0, 0.25, 0.75**2), 180: one}
+    assert totals.challengers == {CANDIDATE: Challenger(60, moments)}
 
 
-def test_only_so_many_challengers_and_moments_are_kept(pod: Pod) -> None:
+def test_stretches_of_a_challenger_grow_and_what_is_asked_for_never_shrinks(pod: Pod) -> None:
     theirs = dataclasses.replace(label(1, companion=OWN), model=CANDIDATE)
-    for number in range(3 * MOMENTS):
-        pod.book.label(dataclasses.replace(theirs, id=number, issued=60 * number))
-    kept = pod.book.totals.challengers[CANDIDATE]
-    assert sorted(kept) == [0, *range(60 * (2 * MOMENTS + 1), 60 * 3 * MOMENTS, 60)]
-    assert sum(pairs.labelled for pairs in kept.values()) == 3 * MOMENTS
+    began, before = 10_000_000, 0
+    for number in range(5 * MOMENTS):
+        issued = began - 86_400 if number == 2 * MOMENTS else began + 60 * number
+        pod.book.label(dataclasses.replace(theirs, id=number, issued=issued))
+        kept = pod.book.totals.challengers[CANDIDATE]
+        assert len(kept.moments) <= MOMENTS
+        assert kept.since(began).labelled >= before
+        before = kept.since(began).labelled
+    assert before >= 5 * MOMENTS - 1
+    assert kept.since(0).labelled == 5 * MOMENTS
+
+
+def test_the_challengers_of_the_newest_predictions_are_kept(pod: Pod) -> None:
+    theirs = dataclasses.replace(label(1, companion=OWN), model=CANDIDATE, issued=10_000)
+    pod.book.label(theirs)
     others = [f"{number:064x}" for number in range(CHALLENGERS)]
     for number, model in enumerate(others):
-        pod.book.label(dataclasses.replace(theirs, id=1000 + number, model=model))
-    assert list(pod.book.totals.challengers) == others
+        pod.book.label(dataclasses.replace(theirs, id=100 + number, model=model, issued=5_000 + number))
+    assert set(pod.book.totals.challengers) == {CANDIDATE, *others[1:]}
 
 
 def test_a_reader_is_waited_for_only_when_it_came_lately(pod: Pod) -> None:

@@ -19,7 +19,7 @@ from perennial.runtime.server.counts.labels import Label, Ledger
 from perennial.runtime.server.counts.mapped import LABELS, Mapped
 from perennial.runtime.server.counts.totals import unread_rows
 from perennial.wire.counts import Epoch, Epochs, Labels, ModelCounts, Take, summed
-from perennial.wire.stats import MOMENT_SECONDS, Pairs
+from perennial.wire.stats import Challenger, Pairs
 
 KEPT = 8
 """Epochs kept unacknowledged. With so many waiting no further one is closed: the open one goes on."""
@@ -30,10 +30,10 @@ KEPT_MOMENTS = 4 * labels.MOMENTS
 READER_GONE_SECONDS = 600.0
 
 CHALLENGERS = 4
-"""Other models of which labels are summed up, the newest ones."""
+"""Other models of which labels are summed up, those whose rows were predicted last."""
 
 MOMENTS = 16
-"""Moments of predictions by which they are; the oldest two become one."""
+"""Stretches of time by which they are: of more, two become one."""
 
 
 class LabelTotals(msgspec.Struct):
@@ -43,7 +43,7 @@ class LabelTotals(msgspec.Struct):
     labels: int = 0
     loss: float = 0.0
     pairs: Pairs = Pairs()
-    challengers: dict[str, dict[int, Pairs]] = {}
+    challengers: dict[str, Challenger] = {}
 
     def add(self, label: Label, companion: str | None) -> None:
         self.labels += 1
@@ -52,18 +52,27 @@ class LabelTotals(msgspec.Struct):
             self.pairs += label.pair
 
     def challenge(self, label: Label) -> None:
-        moment = label.issued // MOMENT_SECONDS * MOMENT_SECONDS
-        moments = self.challengers.setdefault(label.model, {})
+        challenger = self.challengers.setdefault(label.model, Challenger())
+        moments = challenger.moments
+        moment = label.issued // challenger.grain * challenger.grain
         moments[moment] = moments.get(moment, Pairs()) + label.pair
-        if len(moments) > MOMENTS:
-            first, second = sorted(moments)[:2]
-            moments[first] += moments.pop(second)
+        while len(challenger.moments) > MOMENTS:
+            _coarsen(challenger)
         if len(self.challengers) > CHALLENGERS:
-            del self.challengers[next(iter(self.challengers))]
+            del self.challengers[min(self.challengers, key=lambda model: max(self.challengers[model].moments))]
 
     def copy(self) -> LabelTotals:
-        challengers = {model: dict(moments) for model, moments in self.challengers.items()}
-        return msgspec.structs.replace(self, challengers=challengers)
+        copied = {model: Challenger(each.grain, dict(each.moments)) for model, each in self.challengers.items()}
+        return msgspec.structs.replace(self, challengers=copied)
+
+
+def _coarsen(challenger: Challenger) -> None:
+    challenger.grain *= 2
+    moments: dict[int, Pairs] = {}
+    for moment, pairs in challenger.moments.items():
+        coarse = moment // challenger.grain * challenger.grain
+        moments[coarse] = moments.get(coarse, Pairs()) + pairs
+    challenger.moments = moments
 
 
 class _Waiting(msgspec.Struct):
