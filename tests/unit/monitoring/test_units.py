@@ -109,7 +109,6 @@ def test_a_change_of_the_world_is_none(name: str, change: Change, rng: np.random
     assert said(COLUMNS[name], change, rng) is None
 
 
-@example(24508, "temperature", -3.0, 1.0, 200)
 @given(
     st.integers(0, 2**32),
     st.sampled_from(sorted(COLUMNS.keys() - {"mostly zero"})),
@@ -118,13 +117,10 @@ def test_a_change_of_the_world_is_none(name: str, change: Change, rng: np.random
     st.sampled_from([200, 1000, 5000]),
 )
 def test_a_shift_is_hardly_ever_taken_for_one(seed: int, name: str, shift: float, spread: float, rows: int) -> None:
-    """Beside one that is: what moves by chance to where a known factor would bring it cannot be told from it, nor, of
-    few rows, from a change of sign what comes to lie nearly opposite of zero."""
-    values = COLUMNS[name](np.random.default_rng(seed), 6000)
-    is_opposite = abs(2 * values.mean() + shift * values.std()) < values.std()
+    """Beside one that is: what moves by chance to where a known factor would bring it cannot be told from it."""
     rng = np.random.default_rng(seed)
     found = said(COLUMNS[name], lambda x: spread * (x - x.mean()) + x.mean() + shift * x.std(), rng, rows)
-    assert found is None or found.startswith("looks as if converted") or (is_opposite and "sign" in found)
+    assert found is None or found.startswith("looks as if converted")
 
 
 def test_a_shift_is_hardly_ever_taken_for_a_change_of_sign(rng: np.random.Generator) -> None:
