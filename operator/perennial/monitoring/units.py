@@ -47,6 +47,9 @@ DEVIATIONS = 3.5
 """Standard errors by which an edge may miss what a factor lets expect: all of some forty hold at once 98 times in a
 hundred."""
 
+CLOSELY = 2.5
+"""Those by which an edge may miss where signs have changed: a shift comes close far more often than a factor does."""
+
 TELLING = 0.02
 
 
@@ -80,6 +83,10 @@ ONE_SIGN = 0.9
 
 FLIPPED = Conversion(-1.0)
 """As of debits booked as credits, or of degrees west."""
+
+BESIDE = 1 / 7
+"""The share of the range of nine values in ten (half a standard deviation, of normal ones) by which a place must miss
+the opposite of zero to be told from it. Where rows are too few for that, the opposite is not told from a shift."""
 
 _STEPS: Floats = np.geomspace(LARGE, 1e7, 160)
 _LARGE: tuple[Conversion, ...] = tuple(Conversion(float(factor)) for factor in (*_STEPS, *(1 / _STEPS)))
@@ -126,6 +133,12 @@ class _Seen:
         return cls(np.asarray(column.edges), below[0], below[1], rows, rows_before)
 
     @property
+    def breadth(self) -> float:
+        """Of nine values in ten, before."""
+        low, high = np.interp([0.05, 0.95], self.before, self.edges)
+        return float(high - low)
+
+    @property
     def negative(self) -> tuple[float, float]:
         """The share of negative values among those that are not zero, before and now."""
         shares = []
@@ -134,7 +147,7 @@ class _Seen:
             shares.append(float(less / max(less + 1 - up_to, 1e-9)))
         return shares[0], shares[1]
 
-    def fits(self, conversions: tuple[Conversion, ...]) -> NDArray[np.bool_]:
+    def fits(self, conversions: tuple[Conversion, ...], deviations: float = DEVIATIONS) -> NDArray[np.bool_]:
         """Which of them explain what is seen, at every edge and with a shape at some."""
         factor = np.array([each.factor for each in conversions])[:, None]
         offset = np.array([each.offset for each in conversions])[:, None]
@@ -147,7 +160,7 @@ class _Seen:
         above = 1 - below[np.searchsorted(self.edges, source, side="right")]
         on_edges = np.where(factor < 0, above, on_edges)
         spread = np.where(factor < 0, np.where(source == 0, above, 1 - spread), spread)
-        found: NDArray[np.bool_] = self._near(spread, slack) | self._near(on_edges, 0.0)
+        found: NDArray[np.bool_] = self._near(spread, slack, deviations) | self._near(on_edges, 0.0, deviations)
         return found
 
     def _interpolated(self, source: Floats) -> tuple[Floats, Floats]:
@@ -169,11 +182,11 @@ class _Seen:
         kept: NDArray[np.bool_] = (self.edges <= 0) | (self.edges >= np.finfo(np.float64).tiny)
         return kept
 
-    def _near(self, expected: Floats, slack: Floats | float) -> NDArray[np.bool_]:
+    def _near(self, expected: Floats, slack: Floats | float, deviations: float) -> NDArray[np.bool_]:
         now = self.now[self.compared]
         least = 1 / self.rows + 1 / self.rows_before
         error = np.sqrt((expected * (1 - expected) + least) * least)
-        close = np.abs(now - expected) <= DEVIATIONS * error + slack
+        close = np.abs(now - expected) <= deviations * error + slack
         shape = (expected > TELLING) & (expected < 1 - TELLING)
         near: NDArray[np.bool_] = close.all(axis=-1) & (shape.sum(axis=-1) >= FEWEST_EDGES)
         return near
@@ -190,13 +203,14 @@ def _known(seen: _Seen) -> str | None:
 
 
 def _flipped(seen: _Seen) -> str | None:
-    """Mirrored at zero, and not stretched besides, where nearly all values were of one sign: what is about zero anyway
-    is mirrored by any small move."""
+    """Mirrored at zero, neither stretched nor moved besides, where nearly all values were of one sign: what is about zero
+    anyway is mirrored by any small move."""
     was, is_ = seen.negative
     if not (was <= 1 - ONE_SIGN and is_ >= ONE_SIGN) and not (is_ <= 1 - ONE_SIGN and was >= ONE_SIGN):
         return None
-    stretched = (Conversion(-CLEAR), Conversion(-1 / CLEAR))
-    if not seen.fits((FLIPPED,)).all() or seen.fits(stretched).any():
+    beside = BESIDE * seen.breadth
+    others = (Conversion(-CLEAR), Conversion(-1 / CLEAR), Conversion(-1.0, beside), Conversion(-1.0, -beside))
+    if not seen.fits((FLIPPED,), CLOSELY).all() or seen.fits(others).any():
         return None
     return "looks as if its sign had changed"
 

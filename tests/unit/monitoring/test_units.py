@@ -109,6 +109,7 @@ def test_a_change_of_the_world_is_none(name: str, change: Change, rng: np.random
     assert said(COLUMNS[name], change, rng) is None
 
 
+@example(24508, "temperature", -3.0, 1.0, 200)
 @given(
     st.integers(0, 2**32),
     st.sampled_from(sorted(COLUMNS.keys() - {"mostly zero"})),
@@ -135,6 +136,17 @@ def test_a_shift_is_hardly_ever_taken_for_a_change_of_sign(rng: np.random.Genera
             now = counted(column, values[6000:] + place + shift)
             flipped += "sign" in (changed_unit(column, now, np.array(column.counts)) or "")
     assert flipped <= 300 / 100
+
+
+@pytest.mark.parametrize(("beside", "told"), [(0.0, 70), (0.3, 10), (0.5, 1)])
+def test_few_rows_tell_a_change_of_sign_only_where_they_tell_it_from_a_shift(
+    beside: float, told: int, rng: np.random.Generator
+) -> None:
+    """Of a hundred windows of 200 rows, `beside` in standard deviations."""
+    column = reference(COLUMNS["temperature"], rng)
+    windows = [counted(column, 8 * beside - COLUMNS["temperature"](rng, 200)) for _ in range(100)]
+    flipped = sum("sign" in (changed_unit(column, now, np.array(column.counts)) or "") for now in windows)
+    assert flipped >= told if not beside else flipped <= told
 
 
 @example(1295426, "skewed", 116.0)
