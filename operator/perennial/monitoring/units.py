@@ -203,8 +203,8 @@ def _known(seen: _Seen) -> str | None:
 
 
 def _flipped(seen: _Seen) -> str | None:
-    """Mirrored at zero, neither stretched nor moved besides, where nearly all values were of one sign: what is about zero
-    anyway is mirrored by any small move."""
+    """Mirrored at zero, neither stretched nor moved besides, where nearly all values were of one sign: what is about
+    zero anyway is mirrored by any small move."""
     was, is_ = seen.negative
     if not (was <= 1 - ONE_SIGN and is_ >= ONE_SIGN) and not (is_ <= 1 - ONE_SIGN and was >= ONE_SIGN):
         return None
