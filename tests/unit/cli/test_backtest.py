@@ -34,7 +34,7 @@ from perennial.monitoring import judge
 from perennial.monitoring.checkpoint import Checkpoint, Judged, encode
 from perennial.runtime.binning import count_cells, numeric_cells
 from perennial.runtime.store import folders
-from perennial.runtime.store.errors import NoCredentialsError
+from perennial.runtime.store.errors import DeniedError, NoCredentialsError
 from perennial.runtime.tables import sources
 from perennial.wire.counts import Epochs, Labels, ModelCounts
 from perennial.wire.layout import SCORE
@@ -635,6 +635,23 @@ def test_credentials_that_are_not_there_are_asked_for_where_a_person_has_them(
     monkeypatch.setattr(folders, "connect", refuse)
     policy, rows = monitor(tmp_path), write(tmp_path)
     refusal = f": {uri}: there are no credentials: set {variables} (docs/data-and-stores.md)\n"
+    assert main(["backtest", "-f", policy, "--data", uri, "--baseline-rows", "4000"]) == 1
+    assert capsys.readouterr().err == f"error: --data{refusal}"
+    assert main(["backtest", "-f", policy, "--data", rows, "--reference", uri]) == 1
+    assert capsys.readouterr().err == f"error: --reference{refusal}"
+
+
+def test_credentials_that_are_refused_are_to_be_checked_where_a_person_has_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(uri: str, secret: Path) -> Any:
+        raise DeniedError(uri, "check the keys of secretRef", "InvalidAccessKeyId")
+
+    monkeypatch.setattr(sources, "connect", refuse)
+    monkeypatch.setattr(folders, "connect", refuse)
+    uri, policy, rows = "s3://lake/rows.csv", monitor(tmp_path), write(tmp_path)
+    variables = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    refusal = f": {uri}: access denied; check {variables}: InvalidAccessKeyId\n"
     assert main(["backtest", "-f", policy, "--data", uri, "--baseline-rows", "4000"]) == 1
     assert capsys.readouterr().err == f"error: --data{refusal}"
     assert main(["backtest", "-f", policy, "--data", rows, "--reference", uri]) == 1

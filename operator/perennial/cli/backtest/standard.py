@@ -14,7 +14,7 @@ from perennial.wire.manifest import MANIFEST_FILE
 from perennial.wire.reference import Categorical, Column, Numeric, Reference
 from perennial.wire.schema import Feature, Kind, Schema, Score
 
-from .table import told, without_credentials
+from .table import refused, told
 
 if TYPE_CHECKING:
     from perennial.runtime.server.engine import Engine
@@ -71,7 +71,7 @@ def version_in(place: str, option: str) -> Standard:
 
 def _version(uri: str, option: str) -> Standard:
     from perennial.runtime.store import StoreError, open_version
-    from perennial.runtime.store.errors import NoCredentialsError
+    from perennial.runtime.store.errors import DeniedError, NoCredentialsError
     from perennial.wire.manifest import SealError
     from perennial.wire.serve import ServedModel
 
@@ -81,8 +81,8 @@ def _version(uri: str, option: str) -> Standard:
         try:
             manifest = open_version(uri).manifest
             model = load(ServedModel(uri, manifest.model.sha256, manifest.version))
-        except NoCredentialsError as problem:
-            raise without_credentials(option, problem) from None
+        except (NoCredentialsError, DeniedError) as problem:
+            raise refused(option, problem) from None
         except (StoreError, SealError, Unloadable, WrongAnswer) as problem:
             raise CannotDo(f"{option} {uri}: {problem}") from None
     if model.reference is None:

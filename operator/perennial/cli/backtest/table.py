@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.cli.problem import CannotDo
-from perennial.runtime.store.errors import NoCredentialsError
+from perennial.runtime.store.errors import DeniedError, NoCredentialsError
 from perennial.runtime.trainer.columns import Column, kind_of, no_date, row_in
 
 if TYPE_CHECKING:
@@ -132,8 +132,8 @@ def told() -> Iterator[None]:
     try:
         yield
     except RunError as problem:
-        if isinstance(problem.__cause__, NoCredentialsError):
-            raise without_credentials("--data", problem.__cause__) from None
+        if isinstance(problem.__cause__, NoCredentialsError | DeniedError):
+            raise refused("--data", problem.__cause__) from None
         message = problem.message
         for theirs, ours in _WORDS.items():
             message = message.replace(theirs, ours)
@@ -142,9 +142,11 @@ def told() -> Iterator[None]:
         raise _not_installed(problem) from None
 
 
-def without_credentials(option: str, problem: NoCredentialsError) -> CannotDo:
-    """Outside of a pod they are the environment's."""
+def refused(option: str, problem: NoCredentialsError | DeniedError) -> CannotDo:
+    """Outside of a pod credentials are the environment's."""
     variables = _CREDENTIALS[problem.uri.partition(":")[0]]
+    if isinstance(problem, DeniedError):
+        return CannotDo(f"{option}: {problem.uri}: access denied; check {variables}: {problem.said}")
     return CannotDo(f"{option}: {problem.uri}: there are no credentials: set {variables} (docs/data-and-stores.md)")
 
 

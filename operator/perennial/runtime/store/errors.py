@@ -23,6 +23,14 @@ class NoCredentialsError(StoreRefusedError):
         self.uri = uri
 
 
+class DeniedError(StoreRefusedError):
+    """Who asks for `uri` may not, or is not who it says it is; `said` are the other side's words."""
+
+    def __init__(self, uri: str, advice: str, said: str) -> None:
+        super().__init__(f"{uri}: access denied; {advice}: {said}")
+        self.uri, self.said = uri, said
+
+
 class NoBucketError(StoreRefusedError):
     """There is no bucket of that name, or none that these credentials see."""
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from .errors import (
+    DeniedError,
     NoBucketError,
     NoCredentialsError,
     NotInStoreError,
@@ -72,7 +73,7 @@ def _explanation(uri: str, error: Exception, otherwise: type[StoreError]) -> Sto
         return NoCredentialsError(uri, f"{_NO_CREDENTIALS} ({said})")
     status = _status(text)
     if status in (401, 403) or isinstance(error, theirs.PermissionDeniedError | theirs.UnauthenticatedError):
-        return StoreRefusedError(f"{uri}: access denied; {_CREDENTIALS}: {said}")
+        return DeniedError(uri, _CREDENTIALS, said)
     if (status and 300 <= status < 500 and status not in _MAY_PASS) or _is_configuration(text):
         return StoreRefusedError(f"{uri}: {said}")
     return otherwise(f"{uri}: {said}")

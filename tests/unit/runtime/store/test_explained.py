@@ -14,7 +14,7 @@ from obstore.exceptions import GenericError
 
 from perennial.runtime.failures import InputError, RunError, TransientError
 from perennial.runtime.store import NotInStoreError, StoreError, StoreRefusedError, StoreUnreachableError, remote
-from perennial.runtime.store.errors import NoBucketError, NoCredentialsError
+from perennial.runtime.store.errors import DeniedError, NoBucketError, NoCredentialsError
 from perennial.runtime.store.explained import explained
 from perennial.runtime.store.folders import open_folder
 from perennial.runtime.tables.sources import find
@@ -81,8 +81,8 @@ def secret(folder: Path, endpoint: str, **keys: str) -> Path:
 @pytest.mark.parametrize(
     ("status", "code", "kind", "words"),
     [
-        (403, "SignatureDoesNotMatch", StoreRefusedError, "access denied; check the keys of secretRef"),
-        (401, "Unauthorized", StoreRefusedError, "access denied; check the keys of secretRef"),
+        (403, "SignatureDoesNotMatch", DeniedError, "access denied; check the keys of secretRef"),
+        (401, "Unauthorized", DeniedError, "access denied; check the keys of secretRef"),
         (404, "NoSuchBucket", NoBucketError, "there is no such bucket"),
         (404, "ContainerNotFound", NoBucketError, "there is no such bucket"),
         (404, "NoSuchKey", NotInStoreError, "not found"),
