@@ -67,6 +67,8 @@ RUN python3 -m venv /tmp/pip && python3 -m venv --without-pip /opt/perennial \
     && case "$EXTRAS" in *lightgbm*) apt-get -qq update \
         && apt-get -qq install --yes --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/* ;; esac
 COPY --from=code /opt/perennial/source /opt/perennial/source
+# ONNX Runtime sends its maker what is run, also where a trainer of one's own imports it.
+ENV ORT_DISABLE_TELEMETRY=1
 USER 65532:65532
 WORKDIR /tmp
 CMD ["python", "-m", "perennial.runtime.server"]

@@ -110,10 +110,7 @@ class ServingController:
         memory = self._memories.get(key)
         if memory is None or memory.uid != uid:
             memory = self._memories[key] = _Memory(uid)
-        # What the stable pods that gave way counted of the candidate's labels is part of its judgement.
-        judging = (observed.stable, observed.candidate) if observed.candidate else ()
-        keep = [revision.name for revision in judging if revision]
-        readings = await memory.meter.read(self._pods, observed.pods, keep, self._monotonic())
+        readings = await memory.meter.read(self._pods, observed.pods, judging(observed), self._monotonic())
         assert observed.spec is not None
         memory.scaling_log = remembered(observed, observed.spec, memory.scaling_log, readings, self._clock())
         return replace(observed, readings=readings, scaling_log=memory.scaling_log)
@@ -142,6 +139,16 @@ class ServingController:
     def _followers_of(self, namespace: str, trainingjob: str) -> Iterable[Key]:
         following = self._caches.of(MODELDEPLOYMENTS).by(_BY_TRAININGJOB, f"{namespace}/{trainingjob}")
         return [Key(namespace, manifest["metadata"]["name"]) for manifest in following]
+
+
+def judging(observed: Observed) -> frozenset[str]:
+    """The revisions by whose pods a candidate is judged, those that are gone among them: its own, and all that serve
+    the stable model, to which labels of its predictions come."""
+    if observed.candidate is None:
+        return frozenset()
+    stable = observed.stable.model.sha256 if observed.stable else None
+    companions = (name for name, revision in observed.revisions.items() if revision.model.sha256 == stable)
+    return frozenset((observed.candidate.name, *companions))
 
 
 def _owner(manifest: Manifest) -> Iterable[Key]:

@@ -2,8 +2,8 @@
 
 Counters only grow within a pod, so that a pod which is gone or does not answer keeps counting with what it last said. A
 reading is taken anew only when it is older than the interval: a burst of events costs no burst of requests. Nothing
-here outlives the operator: after a restart the pods' own counters are there again, and what needs a difference waits
-for the second reading.
+here outlives the operator: after a restart the living pods' own counters are there again, those of pods that are gone
+are not, and what needs a difference waits for the second reading.
 """
 
 from __future__ import annotations
@@ -35,6 +35,11 @@ class _Counter:
     readings: deque[tuple[float, Stats]] = field(default_factory=deque)
     asked_at: float = float("-inf")
 
+    @property
+    def final(self) -> _Counter:
+        """Without the readings before the last, which only a living pod's load needs."""
+        return _Counter(self.revision, deque(self.readings, maxlen=1), self.asked_at)
+
 
 class Meter:
     """The counters of one deployment's pods."""
@@ -52,7 +57,9 @@ class Meter:
         await asyncio.gather(*(self._ask(reader, pod, now) for pod in due))
         kept, living = set(keep), {pod.uid for pod in ready}
         self._counters = {
-            uid: counter for uid, counter in self._counters.items() if uid in living or counter.revision in kept
+            uid: counter if uid in living else counter.final
+            for uid, counter in self._counters.items()
+            if uid in living or counter.revision in kept
         }
         return self._readings(ready, now)
 

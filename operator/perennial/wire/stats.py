@@ -35,17 +35,24 @@ class Pairs(msgspec.Struct, frozen=True, omit_defaults=True):
         )
 
 
-class Challenger(msgspec.Struct):
-    """A model's labels that came to a pod of its companion, by the Unix second that begins the stretch of `grain`
-    seconds in which their rows were predicted."""
+class Stretch(msgspec.Struct, frozen=True):
+    """Labelled rows that were predicted from the `first` Unix second to the `last`, both of which have some."""
 
-    grain: int = 60
-    moments: dict[int, Pairs] = {}
+    first: int
+    last: int
+    pairs: Pairs
+
+
+class Challenger(msgspec.Struct):
+    """A model's labels that came to a pod of its companion, by when their rows were predicted: in order, the shorter
+    the newer."""
+
+    stretches: list[Stretch] = []
 
     def since(self, began: float) -> Pairs:
-        """Of the rows that were predicted since then (Unix seconds), and in the stretch that then was. It never
+        """Of the rows that were predicted since then (Unix seconds), and of the stretch that held it. It never
         shrinks."""
-        return sum((pairs for moment, pairs in self.moments.items() if moment + self.grain > began), Pairs())
+        return sum((stretch.pairs for stretch in self.stretches if stretch.last + 1 > began), Pairs())
 
 
 class Comparison(Pairs, frozen=True, kw_only=True, omit_defaults=False):

@@ -33,6 +33,8 @@ class Asked(msgspec.Struct):
 
 def asgi(model: str) -> Any:
     import numpy as np
+
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

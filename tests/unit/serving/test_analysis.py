@@ -29,7 +29,7 @@ from perennial.serving.analysis import (
     is_inconclusive,
     total,
 )
-from perennial.wire.stats import Challenger, Comparison, Pairs, Stats
+from perennial.wire.stats import Challenger, Comparison, Pairs, Stats, Stretch
 
 FAIL_AT = -math.log(FALSE_FAIL)
 PASS_AT = -math.log(FALSE_PASS)
@@ -167,12 +167,18 @@ def test_totals_take_only_comparisons_with_the_stable_model() -> None:
 
 def test_labels_that_came_to_the_stable_models_pods_count_from_the_rollouts_beginning_on() -> None:
     began = datetime(2026, 3, 1, 12, 0, 30, tzinfo=UTC)
-    minute = int(began.timestamp()) // 60 * 60
-    new = Challenger(60, {minute - 60: Pairs(8), minute: Pairs(4), minute + 60: Pairs(2)})
-    challenged = {"new": new, "older": Challenger(60, {minute: Pairs(1)})}
+    second = int(began.timestamp())
+    new = Challenger(
+        [
+            Stretch(second - 60, second - 1, Pairs(8)),
+            Stretch(second, second, Pairs(4)),
+            Stretch(second + 60, second + 120, Pairs(2)),
+        ]
+    )
+    challenged = {"new": new, "older": Challenger([Stretch(second, second, Pairs(1))])}
     samples = [
         Stats("i", "stable", 0.0, challengers=challenged),
-        Stats("j", "stable", 0.0, challengers={"new": Challenger(120, {minute - 60: Pairs(16)})}),
+        Stats("j", "stable", 0.0, challengers={"new": Challenger([Stretch(second - 60, second + 60, Pairs(16))])}),
         Stats("k", "another", 0.0, challengers=challenged),
     ]
     assert elsewhere(samples, "new", "stable", began) == Pairs(22)

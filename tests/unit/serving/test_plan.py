@@ -459,6 +459,22 @@ def test_a_worse_loss_rolls_back_though_its_labels_came_to_other_pods() -> None:
     assert "the loss on 400 labelled rows is 150% above" in world.status["quarantined"][0]["reason"]
 
 
+def test_what_condemned_a_version_does_not_count_when_it_is_released() -> None:
+    world = canary(analysis={"loss": {"margin": "2%"}})
+    stable = world.pods[0].revision
+    world.accept(2)
+    world.run()
+    candidate = world.status["candidate"]["sha256"]
+    world.challenge(stable, candidate, {int(world.now.timestamp()): Pairs(400, 100, 40, 80)})
+    world.run()
+    assert world.status["quarantined"]
+    world.pass_time(60)
+    world.annotate("release", "labels-were-wrong")
+    world.run()
+    assert world.status["candidate"]["version"] == 2
+    assert not world.status.get("quarantined")
+
+
 def test_a_new_version_waits_for_the_one_that_rolls_out() -> None:
     world = canary()
     world.accept(2)

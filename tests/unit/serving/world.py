@@ -23,7 +23,7 @@ from perennial.serving.plan import is_measured, plan
 from perennial.serving.readings import Readings
 from perennial.serving.scaling import remembered
 from perennial.settings import Settings
-from perennial.wire.stats import Challenger, Comparison, Pairs, Stats
+from perennial.wire.stats import Challenger, Comparison, Pairs, Stats, Stretch
 
 NAMESPACE = "team"
 STORE = "pvc://perennial-models"
@@ -176,10 +176,11 @@ class World:
         )
 
     def challenge(self, revision: str, challenger: str, moments: dict[int, Pairs]) -> None:
-        """Labels of another model's that came to the first pod of a stable revision."""
+        """Labels of another model's that came to the first pod of a stable revision, by the second of their rows."""
         pod = next(pod for pod in self.pods if pod.revision == revision)
         stable = self.status["stable"]["sha256"]
-        pod.stats = msgspec.structs.replace(pod.stats, model=stable, challengers={challenger: Challenger(60, moments)})
+        stretches = [Stretch(moment, moment, pairs) for moment, pairs in moments.items()]
+        pod.stats = msgspec.structs.replace(pod.stats, model=stable, challengers={challenger: Challenger(stretches)})
 
     # ---- what Kubernetes does ----
 

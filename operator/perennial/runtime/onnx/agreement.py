@@ -20,6 +20,7 @@ from perennial.wire.manifest import Agreement
 from perennial.wire.schema import NUMBERS, TEXTS
 
 from .hard_rows import Rows
+from .session import open_session
 from .trial import TrialError, tried
 
 TOLERANCE = 1e-6
@@ -68,12 +69,7 @@ def _write(folder: Path, model: bytes, rows: Rows, expected: Answers) -> None:
 
 def compare(folder: Path) -> Agreement:
     """Run the folder's model on its rows, at once and one by one, and compare with what was expected."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
+    session = open_session(folder / "model.onnx")
     numbers = np.load(folder / "numbers.npy")
     texts = np.array(msgspec.json.decode((folder / "texts.json").read_bytes()), object).reshape(len(numbers), -1)
     whole = _run(session, numbers, texts)

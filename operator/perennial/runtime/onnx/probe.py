@@ -16,6 +16,7 @@ import numpy as np
 from perennial.wire.schema import NUMBERS, TEXTS
 
 from .hard_rows import Rows
+from .session import open_session
 from .trial import TrialError, tried
 
 TIME_LIMIT_SECONDS = 300.0
@@ -58,12 +59,7 @@ def probe(model: bytes, rows: Rows | None = None, *, seconds: float = TIME_LIMIT
 
 def look(folder: Path) -> Probe:
     """What `probe` does, in this process."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
+    session = open_session(folder / "model.onnx")
     found = Probe(
         {node.name: _port(node.type, node.shape) for node in session.get_inputs()},
         {node.name: _port(node.type, node.shape) for node in session.get_outputs()},

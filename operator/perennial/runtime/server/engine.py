@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from perennial.runtime.onnx.session import open_session
 from perennial.runtime.scoring import label_text, numeric_scores
 from perennial.runtime.server.rows import Rows
 from perennial.wire.reference import Categorical, Reference
@@ -53,19 +54,13 @@ class Engine(Protocol):
 
 
 class OnnxEngine:
-    """ONNX Runtime on one thread: a pod has about one core, and a request's rows are few."""
+    """ONNX Runtime."""
 
     name = "onnx"
     decide = None
 
     def __init__(self, model: bytes, schema: Schema) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._session = open_session(model)
         self._outputs = [output.name for output in self._session.get_outputs()]
         self._numbers = bool(schema.numbers)
         self._classifies = schema.task == "classification"

@@ -19,15 +19,16 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from perennial.runtime.server.counts import epochs as module
 from perennial.runtime.server.counts import labels as ledgers
 from perennial.runtime.server.counts import slot as slots
-from perennial.runtime.server.counts.epochs import CHALLENGERS, KEPT, MOMENTS, Book
+from perennial.runtime.server.counts.epochs import CHALLENGERS, KEPT, Book
 from perennial.runtime.server.counts.labels import Label
 from perennial.runtime.server.counts.mapped import Layout, open_counts
+from perennial.runtime.server.counts.stretches import STRETCHES
 from perennial.runtime.server.counts.tally import Tally
 from perennial.runtime.server.counts.totals import Totals
 from perennial.wire.counts import Epoch, Epochs, ModelCounts, Take
 from perennial.wire.reference import Numeric, Reference
 from perennial.wire.schema import Feature, Schema
-from perennial.wire.stats import Challenger, Pairs
+from perennial.wire.stats import Challenger, Pairs, Stretch
 
 OWN, RETIRED, COMPANION, CANDIDATE = "ab" * 32, "cd" * 32, "ef" * 32, "12" * 32
 REFERENCE = Reference(
@@ -377,27 +378,15 @@ def test_labels_of_a_challenger_are_summed_by_when_their_rows_were_predicted(pod
     totals = pod.book.totals
     assert (totals.labels, totals.pairs) == (0, Pairs())
     one = theirs.pair
-    moments = {120: one + Pairs(1, 1.0, 0.25, 0.75**2), 180: one}
-    assert totals.challengers == {CANDIDATE: Challenger(60, moments)}
-
-
-def test_stretches_of_a_challenger_grow_and_what_is_asked_for_never_shrinks(pod: Pod) -> None:
-    theirs = dataclasses.replace(label(1, companion=OWN), model=CANDIDATE)
-    began, before = 10_000_000, 0
-    for number in range(5 * MOMENTS):
-        issued = began - 86_400 if number == 2 * MOMENTS else began + 60 * number
-        pod.book.label(dataclasses.replace(theirs, id=number, issued=issued))
-        kept = pod.book.totals.challengers[CANDIDATE]
-        assert len(kept.moments) <= MOMENTS
-        assert kept.since(began).labelled >= before
-        before = kept.since(began).labelled
-    assert before >= 5 * MOMENTS - 1
-    assert kept.since(0).labelled == 5 * MOMENTS
+    other = Pairs(1, 1.0, 0.25, 0.75**2)
+    stretches = [Stretch(120, 120, one), Stretch(179, 179, other), Stretch(180, 180, one)]
+    assert totals.challengers == {CANDIDATE: Challenger(stretches)}
 
 
 def test_the_challengers_of_the_newest_predictions_are_kept(pod: Pod) -> None:
     theirs = dataclasses.replace(label(1, companion=OWN), model=CANDIDATE, issued=10_000)
-    pod.book.label(theirs)
+    for number in range(4 * STRETCHES):
+        pod.book.label(dataclasses.replace(theirs, id=1_000 + number, issued=4_000 + number * 50))
     others = [f"{number:064x}" for number in range(CHALLENGERS)]
     for number, model in enumerate(others):
         pod.book.label(dataclasses.replace(theirs, id=100 + number, model=model, issued=5_000 + number))

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.runtime.server.counts import labels
+from perennial.runtime.server.counts import labels, stretches
 from perennial.runtime.server.counts.labels import Label, Ledger
 from perennial.runtime.server.counts.mapped import LABELS, Mapped
 from perennial.runtime.server.counts.totals import unread_rows
@@ -31,9 +31,6 @@ READER_GONE_SECONDS = 600.0
 
 CHALLENGERS = 4
 """Other models of which labels are summed up, those whose rows were predicted last."""
-
-MOMENTS = 16
-"""Stretches of time by which they are: of more, two become one."""
 
 
 class LabelTotals(msgspec.Struct):
@@ -52,27 +49,13 @@ class LabelTotals(msgspec.Struct):
             self.pairs += label.pair
 
     def challenge(self, label: Label) -> None:
-        challenger = self.challengers.setdefault(label.model, Challenger())
-        moments = challenger.moments
-        moment = label.issued // challenger.grain * challenger.grain
-        moments[moment] = moments.get(moment, Pairs()) + label.pair
-        while len(challenger.moments) > MOMENTS:
-            _coarsen(challenger)
+        stretches.add(self.challengers.setdefault(label.model, Challenger()).stretches, label)
         if len(self.challengers) > CHALLENGERS:
-            del self.challengers[min(self.challengers, key=lambda model: max(self.challengers[model].moments))]
+            del self.challengers[min(self.challengers, key=lambda model: self.challengers[model].stretches[-1].last)]
 
     def copy(self) -> LabelTotals:
-        copied = {model: Challenger(each.grain, dict(each.moments)) for model, each in self.challengers.items()}
+        copied = {model: Challenger(list(each.stretches)) for model, each in self.challengers.items()}
         return msgspec.structs.replace(self, challengers=copied)
-
-
-def _coarsen(challenger: Challenger) -> None:
-    challenger.grain *= 2
-    moments: dict[int, Pairs] = {}
-    for moment, pairs in challenger.moments.items():
-        coarse = moment // challenger.grain * challenger.grain
-        moments[coarse] = moments.get(coarse, Pairs()) + pairs
-    challenger.moments = moments
 
 
 class _Waiting(msgspec.Struct):
