@@ -81,9 +81,6 @@ KNOWN: tuple[Conversion, ...] = (
 ONE_SIGN = 0.9
 """The share of values from which they are nearly all of one sign."""
 
-FLIPPED = Conversion(-1.0)
-"""As of debits booked as credits, or of degrees west."""
-
 BESIDE = 1 / 7
 """The share of the range of nine values in ten (half a standard deviation, of normal ones) by which a place must miss
 the opposite of zero to be told from it. Where rows are too few for that, the opposite is not told from a shift."""
@@ -147,7 +144,7 @@ class _Seen:
             shares.append(float(less / max(less + 1 - up_to, 1e-9)))
         return shares[0], shares[1]
 
-    def fits(self, conversions: tuple[Conversion, ...], deviations: float = DEVIATIONS) -> NDArray[np.bool_]:
+    def fits(self, conversions: tuple[Conversion, ...]) -> NDArray[np.bool_]:
         """Which of them explain what is seen, at every edge and with a shape at some."""
         factor = np.array([each.factor for each in conversions])[:, None]
         offset = np.array([each.offset for each in conversions])[:, None]
@@ -160,7 +157,7 @@ class _Seen:
         above = 1 - below[np.searchsorted(self.edges, source, side="right")]
         on_edges = np.where(factor < 0, above, on_edges)
         spread = np.where(factor < 0, np.where(source == 0, above, 1 - spread), spread)
-        found: NDArray[np.bool_] = self._near(spread, slack, deviations) | self._near(on_edges, 0.0, deviations)
+        found: NDArray[np.bool_] = self._near(spread, slack) | self._near(on_edges, 0.0)
         return found
 
     def _interpolated(self, source: Floats) -> tuple[Floats, Floats]:
@@ -182,14 +179,29 @@ class _Seen:
         kept: NDArray[np.bool_] = (self.edges <= 0) | (self.edges >= np.finfo(np.float64).tiny)
         return kept
 
-    def _near(self, expected: Floats, slack: Floats | float, deviations: float) -> NDArray[np.bool_]:
-        now = self.now[self.compared]
-        least = 1 / self.rows + 1 / self.rows_before
-        error = np.sqrt((expected * (1 - expected) + least) * least)
-        close = np.abs(now - expected) <= deviations * error + slack
+    def _near(self, expected: Floats, slack: Floats | float) -> NDArray[np.bool_]:
+        close = np.abs(self.now[self.compared] - expected) <= DEVIATIONS * self._error(expected) + slack
         shape = (expected > TELLING) & (expected < 1 - TELLING)
         near: NDArray[np.bool_] = close.all(axis=-1) & (shape.sum(axis=-1) >= FEWEST_EDGES)
         return near
+
+    def _error(self, expected: Floats) -> Floats:
+        least = 1 / self.rows + 1 / self.rows_before
+        error: Floats = np.sqrt((expected * (1 - expected) + least) * least)
+        return error
+
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether all is opposite of where it was, wherever in its bin that may have been."""
+        # What is below an edge was at least so much.
+        least = np.nextafter(-self.edges, np.inf)
+        below = np.concatenate([[0.0], self.before, [1.0]])
+        fewest = 1 - below[np.searchsorted(self.edges, least) + 1]
+        most = 1 - below[np.searchsorted(self.edges, least, side="right")]
+        nearest = np.clip(self.now, fewest, most)
+        shape = (fewest > TELLING) & (most < 1 - TELLING)
+        close = np.abs(self.now - nearest) <= CLOSELY * self._error(nearest)
+        return bool(close.all() and shape.sum() >= FEWEST_EDGES)
 
 
 def _known(seen: _Seen) -> str | None:
@@ -210,7 +222,7 @@ def _flipped(seen: _Seen) -> str | None:
         return None
     beside = BESIDE * seen.breadth
     others = (Conversion(-CLEAR), Conversion(-1 / CLEAR), Conversion(-1.0, beside), Conversion(-1.0, -beside))
-    if not seen.fits((FLIPPED,), CLOSELY).all() or seen.fits(others).any():
+    if not seen.is_mirrored or seen.fits(others).any():
         return None
     return "looks as if its sign had changed"
 

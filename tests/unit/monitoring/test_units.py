@@ -149,6 +149,20 @@ def test_few_rows_tell_a_change_of_sign_only_where_they_tell_it_from_a_shift(
     assert flipped >= told if not beside else flipped <= told
 
 
+@pytest.mark.parametrize("rows", [1000, 20_000])
+@pytest.mark.parametrize(
+    "draw", [lambda rng, n: rng.geometric(0.3, n).astype(float), lambda rng, n: 1.0 + rng.poisson(20, n)]
+)
+def test_a_change_of_sign_of_whole_numbers_is_told_of_any_number_of_rows(
+    draw: Draw, rows: int, rng: np.random.Generator
+) -> None:
+    """A bin holds several of them, and nobody knows how many of which."""
+    column = reference(draw, rng)
+    windows = [counted(column, -draw(rng, rows)) for _ in range(40)]
+    flipped = sum("sign" in (changed_unit(column, now, np.array(column.counts)) or "") for now in windows)
+    assert flipped >= 30
+
+
 @example(1295426, "skewed", 116.0)
 @given(st.integers(0, 2**32), st.sampled_from(["skewed", "delay", "centred"]), st.floats(20, 5000))
 def test_a_large_factor_is_told_in_the_next_window_if_not_in_this_one(seed: int, name: str, factor: float) -> None:
