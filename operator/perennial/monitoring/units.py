@@ -194,7 +194,8 @@ class _Seen:
     def is_mirrored(self) -> bool:
         """Whether all is opposite of where it was, wherever in its bin that may have been."""
         # What is below an edge was at least so much.
-        least = np.nextafter(-self.edges, np.inf)
+        with np.errstate(over="ignore"):
+            least = np.nextafter(-self.edges, np.inf)
         below = np.concatenate([[0.0], self.before, [1.0]])
         fewest = 1 - below[np.searchsorted(self.edges, least) + 1]
         most = 1 - below[np.searchsorted(self.edges, least, side="right")]

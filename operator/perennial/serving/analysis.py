@@ -91,8 +91,8 @@ def total(samples: Iterable[Stats], companion: str | None) -> Totals:
 
 
 def elsewhere(samples: Iterable[Stats], candidate: str, companion: str, since: datetime) -> Pairs:
-    """The candidate's labels that came to pods of its companion, of rows that were predicted since its rollout began.
-    None of an earlier rollout of the same model is among them at first, and what is goes no more (`stretches.py`)."""
+    """The candidate's labels that came to pods of its companion, of rows that were predicted since its rollout began,
+    and by no process that ended before."""
     challengers = (stats.challengers.get(candidate) for stats in samples if stats.model == companion)
     return sum((each.since(since.timestamp()) for each in challengers if each), Pairs())
 

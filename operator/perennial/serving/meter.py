@@ -37,8 +37,8 @@ class _Counter:
 
     @property
     def final(self) -> _Counter:
-        """Without the readings before the last, which only a living pod's load needs."""
-        return _Counter(self.revision, deque(self.readings, maxlen=1), self.asked_at)
+        """Without the readings before the last, which only the load of a pod that is there needs."""
+        return _Counter(self.revision, deque(list(self.readings)[-1:]), self.asked_at)
 
 
 class Meter:
@@ -47,7 +47,7 @@ class Meter:
     def __init__(self) -> None:
         self._counters: dict[str, _Counter] = {}
 
-    async def read(self, reader: Reader, pods: Iterable[ServerPod], keep: Iterable[str], now: float) -> Readings:
+    async def read(self, reader: Reader, pods: Sequence[ServerPod], keep: Iterable[str], now: float) -> Readings:
         """Read what is due from the ready ones of `pods`. Counters of revisions other than `keep` are forgotten when
         their pods are gone. `now` is in monotonic seconds."""
         ready = [pod for pod in pods if pod.ready_since is not None and not pod.ending and pod.ip]
@@ -55,9 +55,9 @@ class Meter:
             self._counters.setdefault(pod.uid, _Counter(pod.revision))
         due = [pod for pod in ready if now - self._counters[pod.uid].asked_at >= INTERVAL_SECONDS]
         await asyncio.gather(*(self._ask(reader, pod, now) for pod in due))
-        kept, living = set(keep), {pod.uid for pod in ready}
+        kept, there, living = set(keep), {pod.uid for pod in pods}, {pod.uid for pod in ready}
         self._counters = {
-            uid: counter if uid in living else counter.final
+            uid: counter if uid in there else counter.final
             for uid, counter in self._counters.items()
             if uid in living or counter.revision in kept
         }

@@ -36,7 +36,8 @@ class Pairs(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Stretch(msgspec.Struct, frozen=True):
-    """Labelled rows that were predicted from the `first` Unix second to the `last`, both of which have some."""
+    """Labelled rows of one server process, or of several at once, predicted from the `first` Unix second to the
+    `last`."""
 
     first: int
     last: int
@@ -44,15 +45,13 @@ class Stretch(msgspec.Struct, frozen=True):
 
 
 class Challenger(msgspec.Struct):
-    """A model's labels that came to a pod of its companion, by when their rows were predicted: in order, the shorter
-    the newer."""
+    """A model's labels that came to a pod of its companion, by the server process that predicted their rows."""
 
-    stretches: list[Stretch] = []
+    stretches: dict[int, Stretch] = {}
 
     def since(self, began: float) -> Pairs:
-        """Of the rows that were predicted since then (Unix seconds), and of the stretch that held it. It never
-        shrinks."""
-        return sum((stretch.pairs for stretch in self.stretches if stretch.last + 1 > began), Pairs())
+        """Of processes that predicted since then (Unix seconds). It never shrinks."""
+        return sum((stretch.pairs for stretch in self.stretches.values() if stretch.last + 1 > began), Pairs())
 
 
 class Comparison(Pairs, frozen=True, kw_only=True, omit_defaults=False):

@@ -169,16 +169,16 @@ def test_labels_that_came_to_the_stable_models_pods_count_from_the_rollouts_begi
     began = datetime(2026, 3, 1, 12, 0, 30, tzinfo=UTC)
     second = int(began.timestamp())
     new = Challenger(
-        [
-            Stretch(second - 60, second - 1, Pairs(8)),
-            Stretch(second, second, Pairs(4)),
-            Stretch(second + 60, second + 120, Pairs(2)),
-        ]
+        {
+            1: Stretch(second - 60, second - 1, Pairs(8)),
+            2: Stretch(second, second, Pairs(4)),
+            3: Stretch(second + 60, second + 120, Pairs(2)),
+        }
     )
-    challenged = {"new": new, "older": Challenger([Stretch(second, second, Pairs(1))])}
+    challenged = {"new": new, "older": Challenger({1: Stretch(second, second, Pairs(1))})}
     samples = [
         Stats("i", "stable", 0.0, challengers=challenged),
-        Stats("j", "stable", 0.0, challengers={"new": Challenger([Stretch(second - 60, second + 60, Pairs(16))])}),
+        Stats("j", "stable", 0.0, challengers={"new": Challenger({1: Stretch(second - 60, second + 60, Pairs(16))})}),
         Stats("k", "another", 0.0, challengers=challenged),
     ]
     assert elsewhere(samples, "new", "stable", began) == Pairs(22)

@@ -24,6 +24,15 @@ class Pods:
         return Stats(ip, "m", float(self.asked[ip]), requests=self.asked[ip])
 
 
+async def test_a_pod_that_is_not_ready_for_a_moment_is_measured_again() -> None:
+    pods, meter = Pods(), Meter()
+    pod = ServerPod("a", "a", "stable", SINCE, ip="a", ready_since=SINCE)
+    for now, seen in enumerate((pod, pod, replace(pod, ready_since=None), pod, pod)):
+        readings = await meter.read(pods, [seen], ("stable",), 5.0 * now)
+    assert readings.load.missing == 0
+    assert len(readings.load.concurrency) == 1
+
+
 async def test_what_gave_way_is_remembered_while_it_is_kept() -> None:
     pods, meter = Pods(), Meter()
     stable = ServerPod("a", "a", "stable", SINCE, ip="a", ready_since=SINCE)

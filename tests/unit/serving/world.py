@@ -179,7 +179,7 @@ class World:
         """Labels of another model's that came to the first pod of a stable revision, by the second of their rows."""
         pod = next(pod for pod in self.pods if pod.revision == revision)
         stable = self.status["stable"]["sha256"]
-        stretches = [Stretch(moment, moment, pairs) for moment, pairs in moments.items()]
+        stretches = {moment: Stretch(moment, moment, pairs) for moment, pairs in moments.items()}
         pod.stats = msgspec.structs.replace(pod.stats, model=stable, challengers={challenger: Challenger(stretches)})
 
     # ---- what Kubernetes does ----

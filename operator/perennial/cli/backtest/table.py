@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,7 +145,7 @@ def told() -> Iterator[None]:
 
 def refused(option: str, problem: NoCredentialsError | DeniedError) -> CannotDo:
     """Outside of a pod credentials are the environment's."""
-    variables = _CREDENTIALS[problem.uri.partition(":")[0]]
+    variables = _CREDENTIALS[urlsplit(problem.uri).scheme]
     if isinstance(problem, DeniedError):
         return CannotDo(f"{option}: {problem.uri}: access denied; check {variables}: {problem.said}")
     return CannotDo(f"{option}: {problem.uri}: there are no credentials: set {variables} (docs/data-and-stores.md)")

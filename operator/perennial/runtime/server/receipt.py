@@ -82,6 +82,11 @@ class Ids:
         return self._first | below
 
 
+def issuer(id_: int) -> int:
+    """The process that gave the number, which gives no more than some eight million of one kind."""
+    return id_ >> _COUNT_BITS
+
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Receipt).decode
 _CHECK = 4

@@ -22,7 +22,6 @@ from perennial.runtime.server.counts import slot as slots
 from perennial.runtime.server.counts.epochs import CHALLENGERS, KEPT, Book
 from perennial.runtime.server.counts.labels import Label
 from perennial.runtime.server.counts.mapped import Layout, open_counts
-from perennial.runtime.server.counts.stretches import STRETCHES
 from perennial.runtime.server.counts.tally import Tally
 from perennial.runtime.server.counts.totals import Totals
 from perennial.wire.counts import Epoch, Epochs, ModelCounts, Take
@@ -365,7 +364,7 @@ def test_paired_losses_are_of_this_companion_only(pod: Pod) -> None:
     }
 
 
-def test_labels_of_a_challenger_are_summed_by_when_their_rows_were_predicted(pod: Pod) -> None:
+def test_labels_of_a_challenger_are_summed_by_the_process_that_predicted_their_rows(pod: Pod) -> None:
     """Their pod is another one: this one's model is the one that the challenger is held against."""
     theirs = dataclasses.replace(label(1, companion=OWN), model=CANDIDATE, issued=120)
     pod.book.label(theirs)
@@ -378,15 +377,14 @@ def test_labels_of_a_challenger_are_summed_by_when_their_rows_were_predicted(pod
     totals = pod.book.totals
     assert (totals.labels, totals.pairs) == (0, Pairs())
     one = theirs.pair
-    other = Pairs(1, 1.0, 0.25, 0.75**2)
-    stretches = [Stretch(120, 120, one), Stretch(179, 179, other), Stretch(180, 180, one)]
-    assert totals.challengers == {CANDIDATE: Challenger(stretches)}
+    process = Stretch(120, 180, one + Pairs(1, 1.0, 0.25, 0.75**2) + one)
+    assert totals.challengers == {CANDIDATE: Challenger({0: process})}
 
 
 def test_the_challengers_of_the_newest_predictions_are_kept(pod: Pod) -> None:
     theirs = dataclasses.replace(label(1, companion=OWN), model=CANDIDATE, issued=10_000)
-    for number in range(4 * STRETCHES):
-        pod.book.label(dataclasses.replace(theirs, id=1_000 + number, issued=4_000 + number * 50))
+    pod.book.label(theirs)
+    pod.book.label(dataclasses.replace(theirs, id=2, issued=4_000))
     others = [f"{number:064x}" for number in range(CHALLENGERS)]
     for number, model in enumerate(others):
         pod.book.label(dataclasses.replace(theirs, id=100 + number, model=model, issued=5_000 + number))

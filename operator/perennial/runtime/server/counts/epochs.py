@@ -51,10 +51,13 @@ class LabelTotals(msgspec.Struct):
     def challenge(self, label: Label) -> None:
         stretches.add(self.challengers.setdefault(label.model, Challenger()).stretches, label)
         if len(self.challengers) > CHALLENGERS:
-            del self.challengers[min(self.challengers, key=lambda model: self.challengers[model].stretches[-1].last)]
+            del self.challengers[min(self.challengers, key=self._newest)]
+
+    def _newest(self, challenger: str) -> int:
+        return max((stretch.last for stretch in self.challengers[challenger].stretches.values()), default=0)
 
     def copy(self) -> LabelTotals:
-        copied = {model: Challenger(list(each.stretches)) for model, each in self.challengers.items()}
+        copied = {model: Challenger(dict(each.stretches)) for model, each in self.challengers.items()}
         return msgspec.structs.replace(self, challengers=copied)
 
 
