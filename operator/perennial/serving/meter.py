@@ -49,7 +49,7 @@ class Meter:
 
     async def read(self, reader: Reader, pods: Sequence[ServerPod], keep: Iterable[str], now: float) -> Readings:
         """Read what is due from the ready ones of `pods`. Counters of revisions other than `keep` are forgotten when
-        their pods are gone. `now` is in monotonic seconds."""
+        their pods are not ready. `now` is in monotonic seconds."""
         ready = [pod for pod in pods if pod.ready_since is not None and not pod.ending and pod.ip]
         for pod in ready:
             self._counters.setdefault(pod.uid, _Counter(pod.revision))
@@ -71,7 +71,7 @@ class Meter:
         except PodUnreachable:
             return
         readings = counter.readings
-        if readings and readings[-1][1].incarnation != stats.incarnation:
+        if readings and (readings[-1][1].incarnation != stats.incarnation or readings[-1][0] <= now - SPAN_SECONDS):
             readings.clear()
         readings.append((now, stats))
         while len(readings) > 2 and readings[1][0] <= now - SPAN_SECONDS:

@@ -27,10 +27,14 @@ class Pods:
 async def test_a_pod_that_is_not_ready_for_a_moment_is_measured_again() -> None:
     pods, meter = Pods(), Meter()
     pod = ServerPod("a", "a", "stable", SINCE, ip="a", ready_since=SINCE)
-    for now, seen in enumerate((pod, pod, replace(pod, ready_since=None), pod, pod)):
-        readings = await meter.read(pods, [seen], ("stable",), 5.0 * now)
+    away = replace(pod, ready_since=None)
+    for now, seen in ((0.0, pod), (5.0, pod), (10.0, away), (3600.0, away), (3605.0, pod)):
+        readings = await meter.read(pods, [seen], ("stable",), now)
+    # Nobody knows what it had to do while it was away.
+    assert readings.load.missing == 1
+    readings = await meter.read(pods, [pod], ("stable",), 3610.0)
     assert readings.load.missing == 0
-    assert len(readings.load.concurrency) == 1
+    assert readings.requests == {"stable": 1}
 
 
 async def test_what_gave_way_is_remembered_while_it_is_kept() -> None:

@@ -83,7 +83,7 @@ class Ids:
 
 
 def issuer(id_: int) -> int:
-    """The process that gave the number, which gives no more than some eight million of one kind."""
+    """What stands for the process that gave the number. It has several such in the course of time."""
     return id_ >> _COUNT_BITS
 
 

@@ -1,8 +1,8 @@
 """Labels by the server process that predicted their rows: what tells one rollout of a model from another.
 
 A candidate is judged by the rows of its own rollout, and a pod of the stable version, that labels come to as well,
-knows of no rollout. But no process serves in two: a model that is rolled out again has new pods. So the rows of a
-process count as a whole, from the first to the last. Of too many processes two become one that served at the same time,
+knows of no rollout. But a model that is rolled out again has new pods, and only in haste do those of before serve on.
+So the rows of a process count as a whole, from the first to the last. Of too many processes two become one that served at the same time,
 and thus in the same rollout; only where none did, the two between which least time passed.
 """
 
