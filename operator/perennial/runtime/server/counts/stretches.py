@@ -2,8 +2,8 @@
 
 A candidate is judged by the rows of its own rollout, and a pod of the stable version, that labels come to as well,
 knows of no rollout. But a model that is rolled out again has new pods, and only in haste do those of before serve on.
-So the rows of a process count as a whole, from the first to the last. Of too many processes two become one that served at the same time,
-and thus in the same rollout; only where none did, the two between which least time passed.
+So the rows of a process count as a whole, from the first to the last. Of too many processes two become one that served
+at the same time, and thus in the same rollout; only where none did, the two between which least time passed.
 """
 
 from __future__ import annotations
